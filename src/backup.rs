@@ -1,0 +1,382 @@
+//! One run, top to bottom: nothing becomes visible unless the dump ended well and every byte was acknowledged.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::{Backup, BackupName, Catalog};
+use crate::dump::{Dump, DumpError, DumpOutput, Patience};
+use crate::gzip;
+use crate::kind::Kind;
+use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Server};
+use crate::schedule::Clock;
+use crate::store::StoreError;
+use crate::upload::{self, Part, Stored, Upload};
+
+/// Everything a run needs; the same for every run of a process.
+#[derive(Debug)]
+pub struct Job {
+    /// Where the backups are.
+    pub catalog: Catalog,
+    /// What is dumped.
+    pub database: DatabaseUrl,
+    /// The client programs of this image.
+    pub clients: Clients,
+    /// `BACKUP_OPTIONS`, split.
+    pub options: Vec<String>,
+    /// `BACKUP_TIMEOUT`: one attempt's limit.
+    pub timeout: Duration,
+    /// How long to wait before each further attempt.
+    pub retry_waits: Vec<Duration>,
+    /// How long an unreachable server is asked again within one attempt: a private network's names may come up later
+    /// than the container.
+    pub server_wait: Duration,
+    /// How patient a dump is.
+    pub patience: Patience,
+    /// `--endpoint-url …` for the restore command in the log; empty for AWS itself.
+    pub endpoint_option: String,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+/// Why a run happens, which decides its name and what an existing object of that name means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// At a due time. Two containers that overlap in a deploy aim at the same name; the first one wins.
+    Scheduled(DateTime<Utc>),
+    /// By hand, or at start-up.
+    Manual(DateTime<Utc>),
+}
+
+/// How a run ended when it did not fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// There is a new backup.
+    Finished(Backup),
+    /// There was one of that name already.
+    Skipped(Backup),
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BackupError {
+    /// The database could not be asked, or no client fits it.
+    #[error("ask the database: {0}")]
+    Postgres(#[from] PostgresError),
+    /// The dump is not whole.
+    #[error("dump the database: {0}")]
+    Dump(#[from] DumpError),
+    /// The store refused, or holds something else than was sent.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The compressor or its thread failed.
+    #[error("compress the dump: {0}")]
+    Compress(String),
+    /// It took too long.
+    #[error("the attempt took longer than BACKUP_TIMEOUT ({} s)", .0.as_secs())]
+    Deadline(Duration),
+    /// The service was told to stop.
+    #[error("the service was told to stop")]
+    Cancelled,
+}
+
+impl BackupError {
+    /// The name of it, the only thing that a label or `/health` shows.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Postgres(error) => error.kind,
+            Self::Dump(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Compress(_) => Kind::Compress,
+            Self::Deadline(_) => Kind::Deadline,
+            Self::Cancelled => Kind::Cancelled,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        match self {
+            Self::Postgres(error) => &error.hint,
+            Self::Dump(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Compress(_) => "this is a defect of the service or of the machine; the next attempt starts from the beginning",
+            Self::Deadline(_) => "find out what is slow (the progress lines tell), or raise BACKUP_TIMEOUT",
+            Self::Cancelled => "nothing was stored; the next start runs what is due",
+        }
+    }
+}
+
+/// Runs a backup, with further attempts where waiting can mend the failure. Every run ends in one log line.
+///
+/// # Errors
+/// The last attempt's failure.
+pub async fn run(job: &Job, trigger: Trigger, stop: &CancellationToken) -> Result<Outcome, BackupError> {
+    let name = match trigger {
+        Trigger::Scheduled(at) | Trigger::Manual(at) => job.catalog.prefix().name_at(at),
+    };
+    let mut waits = job.retry_waits.iter();
+    let mut number: u32 = 1;
+    loop {
+        let error = match attempt(job, trigger, &name, number, stop).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => error,
+        };
+        let again = waits.next().filter(|_| error.kind().may_pass());
+        let Some(wait) = again else {
+            let (kind, hint) = (error.kind().as_str(), error.hint());
+            if matches!(error, BackupError::Cancelled) {
+                tracing::warn!(name = %name, kind, attempts = number, error = %error, hint, "backup cancelled");
+            } else {
+                tracing::error!(name = %name, kind, attempts = number, error = %error, hint, "backup failed");
+            }
+            return Err(error);
+        };
+        tracing::warn!(name = %name, kind = error.kind().as_str(), attempt = number, retry_in_seconds = wait.as_secs(), error = %error, hint = error.hint(), "attempt failed");
+        tokio::select! {
+            () = stop.cancelled() => return Err(BackupError::Cancelled),
+            () = tokio::time::sleep(*wait) => {}
+        }
+        number = number.saturating_add(1);
+    }
+}
+
+/// One attempt, from the beginning. Whatever ends it early leaves no object, and aborts the upload.
+async fn attempt(job: &Job, trigger: Trigger, name: &BackupName, number: u32, stop: &CancellationToken) -> Result<Outcome, BackupError> {
+    let started = Instant::now();
+    let early = || async {
+        tokio::select! {
+            () = stop.cancelled() => BackupError::Cancelled,
+            () = tokio::time::sleep_until(started + job.timeout) => BackupError::Deadline(job.timeout),
+        }
+    };
+
+    let (server, client) = tokio::select! {
+        prepared = prepare(job, trigger, name) => match prepared? {
+            Prepared::Ready(server, client) => (server, client),
+            Prepared::Exists(backup) => return Ok(skipped(backup)),
+        },
+        error = early() => return Err(error),
+    };
+    tracing::info!(name = %name, attempt = number, server_version = server.version, client_version = client.version, database_bytes = server.size_bytes, "backup started");
+
+    let mut upload = begin(job, name, early()).await?;
+    let (dump, output) = match Dump::start(client, &job.database, server.session, &job.options, &job.patience) {
+        Ok(started) => started,
+        Err(error) => {
+            upload.abort().await;
+            return Err(error.into());
+        }
+    };
+    let streamed = tokio::select! {
+        streamed = stream(output, upload::part_size(server.size_bytes), &mut upload) => streamed,
+        error = early() => Err(error),
+    };
+    let proof = match streamed {
+        Ok(output) => dump.finish(output).await.map_err(BackupError::from),
+        Err(error) => {
+            dump.stop().await;
+            Err(error)
+        }
+    };
+    let proof = match proof {
+        Ok(proof) => proof,
+        Err(error) => {
+            upload.abort().await;
+            return Err(error);
+        }
+    };
+    let contents = proof.contents().clone();
+    match upload.complete(proof).await {
+        Ok(stored) => {
+            let backup = Backup { name: name.clone(), finished_at: (job.clock)(), size_bytes: stored.size_bytes };
+            log_finished(job, &backup, &stored, &contents, &server, client, started.elapsed());
+            Ok(Outcome::Finished(backup))
+        }
+        // Another container completed the same name first: the backup exists, which is what the run was for.
+        Err(error) if error.kind() == Kind::StoreConflict => match job.catalog.find(name).await {
+            Ok(Some(backup)) => Ok(skipped(backup)),
+            _ => Err(error.into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+enum Prepared<'a> {
+    Ready(Server, &'a Client),
+    Exists(Backup),
+}
+
+/// What can be found out before anything is begun.
+async fn prepare<'a>(job: &'a Job, trigger: Trigger, name: &BackupName) -> Result<Prepared<'a>, BackupError> {
+    if let Some(backup) = job.catalog.find(name).await? {
+        return match trigger {
+            Trigger::Scheduled(_) => Ok(Prepared::Exists(backup)),
+            // Two manual runs in one second: a collision is an error, never an overwrite.
+            Trigger::Manual(_) => Err(StoreError::taken(&name.to_string()).into()),
+        };
+    }
+    // Listing uploads may be denied to a token that can do all the rest, so a failure here is no reason not to back up.
+    if let Err(error) = job.catalog.sweep(job.timeout, (job.clock)()).await {
+        tracing::warn!(error = %error, hint = error.hint(), "could not look for unfinished uploads");
+    }
+    let server = reach(job).await?;
+    let client = job.clients.choose(server.major, &server.version)?;
+    if client.major != server.major {
+        let hint = "a newer pg_dump may write what this server's own psql refuses; deploy an image with the server's major version";
+        tracing::warn!(server_version = server.version, client_version = client.version, hint, "no client of the server's major version");
+    }
+    Ok(Prepared::Ready(server, client))
+}
+
+/// Asks the server for its version; one that is away is asked again for a while.
+async fn reach(job: &Job) -> Result<Server, BackupError> {
+    let client = job.clients.newest()?;
+    let patience_ends = Instant::now() + job.server_wait;
+    let mut told = false;
+    loop {
+        match postgres::probe(client, &job.database).await {
+            Err(error) if error.kind == Kind::Connect && Instant::now() < patience_ends => {
+                if !told {
+                    tracing::warn!(error = %error, hint = error.hint, "database not reachable yet");
+                    told = true;
+                }
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+/// Begins the upload. If the run ends while the request is under way, its answer is waited for a moment, so that an
+/// upload the store just opened is not left behind.
+async fn begin(job: &Job, name: &BackupName, early: impl Future<Output = BackupError>) -> Result<Upload, BackupError> {
+    let key = name.to_string();
+    let mut request = Box::pin(Upload::begin(job.catalog.store(), &key));
+    tokio::select! {
+        begun = &mut request => Ok(begun?),
+        error = early => {
+            tokio::select! {
+                begun = request => if let Ok(upload) = begun { upload.abort().await },
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Reads the dump to its end, compresses it on a thread of its own and sends it. Back-pressure reaches `pg_dump`: one
+/// part waits, one is being filled, nothing else is held.
+async fn stream(output: DumpOutput, part_size: usize, upload: &mut Upload) -> Result<DumpOutput, BackupError> {
+    const PROGRESS: Duration = Duration::from_secs(60);
+    let read = output.counter();
+    let (sender, mut parts) = mpsc::channel::<Part>(1);
+    let mut compressor = tokio::task::spawn_blocking(move || gzip::compress(output, part_size, &sender));
+    let mut progress = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
+    let mut sent: u64 = 0;
+    let mut failure: Option<BackupError> = None;
+    loop {
+        tokio::select! {
+            part = parts.recv() => match part {
+                Some(part) => {
+                    sent = sent.saturating_add(u64::try_from(part.body.len()).unwrap_or(0));
+                    if let Err(error) = upload.send(part).await {
+                        failure = Some(error.into());
+                        break;
+                    }
+                }
+                None => break,
+            },
+            _ = progress.tick() => {
+                tracing::info!(uncompressed_bytes = read.load(Ordering::Relaxed), size_bytes = sent, "backup progress");
+            }
+        }
+    }
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    let output = match (&mut compressor).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) => {
+            let dump_error = error.get_ref().and_then(|inner| inner.downcast_ref::<DumpError>()).cloned();
+            return Err(dump_error.map_or_else(|| BackupError::Compress(error.to_string()), BackupError::Dump));
+        }
+        Err(join) => return Err(BackupError::Compress(join.to_string())),
+    };
+    upload.settle().await?;
+    Ok(output)
+}
+
+fn skipped(backup: Backup) -> Outcome {
+    tracing::info!(name = %backup.name, size_bytes = backup.size_bytes, "backup skipped: it exists already");
+    Outcome::Skipped(backup)
+}
+
+fn log_finished(job: &Job, backup: &Backup, stored: &Stored, contents: &crate::script::Contents, server: &Server, client: &Client, took: Duration) {
+    tracing::info!(
+        name = %backup.name,
+        size_bytes = stored.size_bytes,
+        uncompressed_bytes = contents.bytes,
+        ratio = ratio(contents.bytes, stored.size_bytes),
+        rows = contents.rows,
+        tables = contents.tables,
+        parts = stored.parts,
+        duration_seconds = took.as_millis().try_into().map_or(f64::MAX, |ms: u32| f64::from(ms) / 1000.0),
+        server_version = server.version,
+        client_version = client.version,
+        restore = restore_command(job.catalog.store().bucket(), &backup.name, &job.endpoint_option),
+        "backup finished"
+    );
+}
+
+/// How much smaller the object is, to two digits.
+fn ratio(uncompressed: u64, compressed: u64) -> f64 {
+    let hundredths = uncompressed.saturating_mul(100) / compressed.max(1);
+    u32::try_from(hundredths).map_or(f64::MAX, |hundredths| f64::from(hundredths) / 100.0)
+}
+
+/// The runbook's three steps in one line. They are joined by `&&`, not by pipes: psql would commit what came through a
+/// pipe before the download broke off.
+fn restore_command(bucket: &str, name: &BackupName, endpoint_option: &str) -> String {
+    let name = name.to_string();
+    let file = name.rsplit('/').next().unwrap_or(&name);
+    let plain = file.trim_end_matches(".gz");
+    let (url, file, plain) = (quoted(&format!("s3://{bucket}/{name}")), quoted(&format!("./{file}")), quoted(&format!("./{plain}")));
+    format!("aws s3 cp {url} {file}{endpoint_option} && gunzip {file} && psql -X -v ON_ERROR_STOP=1 \"$DATABASE_URL\" -f {plain}")
+}
+
+/// A word for a shell, quoted only where it must be.
+fn quoted(word: &str) -> String {
+    shell_words::quote(word).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+
+    use super::*;
+    use crate::catalog::Prefix;
+
+    #[test]
+    fn the_restore_command_can_be_pasted() {
+        let at = Utc.with_ymd_and_hms(2026, 1, 25, 3, 0, 0).unwrap();
+        let name = Prefix::new(Some("a b"), "vlvt_backup_").name_at(at);
+        assert_eq!(
+            restore_command("vlvt-backups", &name, " --endpoint-url https://x"),
+            "aws s3 cp 's3://vlvt-backups/a b/vlvt_backup_2026-01-25_03-00-00.sql.gz' ./vlvt_backup_2026-01-25_03-00-00.sql.gz --endpoint-url https://x \
+             && gunzip ./vlvt_backup_2026-01-25_03-00-00.sql.gz && psql -X -v ON_ERROR_STOP=1 \"$DATABASE_URL\" -f ./vlvt_backup_2026-01-25_03-00-00.sql"
+        );
+    }
+
+    #[test]
+    fn the_ratio_has_two_digits() {
+        assert!((ratio(1000, 333) - 3.0).abs() < f64::EPSILON);
+        assert!((ratio(0, 20) - 0.0).abs() < f64::EPSILON);
+        assert!((ratio(10, 0) - 10.0).abs() < f64::EPSILON);
+    }
+}

@@ -1,0 +1,202 @@
+//! The backups in the bucket, by name. The bucket is the only state: there is no index and no sidecar.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+
+use crate::store::{Object, Store, StoreError};
+
+/// The time in a name, always UTC.
+const TIME_FORMAT: &str = "%Y-%m-%d_%H-%M-%S";
+
+/// The smallest gzip file there is has 20 bytes and holds nothing; a smaller object is no backup of ours.
+const LEAST_BYTES: u64 = 20;
+
+/// What every key of this service begins with: `[BUCKET_SUBFOLDER/]BACKUP_FILE_PREFIX`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefix(String);
+
+impl Prefix {
+    /// Joins the folder and the prefix. A prefix that ends in a letter or digit gets a `-`, as the template's names had.
+    #[must_use]
+    pub fn new(subfolder: Option<&str>, prefix: &str) -> Self {
+        let folder = subfolder.map(|folder| folder.trim_matches('/')).filter(|folder| !folder.is_empty());
+        let separator = if prefix.ends_with(|c: char| c.is_alphanumeric()) { "-" } else { "" };
+        Self(folder.map_or_else(|| format!("{prefix}{separator}"), |folder| format!("{folder}/{prefix}{separator}")))
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of a backup of that time.
+    #[must_use]
+    pub fn name_at(&self, at: DateTime<Utc>) -> BackupName {
+        BackupName { prefix: self.clone(), at: at.trunc_subsecs(0) }
+    }
+
+    /// Reads a key back; anything that is not exactly a name of ours is somebody else's.
+    #[must_use]
+    pub fn parse(&self, key: &str) -> Option<BackupName> {
+        let time = key.strip_prefix(&self.0)?.strip_suffix(".sql.gz")?;
+        let name = self.name_at(NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok()?.and_utc());
+        (name.to_string() == key).then_some(name)
+    }
+}
+
+/// A backup's key: `vlvt_backup_2026-01-25_03-00-00.sql.gz`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupName {
+    prefix: Prefix,
+    at: DateTime<Utc>,
+}
+
+impl BackupName {
+    /// The time it is named after: the due time of a scheduled run, the start of a manual one.
+    #[must_use]
+    pub const fn at(&self) -> DateTime<Utc> {
+        self.at
+    }
+}
+
+impl fmt::Display for BackupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}.sql.gz", self.prefix.0, self.at.format(TIME_FORMAT))
+    }
+}
+
+/// A backup that is in the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// Its key.
+    pub name: BackupName,
+    /// When it became visible.
+    pub finished_at: DateTime<Utc>,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
+/// The backups under one prefix of one bucket.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    store: Store,
+    prefix: Prefix,
+}
+
+impl Catalog {
+    /// The catalog of a prefix.
+    #[must_use]
+    pub const fn new(store: Store, prefix: Prefix) -> Self {
+        Self { store, prefix }
+    }
+
+    /// The prefix of its names.
+    #[must_use]
+    pub const fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
+    /// The store it lists.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The backup with the latest name; none if there is none.
+    ///
+    /// # Errors
+    /// When the bucket could not be listed whole.
+    pub async fn newest(&self) -> Result<Option<Backup>, StoreError> {
+        Ok(newest(&self.prefix, self.store.list(&self.prefix.0).await?))
+    }
+
+    /// The backup of that name; none if there is none.
+    ///
+    /// # Errors
+    /// When the bucket could not be asked.
+    pub async fn find(&self, name: &BackupName) -> Result<Option<Backup>, StoreError> {
+        Ok(newest(&self.prefix, self.store.list(&name.to_string()).await?))
+    }
+
+    /// Aborts our own unfinished uploads that are older than `age`: what a killed run left behind. A younger one may
+    /// belong to another container that is at work.
+    ///
+    /// # Errors
+    /// When they could not be listed; one that could not be aborted is logged and left for the next time.
+    pub async fn sweep(&self, age: Duration, now: DateTime<Utc>) -> Result<(), StoreError> {
+        for upload in self.store.list_uploads(&self.prefix.0).await? {
+            let left_behind = now.signed_duration_since(upload.initiated_at).to_std().is_ok_and(|old| old > age);
+            if self.prefix.parse(&upload.key).is_none() || !left_behind {
+                continue;
+            }
+            match self.store.abort_upload(&upload.key, &upload.id).await {
+                Ok(()) => tracing::info!(key = upload.key, initiated_at = %upload.initiated_at.to_rfc3339(), "unfinished upload aborted"),
+                Err(error) => tracing::warn!(key = upload.key, upload = upload.id, error = %error, "could not abort upload"),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn newest(prefix: &Prefix, objects: Vec<Object>) -> Option<Backup> {
+    let backups = objects.into_iter().filter(|object| object.size >= LEAST_BYTES).filter_map(|object| {
+        let name = prefix.parse(&object.key)?;
+        Some(Backup { name, finished_at: object.modified_at, size_bytes: object.size })
+    });
+    backups.max_by_key(|backup| backup.name.at)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+
+    use super::*;
+
+    #[test]
+    fn names_are_as_the_runbook_writes_them() {
+        let at = Utc.with_ymd_and_hms(2026, 1, 25, 3, 0, 0).unwrap();
+        let check = |folder: Option<&str>, prefix: &str, key: &str| {
+            let prefix = Prefix::new(folder, prefix);
+            let name = prefix.name_at(at + chrono::TimeDelta::milliseconds(700));
+            assert_eq!(name.to_string(), key);
+            assert_eq!(prefix.parse(key), Some(name));
+        };
+        check(None, "vlvt_backup_", "vlvt_backup_2026-01-25_03-00-00.sql.gz");
+        check(None, "backup", "backup-2026-01-25_03-00-00.sql.gz");
+        check(Some("/a/b/"), "x/db", "a/b/x/db-2026-01-25_03-00-00.sql.gz");
+        check(Some("/"), "", "2026-01-25_03-00-00.sql.gz");
+    }
+
+    #[test]
+    fn foreign_keys_are_not_backups() {
+        let prefix = Prefix::new(None, "db_");
+        for key in [
+            "db_2026-01-25_03-00-00.tar.gz",
+            "db_2026-01-25_03-00-00.sql.gz.tmp",
+            "db_2026-01-25_03-00-0.sql.gz",
+            "db_2026-02-30_03-00-00.sql.gz",
+            "db_ 2026-01-25_03-00-00.sql.gz",
+            "db_x_2026-01-25_03-00-00.sql.gz",
+            "db2_2026-01-25_03-00-00.sql.gz",
+            "db_",
+        ] {
+            assert_eq!(prefix.parse(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_newest_is_the_latest_name_that_holds_something() {
+        let prefix = Prefix::new(None, "db_");
+        let object = |time: &str, size| Object { key: format!("db_{time}.sql.gz"), size, modified_at: DateTime::UNIX_EPOCH };
+        let objects = vec![
+            object("2026-01-25_03-00-00", 500),
+            object("2026-01-26_03-00-00", 600),
+            object("2026-01-27_03-00-00", 0),
+            Object { key: "db_z.txt".to_owned(), size: 9999, modified_at: DateTime::UNIX_EPOCH },
+        ];
+        assert_eq!(newest(&prefix, objects).unwrap().size_bytes, 600);
+    }
+}

@@ -1,0 +1,295 @@
+//! The daemon: it owns the tasks, follows the schedule, and outlives every run that fails.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::backup::{self, BackupError, Job, Outcome, Trigger};
+use crate::catalog::{Backup, Catalog};
+use crate::config::Config;
+use crate::dump::Patience;
+use crate::health::{Board, LastRun, RunOutcome};
+use crate::http::{self, Answers};
+use crate::kind::Kind;
+use crate::postgres::{Clients, client_directories};
+use crate::schedule::{self, Clock, Schedule};
+use crate::store::{Store, StorePatience};
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Exit code 0.
+    Done,
+    /// Exit code 1.
+    Failed,
+}
+
+/// The waits before each further attempt of a run; the last one counts for all that follow.
+const RETRY_WAITS: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900)];
+
+/// How long a run gets to stop its dump and abort its upload. Platforms kill after their own grace, so it is short.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// Stays, and runs a backup at each due time, until it is told to stop.
+pub async fn run(config: Config, path: Option<&OsString>, clock: Clock) -> Ending {
+    let stop = CancellationToken::new();
+    let listener = match http::bind(config.port).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(variable = "PORT", port = config.port, %error, hint = "another process has the port; set PORT to a free one", "could not listen");
+            return Ending::Failed;
+        }
+    };
+    let board = Board::default();
+    let answers = Answers { board: board.clone(), max_age: config.max_age, clock };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(http::serve(listener, answers, stop.clone()));
+    let job = job(&config, path, clock).await;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        port = config.port,
+        schedule = config.schedule.expression(),
+        time_zone = config.schedule.zone().name(),
+        clients = job.clients.majors(),
+        bucket = config.store.bucket,
+        prefix = config.prefix.as_str(),
+        max_age_seconds = config.max_age.as_secs(),
+        "starting"
+    );
+    let start = Start { run_now: config.run_on_startup, catch_up: config.catch_up };
+    tasks.spawn(follow(config.schedule, job, board, start, stop.clone()));
+
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "could not listen for signals");
+            return Ending::Failed;
+        }
+    };
+    tokio::select! {
+        name = signals.next() => {
+            tracing::info!(signal = name, grace_seconds = GRACE.as_secs(), "shutting down");
+        }
+        // Neither task ends by itself: a daemon without its schedule or its port must not look alive.
+        _ = tasks.join_next() => {
+            tracing::error!("a task ended that must not; exiting so that the platform starts the service again");
+            return Ending::Failed;
+        }
+    }
+    stop.cancel();
+    tokio::select! {
+        () = async { while tasks.join_next().await.is_some() {} } => tracing::info!("stopped"),
+        () = tokio::time::sleep(GRACE) => tracing::warn!("stopped before the run could clean up; the next start aborts what is left"),
+        _ = signals.next() => tracing::warn!("stopped at once by a second signal; the next start aborts what is left"),
+    }
+    Ending::Done
+}
+
+/// Makes one backup and returns.
+pub async fn once(config: Config, path: Option<&OsString>, clock: Clock) -> Ending {
+    let stop = CancellationToken::new();
+    let job = job(&config, path, clock).await;
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "could not listen for signals");
+            return Ending::Failed;
+        }
+    };
+    let mut run = Box::pin(backup::run(&job, Trigger::Manual(clock()), &stop));
+    let outcome = tokio::select! {
+        outcome = &mut run => outcome,
+        name = signals.next() => {
+            tracing::info!(signal = name, grace_seconds = GRACE.as_secs(), "shutting down");
+            stop.cancel();
+            tokio::select! {
+                outcome = run => outcome,
+                () = tokio::time::sleep(GRACE) => Err(BackupError::Cancelled),
+            }
+        }
+    };
+    if outcome.is_ok() { Ending::Done } else { Ending::Failed }
+}
+
+async fn job(config: &Config, path: Option<&OsString>, clock: Clock) -> Job {
+    let store = Store::new(&config.store, StorePatience::default());
+    let last = RETRY_WAITS.last().copied().unwrap_or_default();
+    Job {
+        catalog: Catalog::new(store, config.prefix.clone()),
+        database: config.database.clone(),
+        clients: Clients::discover(&client_directories(path)).await,
+        options: config.options.clone(),
+        timeout: config.timeout,
+        retry_waits: RETRY_WAITS.into_iter().chain(std::iter::repeat(last)).take(config.retries).collect(),
+        server_wait: Duration::from_secs(120),
+        patience: Patience::default(),
+        endpoint_option: config.store.endpoint.as_ref().map(|endpoint| format!(" --endpoint-url {endpoint}")).unwrap_or_default(),
+        clock,
+    }
+}
+
+/// What happens before the first due time.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    run_now: bool,
+    catch_up: bool,
+}
+
+/// The one task that runs backups: while one runs, nothing else can, so no two ever overlap.
+async fn follow(schedule: Schedule, job: Job, board: Board, start: Start, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = follow_until_stopped(&schedule, &job, &board, start, &stop) => {}
+    }
+}
+
+async fn follow_until_stopped(schedule: &Schedule, job: &Job, board: &Board, start: Start, stop: &CancellationToken) {
+    let began_at = (job.clock)();
+    board.write(|status| status.first_due_at = Some(schedule.next_after(began_at)));
+    let mut start = start;
+    if start.run_now {
+        // The list decides nothing for this run, but `/health` knows of older backups while it lasts.
+        tokio::select! {
+            listed = job.catalog.newest() => if let Ok(newest) = listed { seed(board, newest) },
+            () = tokio::time::sleep(Duration::from_secs(10)) => {}
+        }
+        run_one(job, board, Trigger::Manual((job.clock)()), stop).await;
+        start.catch_up = false;
+    }
+    log_next(schedule, job, board);
+    loop {
+        tokio::select! {
+            biased;
+            wake = schedule::wait(schedule, job.clock) => {
+                run_one(job, board, Trigger::Scheduled(wake.due), stop).await;
+                report_missed(schedule, wake.due, (job.clock)());
+                log_next(schedule, job, board);
+            }
+            newest = list_until_known(job), if !board.read().seeded => {
+                let missed = missed_while_down(schedule, newest.as_ref(), began_at).filter(|_| start.catch_up);
+                seed(board, newest);
+                if let Some(due) = missed {
+                    tracing::warn!(due_at = %due.to_rfc3339(), "no backup of the last due time: running it now");
+                    run_one(job, board, Trigger::Scheduled(due), stop).await;
+                    report_missed(schedule, began_at, (job.clock)());
+                    log_next(schedule, job, board);
+                }
+            }
+        }
+    }
+}
+
+/// The due time that passed while no container ran, if the bucket shows that backups are made here and that one was not.
+fn missed_while_down(schedule: &Schedule, newest: Option<&Backup>, now: chrono::DateTime<chrono::Utc>) -> Option<chrono::DateTime<chrono::Utc>> {
+    let last_due = schedule.last_at_or_before(now)?;
+    newest.filter(|backup| backup.name.at() < last_due).map(|_| last_due)
+}
+
+async fn run_one(job: &Job, board: &Board, trigger: Trigger, stop: &CancellationToken) {
+    board.write(|status| status.running = true);
+    let outcome = backup::run(job, trigger, stop).await;
+    let finished_at = (job.clock)();
+    board.write(|status| {
+        status.running = false;
+        let (outcome, kind) = match outcome {
+            Ok(Outcome::Finished(backup)) => (seen(status, backup), (RunOutcome::Succeeded, None)).1,
+            Ok(Outcome::Skipped(backup)) => (seen(status, backup), (RunOutcome::Skipped, None)).1,
+            Err(BackupError::Cancelled) => return,
+            Err(error) => (RunOutcome::Failed, Some(error.kind())),
+        };
+        status.last_run = Some(LastRun { outcome, kind, finished_at });
+    });
+}
+
+fn seen(status: &mut crate::health::Status, backup: Backup) {
+    status.seeded = true;
+    if status.newest.as_ref().is_none_or(|newest| newest.name.at() <= backup.name.at()) {
+        status.newest = Some(backup);
+    }
+}
+
+fn seed(board: &Board, newest: Option<Backup>) {
+    board.write(|status| {
+        status.seeded = true;
+        if let Some(newest) = newest {
+            seen(status, newest);
+        }
+    });
+}
+
+/// Reads the bucket until it works, and says once why it does not.
+async fn list_until_known(job: &Job) -> Option<Backup> {
+    let mut told: Option<Kind> = None;
+    loop {
+        match job.catalog.newest().await {
+            Ok(newest) => return newest,
+            Err(error) => {
+                if told != Some(error.kind()) {
+                    tracing::error!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "could not read the bucket");
+                    told = Some(error.kind());
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+}
+
+/// Says which due times passed while a run was active; they are not made up for, since the run that just ended is newer.
+fn report_missed(schedule: &Schedule, after: chrono::DateTime<chrono::Utc>, now: chrono::DateTime<chrono::Utc>) {
+    let mut due = schedule.next_after(after);
+    let (first, mut last, mut count) = (due, due, 0_u64);
+    while due <= now && count < 10_000 {
+        (last, count) = (due, count.saturating_add(1));
+        due = schedule.next_after(due);
+    }
+    if count > 0 {
+        tracing::warn!(first_due_at = %first.to_rfc3339(), last_due_at = %last.to_rfc3339(), count, reason = "a run was active", "due time missed");
+    }
+}
+
+fn log_next(schedule: &Schedule, job: &Job, board: &Board) {
+    let due = schedule.next_after((job.clock)());
+    board.write(|status| status.next_due_at = Some(due));
+    tracing::info!(due_at = %due.to_rfc3339(), "next backup");
+}
+
+/// The signals that end the service.
+#[derive(Debug)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Asks the daemon on this machine whether it lives: the container's `HEALTHCHECK`, so that the image needs no curl.
+pub async fn probe(port: u16) -> bool {
+    let ask = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        stream.write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.ok()?;
+        let mut answer = Vec::new();
+        stream.take(4096).read_to_end(&mut answer).await.ok()?;
+        answer.starts_with(b"HTTP/1.1 200 ").then_some(())
+    };
+    tokio::select! {
+        answer = ask => answer.is_some(),
+        () = tokio::time::sleep(Duration::from_secs(3)) => false,
+    }
+}

@@ -1,0 +1,352 @@
+//! `pg_dump` as a reader that knows whether it ended well.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use std::os::unix::process::ExitStatusExt;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, ReadBuf};
+use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::task::JoinSet;
+
+use crate::kind::Kind;
+use crate::postgres::{Client, DatabaseUrl, PostgresError, Session};
+use crate::script::{Contents, Script};
+use crate::secret::Redactor;
+
+/// How patient a dump is. The values are promises to the source database, not matters of taste, so they are not
+/// variables; tests shorten them.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// How long `pg_dump` waits behind another session's lock before it gives up: its own waiting request makes
+    /// every later one queue behind it.
+    pub lock_wait: Duration,
+    /// No byte for this long ends the attempt. TCP keepalives do not notice a server that is alive but stopped.
+    pub silence: Duration,
+    /// How long the process may live on after its output ended.
+    pub exit: Duration,
+    /// From SIGTERM to SIGKILL. `pg_dump`'s handler opens a new connection to cancel its query, and was seen to hang
+    /// there for 135 s when the network was gone.
+    pub terminate: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            lock_wait: Duration::from_secs(60),
+            silence: Duration::from_secs(600),
+            exit: Duration::from_secs(30),
+            terminate: Duration::from_secs(2),
+        }
+    }
+}
+
+/// A running `pg_dump`. Dropped means killed.
+#[derive(Debug)]
+pub struct Dump {
+    child: Child,
+    /// Reads stderr to its end: 64 KiB of unread warnings would stop `pg_dump` for ever.
+    stderr: JoinSet<String>,
+    patience: Patience,
+}
+
+/// The output of a [`Dump`], read as it is written.
+#[derive(Debug)]
+pub struct DumpOutput {
+    stdout: ChildStdout,
+    script: Script,
+    bytes: Arc<AtomicU64>,
+    ended: bool,
+    silence: Duration,
+    alarm: Pin<Box<tokio::time::Sleep>>,
+    /// Whether the alarm is running: time spent waiting for the reader's own back-pressure is not the dump's silence.
+    waiting: bool,
+}
+
+/// Proof that a dump ended well: exit status 0, output read to its end, the end marker in place, stderr read to its end.
+///
+/// There is no other way to make one than [`Dump::finish`], and an upload cannot be completed without one:
+///
+/// ```compile_fail
+/// use postgres_s3_backups::{dump::CleanExit, script::Contents};
+/// let forged = CleanExit { contents: Contents::default() };
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct CleanExit {
+    contents: Contents,
+}
+
+impl CleanExit {
+    /// What the dump holds.
+    #[must_use]
+    pub const fn contents(&self) -> &Contents {
+        &self.contents
+    }
+}
+
+/// Why a dump is not one.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DumpError {
+    /// It could not be started.
+    #[error("start {program}: {reason}")]
+    Start {
+        /// The program's path.
+        program: String,
+        /// The system's word for it.
+        reason: String,
+    },
+    /// It ended with another status than 0.
+    #[error("pg_dump exited with status {status}: {said}")]
+    Exit {
+        /// The exit status.
+        status: i32,
+        /// What it said, with the kind and remedy read out of it.
+        said: PostgresError,
+    },
+    /// It was ended by a signal.
+    #[error("pg_dump was ended by signal {signal}{}{said}", if said.is_empty() { "" } else { ": " })]
+    Signal {
+        /// The signal's number.
+        signal: i32,
+        /// What it said before.
+        said: String,
+    },
+    /// It said it ended well, but the dump has no end.
+    #[error("pg_dump exited with status 0, but its output ({bytes} bytes) does not end like a whole dump{}{said}", if said.is_empty() { "" } else { ": " })]
+    NotWhole {
+        /// How many bytes came.
+        bytes: u64,
+        /// What it said.
+        said: String,
+    },
+    /// Its output was not read to the end.
+    #[error("pg_dump's output was not read to its end")]
+    NotRead,
+    /// It closed its output and stayed alive.
+    #[error("pg_dump closed its output but did not exit within {0:?}")]
+    Lingers(Duration),
+    /// No byte came for too long.
+    #[error("pg_dump gave no byte for {0:?}")]
+    Silent(Duration),
+    /// The system failed to say how it ended, or to hand over its output.
+    #[error("read from pg_dump: {0}")]
+    Read(String),
+}
+
+impl DumpError {
+    /// The name of it.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Start { .. } | Self::NotRead | Self::Read(_) => Kind::Internal,
+            Self::Exit { said, .. } => said.kind,
+            Self::Signal { .. } => Kind::DumpSignal,
+            Self::NotWhole { .. } => Kind::DumpInvalid,
+            Self::Lingers(_) | Self::Silent(_) => Kind::DumpStalled,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        match self {
+            Self::Start { .. } => "the image is damaged or the machine is out of processes; redeploy the service",
+            Self::Exit { said, .. } => &said.hint,
+            Self::Signal { .. } => "something killed pg_dump, often the memory limit of the container; the next attempt starts from the beginning",
+            Self::NotWhole { .. } => "nothing was stored; check that BACKUP_DATABASE_URL is valid and that BACKUP_OPTIONS leaves plain output on stdout",
+            Self::Lingers(_) | Self::Silent(_) => "the database or the network to it hangs; look for a stopped server behind BACKUP_DATABASE_URL",
+            Self::NotRead | Self::Read(_) => "this is a defect of the service or of the machine; the next attempt starts from the beginning",
+        }
+    }
+}
+
+impl Dump {
+    /// Starts `pg_dump` in plain format, its password in the environment, its options last so that they win.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(client: &Client, url: &DatabaseUrl, session: Session, options: &[String], patience: &Patience) -> Result<(Self, DumpOutput), DumpError> {
+        let mut command = client.command("pg_dump", url, session);
+        command
+            .arg("--format=plain")
+            .arg("--no-password")
+            .arg(format!("--lock-wait-timeout={}", patience.lock_wait.as_millis()))
+            .arg(format!("--dbname={}", url.connection_string()))
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let program = client.path("pg_dump").display().to_string();
+        let failed = |reason: String| DumpError::Start { program: program.clone(), reason };
+        let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(failed("its output is not a pipe".to_owned()));
+        };
+        // A pipe of 64 KiB makes two processes take turns; a refusal (a container's limit) only costs speed.
+        if let Err(error) = nix::fcntl::fcntl(stdout.as_fd(), nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20)) {
+            tracing::debug!(%error, "pipe left at its default size");
+        }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(relay(stderr, url.redactor()));
+        let output = DumpOutput {
+            stdout,
+            script: Script::default(),
+            bytes: Arc::default(),
+            ended: false,
+            silence: patience.silence,
+            alarm: Box::pin(tokio::time::sleep(patience.silence)),
+            waiting: false,
+        };
+        Ok((Self { child, stderr: tasks, patience: patience.clone() }, output))
+    }
+
+    /// Waits for the process and judges it. Taking the output back is what proves that it was read to its end.
+    ///
+    /// # Errors
+    /// Unless the status is 0, the output ended, and it ended like a whole dump.
+    pub async fn finish(mut self, output: DumpOutput) -> Result<CleanExit, DumpError> {
+        if !output.ended {
+            self.stop().await;
+            return Err(DumpError::NotRead);
+        }
+        let status = tokio::select! {
+            status = self.child.wait() => status.map_err(|e| DumpError::Read(e.to_string()))?,
+            () = tokio::time::sleep(self.patience.exit) => {
+                let limit = self.patience.exit;
+                self.stop().await;
+                return Err(DumpError::Lingers(limit));
+            }
+        };
+        let said = self.said().await;
+        judge(status, &output.script, said)
+    }
+
+    /// Why the output broke off: what the process says once it is stopped.
+    pub async fn stop(mut self) {
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
+        // `id` is None once the child was waited for, so this can't hit a stranger with the same number.
+        if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
+            if let Err(error) = kill(Pid::from_raw(id), Signal::SIGTERM) {
+                tracing::debug!(%error, "pg_dump was gone before SIGTERM");
+            }
+            tokio::select! {
+                _ = self.child.wait() => {}
+                () = tokio::time::sleep(self.patience.terminate) => {
+                    if let Err(error) = self.child.kill().await {
+                        tracing::warn!(%error, "could not kill pg_dump");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The last lines of stderr; a grandchild that keeps the pipe open is not waited for.
+    async fn said(&mut self) -> String {
+        tokio::select! {
+            said = self.stderr.join_next() => said.and_then(Result::ok).unwrap_or_default(),
+            () = tokio::time::sleep(Duration::from_secs(5)) => String::new(),
+        }
+    }
+}
+
+fn judge(status: ExitStatus, script: &Script, said: String) -> Result<CleanExit, DumpError> {
+    if let Some(signal) = status.signal() {
+        return Err(DumpError::Signal { signal, said });
+    }
+    match status.code() {
+        Some(0) if script.is_whole() => Ok(CleanExit { contents: script.contents() }),
+        Some(0) => Err(DumpError::NotWhole { bytes: script.contents().bytes, said }),
+        code => {
+            let status = code.unwrap_or(-1);
+            Err(DumpError::Exit { status, said: PostgresError::from_stderr(&said, Kind::DumpExit) })
+        }
+    }
+}
+
+impl DumpOutput {
+    /// How many bytes came so far, readable while the output is being read elsewhere.
+    #[must_use]
+    pub fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.bytes)
+    }
+}
+
+impl AsyncRead for DumpOutput {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.stdout).poll_read(context, buffer) {
+            Poll::Pending => {
+                if !this.waiting {
+                    this.waiting = true;
+                    this.alarm.as_mut().reset(tokio::time::Instant::now() + this.silence);
+                }
+                ready!(this.alarm.as_mut().poll(context));
+                Poll::Ready(Err(io::Error::other(DumpError::Silent(this.silence))))
+            }
+            Poll::Ready(Ok(())) => {
+                let piece = buffer.filled().get(before..).unwrap_or_default();
+                this.ended = piece.is_empty() && buffer.remaining() > 0;
+                this.script.read(piece);
+                this.bytes.fetch_add(u64::try_from(piece.len()).unwrap_or(0), Ordering::Relaxed);
+                this.waiting = false;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(io::Error::other(DumpError::Read(error.to_string())))),
+        }
+    }
+}
+
+/// Re-logs stderr line by line, redacted, and returns its last lines. Inherited, it would be marked as an error by the
+/// platform, and could show a secret.
+async fn relay(stderr: ChildStderr, redactor: Redactor) -> String {
+    /// A line longer than this is cut: data can be quoted in an error.
+    const LINE_BYTES: usize = 2048;
+    const KEPT_LINES: usize = 20;
+    let mut reader = BufReader::new(stderr);
+    let mut kept = std::collections::VecDeque::new();
+    let mut line = Vec::new();
+    loop {
+        let (taken, ended) = match reader.fill_buf().await {
+            Ok([]) => (0, true),
+            Ok(piece) => {
+                let end = memchr::memchr(b'\n', piece);
+                let part = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default();
+                let room = LINE_BYTES.saturating_sub(line.len());
+                line.extend_from_slice(part.get(..room.min(part.len())).unwrap_or_default());
+                (end.map_or(piece.len(), |end| end.saturating_add(1)), end.is_some())
+            }
+            Err(_) => (0, true),
+        };
+        reader.consume(taken);
+        if ended && !line.is_empty() {
+            let text = redactor.redact(String::from_utf8_lossy(&line).trim_end());
+            line.clear();
+            if text.starts_with("pg_dump: warning:") {
+                tracing::warn!(line = text, "pg_dump said");
+            } else {
+                tracing::debug!(line = text, "pg_dump said");
+            }
+            kept.push_back(text);
+            if kept.len() > KEPT_LINES {
+                kept.pop_front();
+            }
+        }
+        if taken == 0 {
+            return kept.into_iter().collect::<Vec<_>>().join("\n");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The answer to "is last night's backup safe?": a pure function of what is known and the time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::catalog::Backup;
+use crate::kind::Kind;
+
+/// What the daemon knows. Only the task that runs backups writes it.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Whether the bucket was ever read, or a backup was made by this process.
+    pub seeded: bool,
+    /// The newest good backup.
+    pub newest: Option<Backup>,
+    /// How the last run ended.
+    pub last_run: Option<LastRun>,
+    /// Whether a run is under way.
+    pub running: bool,
+    /// When the next run is due.
+    pub next_due_at: Option<DateTime<Utc>>,
+    /// When the first run of this process was due: before that, an empty bucket is no fault.
+    pub first_due_at: Option<DateTime<Utc>>,
+}
+
+/// How the last run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LastRun {
+    /// Its outcome.
+    pub outcome: RunOutcome,
+    /// What kind of error it was, if it failed.
+    pub kind: Option<Kind>,
+    /// When it ended.
+    #[serde(serialize_with = "seconds_utc")]
+    pub finished_at: DateTime<Utc>,
+}
+
+/// The closed set of outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    /// It made a backup.
+    Succeeded,
+    /// It failed after its last attempt.
+    Failed,
+    /// The backup was there already.
+    Skipped,
+}
+
+/// The verdict, one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// A fresh good backup is in the bucket.
+    Ok,
+    /// There was never one, and none was due yet.
+    Waiting,
+    /// One is being made, and nothing is overdue.
+    Running,
+    /// The newest good backup is too old.
+    Stale,
+    /// The last run failed after its last attempt.
+    Failing,
+    /// The bucket could not be read, and memory holds nothing fresh.
+    Unknown,
+}
+
+impl Verdict {
+    /// Whether a monitor should be content.
+    #[must_use]
+    pub const fn is_healthy(self) -> bool {
+        matches!(self, Self::Ok | Self::Waiting | Self::Running)
+    }
+}
+
+/// Judges the status at a time.
+#[must_use]
+pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdict {
+    // A backup from the future (a clock that was set back) is fresh, not infinitely old.
+    let fresh = status.newest.as_ref().is_some_and(|backup| age(backup, now) <= max_age);
+    let failed = status.last_run.is_some_and(|run| run.outcome == RunOutcome::Failed);
+    let was_due = status.first_due_at.is_some_and(|due| due <= now);
+    match () {
+        () if status.newest.is_some() && !fresh => Verdict::Stale,
+        () if failed => Verdict::Failing,
+        () if !status.seeded && !fresh => Verdict::Unknown,
+        () if status.running => Verdict::Running,
+        () if fresh => Verdict::Ok,
+        () if was_due => Verdict::Stale,
+        () => Verdict::Waiting,
+    }
+}
+
+fn age(backup: &Backup, now: DateTime<Utc>) -> Duration {
+    now.signed_duration_since(backup.finished_at).to_std().unwrap_or_default()
+}
+
+/// What `/health` answers: this JSON and nothing else, no host, bucket, user or error text.
+#[derive(Debug, Serialize)]
+pub struct Health {
+    status: Verdict,
+    newest_backup: Option<NewestBackup>,
+    last_run: Option<LastRun>,
+    #[serde(serialize_with = "optional_seconds_utc")]
+    next_due_at: Option<DateTime<Utc>>,
+    max_age_seconds: u64,
+    version: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct NewestBackup {
+    name: String,
+    #[serde(serialize_with = "seconds_utc")]
+    finished_at: DateTime<Utc>,
+    age_seconds: u64,
+    size_bytes: u64,
+}
+
+impl Health {
+    /// The answer at a time.
+    #[must_use]
+    pub fn at(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Self {
+        Self {
+            status: verdict(status, max_age, now),
+            newest_backup: status.newest.as_ref().map(|backup| NewestBackup {
+                name: backup.name.to_string(),
+                finished_at: backup.finished_at,
+                age_seconds: age(backup, now).as_secs(),
+                size_bytes: backup.size_bytes,
+            }),
+            last_run: status.last_run,
+            next_due_at: status.next_due_at,
+            max_age_seconds: max_age.as_secs(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// Whether the HTTP status is 200.
+    #[must_use]
+    pub const fn is_healthy(&self) -> bool {
+        self.status.is_healthy()
+    }
+}
+
+fn seconds_utc<S: serde::Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+}
+
+#[expect(clippy::ref_option, reason = "serde's serialize_with hands over a reference to the field")]
+fn optional_seconds_utc<S: serde::Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => seconds_utc(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// The status, shared between the task that writes it and the router that reads it.
+#[derive(Debug, Clone, Default)]
+pub struct Board(Arc<Mutex<Status>>);
+
+impl Board {
+    /// A copy of the present status.
+    #[must_use]
+    pub fn read(&self) -> Status {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the status.
+    pub fn write(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{TimeDelta, TimeZone};
+
+    use super::*;
+    use crate::catalog::Prefix;
+
+    fn now() -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, 1, 26, 4, 0, 0).unwrap()
+    }
+
+    fn backup(hours_old: i64) -> Option<Backup> {
+        let finished_at = now() - TimeDelta::hours(hours_old);
+        Some(Backup { name: Prefix::new(None, "b_").name_at(finished_at), finished_at, size_bytes: 500 })
+    }
+
+    fn run(outcome: RunOutcome) -> Option<LastRun> {
+        Some(LastRun { outcome, kind: (outcome == RunOutcome::Failed).then_some(Kind::Connect), finished_at: now() })
+    }
+
+    #[test]
+    fn the_verdict_is_a_table() {
+        let due = |hours: i64| Some(now() + TimeDelta::hours(hours));
+        let base = || Status { seeded: true, next_due_at: due(23), first_due_at: due(23), ..Status::default() };
+        let table = [
+            ("fresh", Status { newest: backup(1), ..base() }, Verdict::Ok),
+            ("at the limit", Status { newest: backup(25), ..base() }, Verdict::Ok),
+            ("too old", Status { newest: backup(26), ..base() }, Verdict::Stale),
+            ("too old, though one is being made", Status { newest: backup(26), running: true, ..base() }, Verdict::Stale),
+            ("too old and failing", Status { newest: backup(26), last_run: run(RunOutcome::Failed), ..base() }, Verdict::Stale),
+            ("from the future", Status { newest: backup(-2), ..base() }, Verdict::Ok),
+            ("fresh, but the last run failed", Status { newest: backup(1), last_run: run(RunOutcome::Failed), ..base() }, Verdict::Failing),
+            ("failed, and running again", Status { newest: backup(1), last_run: run(RunOutcome::Failed), running: true, ..base() }, Verdict::Failing),
+            ("failed at first", Status { last_run: run(RunOutcome::Failed), ..base() }, Verdict::Failing),
+            ("recovered", Status { newest: backup(1), last_run: run(RunOutcome::Succeeded), ..base() }, Verdict::Ok),
+            ("another container did it", Status { newest: backup(1), last_run: run(RunOutcome::Skipped), ..base() }, Verdict::Ok),
+            ("running", Status { newest: backup(1), running: true, ..base() }, Verdict::Running),
+            ("running for the first time", Status { running: true, first_due_at: due(-1), ..base() }, Verdict::Running),
+            ("never one, none due", base(), Verdict::Waiting),
+            ("never one, though one was due", Status { first_due_at: due(-1), ..base() }, Verdict::Stale),
+            ("bucket not read yet", Status { seeded: false, ..base() }, Verdict::Unknown),
+            ("bucket not readable, but one was just made", Status { seeded: false, newest: backup(1), ..base() }, Verdict::Ok),
+        ];
+        for (case, status, expected) in table {
+            assert_eq!(verdict(&status, Duration::from_secs(25 * 3600), now()), expected, "{case}");
+        }
+        for (verdict, healthy) in [(Verdict::Ok, true), (Verdict::Waiting, true), (Verdict::Running, true), (Verdict::Stale, false), (Verdict::Failing, false), (Verdict::Unknown, false)] {
+            assert_eq!(verdict.is_healthy(), healthy);
+        }
+    }
+
+    #[test]
+    fn the_answer_holds_the_documented_fields_only() {
+        let status = Status { seeded: true, newest: backup(1), last_run: run(RunOutcome::Failed), next_due_at: Some(now()), ..Status::default() };
+        let json = serde_json::to_value(Health::at(&status, Duration::from_secs(90_000), now())).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "status": "failing",
+                "newest_backup": {"name": "b_2026-01-26_03-00-00.sql.gz", "finished_at": "2026-01-26T03:00:00Z", "age_seconds": 3600, "size_bytes": 500},
+                "last_run": {"outcome": "failed", "kind": "connect", "finished_at": "2026-01-26T04:00:00Z"},
+                "next_due_at": "2026-01-26T04:00:00Z",
+                "max_age_seconds": 90000,
+                "version": env!("CARGO_PKG_VERSION"),
+            })
+        );
+    }
+}

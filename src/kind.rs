@@ -1,0 +1,109 @@
+//! The closed set of names for what can go wrong with a run.
+//!
+//! Operators filter logs by them and monitors read them from `/health`, so a name never carries a value.
+
+/// What kind of failure ended an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The database could not be reached: refused, timed out, unknown host.
+    Connect,
+    /// The database and this service could not agree on TLS.
+    Tls,
+    /// The database refused the user, the password or the database's name.
+    Auth,
+    /// No client here can dump that server's version.
+    Version,
+    /// A table, schema or large object may not be read by this user.
+    Permission,
+    /// Another session held a lock for longer than the dump waits.
+    LockWait,
+    /// `pg_dump` ended with an error of its own.
+    DumpExit,
+    /// `pg_dump` was ended by a signal.
+    DumpSignal,
+    /// `pg_dump` gave no byte for too long.
+    DumpStalled,
+    /// `pg_dump` said it ended well, but its output is not a whole dump.
+    DumpInvalid,
+    /// The compressor failed.
+    Compress,
+    /// The store refused the credentials or the right.
+    StoreDenied,
+    /// The store refused the request itself: no such bucket, a rule broken.
+    StoreRejected,
+    /// Somebody else's object already holds the name.
+    StoreConflict,
+    /// The store could not be reached or answered with an error of its own.
+    StoreUnavailable,
+    /// The store did not answer in time.
+    StoreTimeout,
+    /// What the store says it holds is not what was sent.
+    StoreMismatch,
+    /// This machine's clock differs too much from the store's.
+    Clock,
+    /// The attempt ran into `BACKUP_TIMEOUT`.
+    Deadline,
+    /// The service was told to stop.
+    Cancelled,
+    /// A defect of this program or of the machine under it.
+    Internal,
+}
+
+impl Kind {
+    /// The name as it appears in logs and in `/health`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Auth => "auth",
+            Self::Version => "version",
+            Self::Permission => "permission",
+            Self::LockWait => "lock_wait",
+            Self::DumpExit => "dump_exit",
+            Self::DumpSignal => "dump_signal",
+            Self::DumpStalled => "dump_stalled",
+            Self::DumpInvalid => "dump_invalid",
+            Self::Compress => "compress",
+            Self::StoreDenied => "store_denied",
+            Self::StoreRejected => "store_rejected",
+            Self::StoreConflict => "store_conflict",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::StoreTimeout => "store_timeout",
+            Self::StoreMismatch => "store_mismatch",
+            Self::Clock => "clock",
+            Self::Deadline => "deadline",
+            Self::Cancelled => "cancelled",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether another attempt a few minutes later can end better; waiting mends no password.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        match self {
+            Self::Connect
+            | Self::LockWait
+            | Self::DumpExit
+            | Self::DumpSignal
+            | Self::DumpStalled
+            | Self::DumpInvalid
+            | Self::Compress
+            | Self::StoreConflict
+            | Self::StoreUnavailable
+            | Self::StoreTimeout
+            | Self::StoreMismatch
+            | Self::Internal => true,
+            Self::Tls
+            | Self::Auth
+            | Self::Version
+            | Self::Permission
+            | Self::StoreDenied
+            | Self::StoreRejected
+            | Self::Clock
+            | Self::Deadline
+            | Self::Cancelled => false,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! `postgres-s3-backups`: at each due time it runs `pg_dump`, gzips its output as it streams, sends it through a
+//! multipart upload to Cloudflare R2 or any S3, and answers `/health` with the truth about the newest backup.
+//!
+//! What holds, and where:
+//! - An object has a final name only if `pg_dump` exited 0, its output was read to the end, the dump's end marker was
+//!   there and every byte was acknowledged: [`upload::Upload::complete`] takes a [`dump::CleanExit`], which only
+//!   [`dump::Dump::finish`] makes.
+//! - Nothing is written to disk, and what is held in memory does not grow with the database: [`backup`].
+//! - The bucket is the state: [`catalog`] reads names back; there is no index, sidecar or local file.
+//! - No child sees the database URL, and no log, error or answer a secret: [`postgres`], [`secret`].
+//! - Decisions are functions of data and the time: [`schedule`], [`health`], [`config`]. Only `main` reads the
+//!   environment and the clock.
+//! - A failed backup never ends the daemon: [`daemon`].
+//!
+//! What is deliberately absent: a trait with one implementation, a temporary file, a shell, a delete of an object.
+
+pub mod kind;
+pub mod secret;
+
+pub mod config;
+pub mod telemetry;
+
+pub mod daemon;
+pub mod schedule;
+
+pub mod backup;
+pub mod catalog;
+pub mod dump;
+pub mod gzip;
+pub mod postgres;
+pub mod script;
+pub mod store;
+pub mod upload;
+
+pub mod health;
+pub mod http;
+
+pub mod cli;

@@ -1,0 +1,269 @@
+//! A real PostgreSQL server of any major from 14 to 18, on a random port of 127.0.0.1.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::process::{Folder, LIMIT, Process, free_port, tools, wait_until};
+
+/// The superuser's name.
+pub const USER: &str = "postgres";
+/// The superuser's password.
+pub const PASSWORD: &str = "testpass";
+
+const DIGEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/digest.sql");
+
+/// A server that asks for a password (SCRAM) and forgets everything when dropped.
+#[derive(Debug)]
+pub struct Postgres {
+    major: u16,
+    bin: PathBuf,
+    port: u16,
+    folder: Folder,
+    account: Option<Account>,
+    server: Option<Process>,
+}
+
+impl Postgres {
+    /// A server of this major as `initdb` makes it: UTF8, locale C.
+    pub fn start(major: u16) -> Self {
+        Self::start_with(major, &[])
+    }
+
+    /// The same with settings of `postgresql.conf`, such as `("max_connections", "20")`.
+    pub fn start_with(major: u16, settings: &[(&str, &str)]) -> Self {
+        let mut postgres = Self {
+            major,
+            bin: Self::bin(major),
+            port: 0,
+            folder: Folder::new(),
+            account: Account::unprivileged(),
+            server: None,
+        };
+        postgres.initialise(settings);
+        for _ in 0..5 {
+            postgres.port = free_port();
+            match postgres.launch() {
+                Ok(()) => return postgres,
+                // Another test process took the port between its choice and its use.
+                Err(log) if log.contains("Address already in use") => {}
+                Err(log) => panic!("PostgreSQL {major} did not start:\n{log}"),
+            }
+        }
+        panic!("PostgreSQL {major} found no free port");
+    }
+
+    /// The folder of a major's programs, downloaded on first use.
+    pub fn bin(major: u16) -> PathBuf {
+        tools(&[&format!("pg:{major}")]).join(format!("pg/{major}/bin"))
+    }
+
+    /// The port it listens on; the same after `restart`.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The postmaster's process id.
+    pub fn pid(&self) -> u32 {
+        self.server.as_ref().expect("it was stopped").id()
+    }
+
+    /// The superuser's URL of a database.
+    pub fn url(&self, database: &str) -> String {
+        self.url_as(USER, PASSWORD, database)
+    }
+
+    /// Somebody else's URL of a database.
+    pub fn url_as(&self, user: &str, password: &str, database: &str) -> String {
+        let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let [user, password, database] = [user, password, database].map(encoded);
+        format!("postgresql://{user}:{password}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// What `psql -X -q -At` prints for a script, without the last line end; panics with its standard error.
+    pub fn psql(&self, database: &str, script: &str) -> String {
+        self.try_psql(database, script).unwrap_or_else(|error| panic!("psql {database}: {error}\n{script}"))
+    }
+
+    /// The same; `Err` is what it wrote to standard error.
+    pub fn try_psql(&self, database: &str, script: &str) -> Result<String, String> {
+        self.run_psql(database, Path::new("-"), script)
+    }
+
+    /// Runs a script file, such as a restored dump.
+    pub fn psql_file(&self, database: &str, path: impl AsRef<Path>) -> String {
+        let path = path.as_ref();
+        self.run_psql(database, path, "").unwrap_or_else(|error| panic!("psql {database} {}: {error}", path.display()))
+    }
+
+    /// Creates a database; `options` is the end of the statement, such as
+    /// `ENCODING 'LATIN1' TEMPLATE template0`.
+    pub fn create_database(&self, name: &str, options: &str) {
+        let name = name.replace('"', "\"\"");
+        self.psql("postgres", &format!("CREATE DATABASE \"{name}\" {options}"));
+    }
+
+    /// Every row and every definition of a database as text: equal for two databases that hold the same.
+    pub fn digest(&self, database: &str) -> String {
+        self.psql_file(database, DIGEST)
+    }
+
+    /// Waits until a query prints `expected`; a query that fails is asked again.
+    pub fn wait_for(&self, database: &str, query: &str, expected: &str) {
+        wait_until(&format!("{query} = {expected}"), LIMIT, || {
+            (self.try_psql(database, query).as_deref() == Ok(expected)).then_some(())
+        });
+    }
+
+    /// Stops it as an administrator would: sessions are ended, nothing is lost.
+    pub fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.signal("INT");
+            server.wait(LIMIT);
+        }
+    }
+
+    /// Stops it and starts it again on the same port, with the same data.
+    pub fn restart(&mut self) {
+        self.stop();
+        if let Err(log) = self.launch() {
+            panic!("PostgreSQL {} did not start again:\n{log}", self.major);
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn initialise(&self, settings: &[(&str, &str)]) {
+        let data = self.data();
+        let password_file = self.folder.path().join("password");
+        std::fs::write(&password_file, format!("{PASSWORD}\n")).expect("write the password");
+        std::fs::create_dir(&data).expect("create the data folder");
+        std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).expect("close the data folder");
+        if let Some(account) = &self.account {
+            chown(&data, Some(account.user), Some(account.group)).expect("give the data folder away");
+        }
+        let mut initdb = self.program("initdb", "KILL");
+        initdb.arg("-D").arg(&data).arg("--pwfile").arg(&password_file);
+        initdb.args(["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]);
+        let output = initdb.output().expect("start initdb");
+        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+
+        let mut configuration = String::from(
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_connections = 50\n\
+             fsync = off\nfull_page_writes = off\nlc_messages = 'C'\n",
+        );
+        for (name, value) in settings {
+            writeln!(configuration, "{name} = '{}'", value.replace('\'', "''")).expect("write to a string");
+        }
+        // The file stays initdb's, and with it the account's.
+        let path = data.join("postgresql.auto.conf");
+        std::fs::write(path, configuration).expect("write the configuration");
+    }
+
+    /// A server program run as an account PostgreSQL accepts, which gets `signal` when the test process dies.
+    fn program(&self, name: &str, signal: &str) -> Command {
+        let account = self.account.as_ref().map(Account::options).unwrap_or_default();
+        let mut options = vec!["--pdeathsig", signal];
+        options.extend(account.iter().map(String::as_str));
+        let mut command = Process::command_with(&options, self.bin.join(name));
+        command.current_dir(self.folder.path()).env("LC_ALL", "C");
+        command
+    }
+
+    fn launch(&mut self) -> Result<(), String> {
+        let data = self.data();
+        // At an immediate shutdown (SIGQUIT) it still removes its shared memory; after SIGKILL it cannot.
+        let mut command = self.program("postgres", "QUIT");
+        command.arg("-D").arg(&data).args(["-p", &self.port.to_string()]);
+        let mut server = Process::spawn(command);
+        let pid_file = data.join("postmaster.pid");
+        let ready = wait_until("PostgreSQL's start", LIMIT, || {
+            if !server.running() {
+                return Some(false);
+            }
+            // The file's eighth line says so once connections are accepted; a stale file has another process id.
+            let file = std::fs::read_to_string(&pid_file).unwrap_or_default();
+            let own = file.lines().next() == Some(server.id().to_string().as_str());
+            (own && file.lines().nth(7).map(str::trim_end) == Some("ready")).then_some(true)
+        });
+        if !ready {
+            return Err(server.log().join("\n"));
+        }
+        self.server = Some(server);
+        Ok(())
+    }
+
+    fn run_psql(&self, database: &str, file: &Path, script: &str) -> Result<String, String> {
+        let mut command = Command::new(self.bin.join("psql"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
+        command.env("LC_ALL", "C").env("PGCONNECT_TIMEOUT", "15");
+        command.args(["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database), "-f"]).arg(file);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start psql");
+        let mut stdin = child.stdin.take().expect("piped");
+        let output = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // psql stops reading at the first error, which its exit status tells.
+                drop(stdin.write_all(script.as_bytes()));
+            });
+            child.wait_with_output().expect("read psql's output")
+        });
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        server.signal("CONT");
+        server.signal("QUIT");
+        let began = std::time::Instant::now();
+        while server.running() && began.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Whom the server runs as in place of root, whom it refuses.
+#[derive(Debug)]
+struct Account {
+    user: u32,
+    group: u32,
+}
+
+impl Account {
+    fn unprivileged() -> Option<Self> {
+        let id = Command::new("id").arg("-u").output().expect("start id");
+        if id.stdout != b"0\n" {
+            return None;
+        }
+        let accounts = std::fs::read_to_string("/etc/passwd").expect("read /etc/passwd");
+        let find = |name: &str| {
+            let mut fields = accounts.lines().map(|line| line.split(':')).find(|line| line.clone().next() == Some(name))?;
+            let user = fields.nth(2)?.parse().ok()?;
+            let group = fields.next()?.parse().ok()?;
+            Some(Self { user, group })
+        };
+        Some(find("postgres").or_else(|| find("nobody")).expect("root, and neither postgres nor nobody exists"))
+    }
+
+    fn options(&self) -> Vec<String> {
+        let (user, group) = (self.user, self.group);
+        vec![format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()]
+    }
+}

@@ -1,0 +1,232 @@
+//! Child processes, folders and ports of the tests. Nothing here outlives the test process, however that ends.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::hash::{BuildHasher, Hasher};
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a condition that should come true within a second may take on a busy machine.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// The folder of `tests/tools.sh`, after asking that script for `parts` (`weed`, `pg:17`, `aws`, ...).
+pub fn tools(parts: &[&str]) -> PathBuf {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools.sh");
+    let output = Command::new(script).args(parts).output().expect("start tests/tools.sh");
+    assert!(output.status.success(), "tests/tools.sh {parts:?}:\n{}", String::from_utf8_lossy(&output.stderr));
+    std::env::var_os("PSB_TOOLS")
+        .filter(|folder| !folder.is_empty())
+        .map_or_else(|| PathBuf::from("/var/tmp/postgres-s3-backups-tools"), PathBuf::from)
+}
+
+/// Calls `condition` until it gives a value; panics, naming `what`, when `limit` has passed.
+pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A child that is killed and reaped when dropped, and killed by the kernel when the test process dies.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    /// A command whose process gets SIGKILL when the test process dies. `program` must be an absolute path if the
+    /// environment is cleared.
+    pub fn command(program: impl AsRef<OsStr>) -> Command {
+        Self::command_with(&["--pdeathsig", "KILL"], program)
+    }
+
+    /// The same with other options of `setpriv`.
+    pub fn command_with(options: &[&str], program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("/usr/bin/setpriv");
+        command.args(options).arg("--").arg(program);
+        command
+    }
+
+    /// Starts `command`, reading its standard output and standard error into the log.
+    pub fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = spawn_from_lasting_thread(command);
+        let log = Arc::default();
+        collect(child.stdout.take().expect("piped"), &log);
+        collect(child.stderr.take().expect("piped"), &log);
+        Self { child, log }
+    }
+
+    /// The process id; the same before and after `setpriv` has become the program.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Every line written so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().expect("no panic while it is held").clone()
+    }
+
+    /// The first line that holds `text`; panics with the log when none comes within `limit`.
+    pub fn wait_for_line(&self, text: &str, limit: Duration) -> String {
+        let began = Instant::now();
+        loop {
+            let log = self.log();
+            if let Some(line) = log.iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            assert!(began.elapsed() < limit, "no line with {text:?} within {limit:?}:\n{}", log.join("\n"));
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Whether it has not ended yet.
+    pub fn running(&mut self) -> bool {
+        self.child.try_wait().expect("wait for a child").is_none()
+    }
+
+    /// Sends a signal by its short name, such as `TERM` or `STOP`.
+    pub fn signal(&self, name: &str) {
+        signal(self.id(), name);
+    }
+
+    /// How it ended; panics when it runs on past `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let id = self.id();
+        wait_until(&format!("end of process {id}"), limit, || self.child.try_wait().expect("wait for a child"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Sends a signal by its short name to a process that may have ended.
+pub fn signal(id: u32, name: &str) {
+    // The shell has kill built in; as a program it is in a package a small system may lack.
+    let id = id.to_string();
+    let sent = Command::new("/bin/sh").args(["-c", "kill -s \"$0\" \"$1\" 2>/dev/null", name, &id]).status();
+    sent.expect("start sh");
+}
+
+fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+    let log = Arc::clone(log);
+    thread::spawn(move || {
+        let mut lines = BufReader::new(stream);
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+            log.lock().expect("no panic while it is held").push(text);
+            line.clear();
+        }
+    });
+}
+
+/// The parent-death signal is sent when the *thread* that started the child ends, and each test is a thread: a server
+/// that several tests share would end with the first of them. So one thread that lasts starts them all.
+fn spawn_from_lasting_thread(mut command: Command) -> Child {
+    type Job = Box<dyn FnOnce() + Send>;
+    static JOBS: OnceLock<mpsc::Sender<Job>> = OnceLock::new();
+    let jobs = JOBS.get_or_init(|| {
+        let (sender, receiver) = mpsc::channel::<Job>();
+        thread::spawn(move || receiver.into_iter().for_each(|job| job()));
+        sender
+    });
+    let (answer, reply) = mpsc::channel();
+    jobs.send(Box::new(move || {
+        let started = command.spawn().map_err(|error| format!("{command:?}: {error}"));
+        drop(answer.send(started));
+    }))
+    .expect("the thread lasts");
+    reply.recv().expect("the thread lasts").unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A folder that any user may enter, removed when dropped or when the test process dies.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// An empty folder of its own.
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let path = folders().join(COUNT.fetch_add(1, Ordering::Relaxed).to_string());
+        create_enterable(&path);
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // The watcher of `folders` removes what a process that is just ending still writes.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// The parent of all folders. Statics are not dropped and a killed process drops nothing, so a shell watches a pipe
+/// that closes with this process, and then removes it.
+fn folders() -> &'static Path {
+    static FOLDERS: OnceLock<(PathBuf, ChildStdin)> = OnceLock::new();
+    let (path, _pipe) = FOLDERS.get_or_init(|| {
+        let name = format!("postgres-s3-backups-test-{}-{:x}", std::process::id(), random());
+        let path = std::env::temp_dir().join(name);
+        create_enterable(&path);
+        let watch = r#"trap '' INT TERM HUP; cat; for i in $(seq 100); do rm -rf "$0" && exit; sleep 0.1; done"#;
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", watch]).arg(&path);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut watcher = command.spawn().expect("start sh");
+        let pipe = watcher.stdin.take().expect("piped");
+        (path, pipe)
+    });
+    path
+}
+
+fn create_enterable(path: &Path) {
+    std::fs::create_dir(path).expect("create a folder");
+    std::fs::set_permissions(path, Permissions::from_mode(0o755)).expect("open a folder to others");
+}
+
+/// A number that differs from call to call and from process to process.
+pub fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// A port of 127.0.0.1 that nobody listens on.
+pub fn free_port() -> u16 {
+    free_ports(&[0])
+}
+
+/// A port such that it plus each of `offsets` (at most 10,003) is free on 127.0.0.1. All lie below the range the kernel takes for
+/// outgoing connections, so none is lost between this call and the server's bind, but to another test process: retry.
+pub fn free_ports(offsets: &[u16]) -> u16 {
+    for _ in 0..1000 {
+        let port = 10_000 + u16::try_from(random() % 12_000).expect("below 12,000");
+        let free = |offset: &u16| TcpListener::bind(("127.0.0.1", port + offset)).is_ok();
+        if offsets.iter().all(free) {
+            return port;
+        }
+    }
+    panic!("no free ports at {offsets:?}");
+}

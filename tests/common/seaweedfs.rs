@@ -1,0 +1,240 @@
+//! A real S3 server: SeaweedFS. What it stored is asked through curl's own request signing, so that a fault of our
+//! client cannot hide itself.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::process::{Folder, LIMIT, Process, free_ports, tools, wait_until};
+
+/// The server's four parts listen on four ports in a row, and on the same plus this for their talk among themselves.
+const GRPC: u16 = 10_000;
+const PORTS: [u16; 8] = [0, 1, 2, 3, GRPC, GRPC + 1, GRPC + 2, GRPC + 3];
+
+const READY_CHECK: &str = "ready-check";
+
+/// A server with one administrator and one identity that may only read and list. All is gone when it is dropped.
+#[derive(Debug)]
+pub struct SeaweedFs {
+    /// Where clients connect, without a slash at the end.
+    pub endpoint: String,
+    /// The administrator's key.
+    pub access_key: &'static str,
+    /// The administrator's secret.
+    pub secret_key: &'static str,
+    /// The key of the identity that may only read and list.
+    pub read_only_access_key: &'static str,
+    /// The secret of the identity that may only read and list.
+    pub read_only_secret_key: &'static str,
+    // Dropped in this order: the server is killed before its folder goes.
+    server: Process,
+    folder: Folder,
+    files: AtomicU32,
+}
+
+impl SeaweedFs {
+    /// A server that has stored an object: all of its parts are up.
+    pub fn start() -> Self {
+        Self::start_with("http", &[])
+    }
+
+    /// The same over https on 127.0.0.1, with this certificate and key (absolute paths). Questions asked here do not check it.
+    pub fn start_tls(certificate: &str, key: &str) -> Self {
+        Self::start_with("https", &[format!("-s3.cert.file={certificate}"), format!("-s3.key.file={key}")])
+    }
+
+    fn start_with(scheme: &str, options: &[String]) -> Self {
+        let weed = tools(&["weed"]).join("weed");
+        let mut said = String::new();
+        for _ in 0..3 {
+            let port = free_ports(&PORTS);
+            let folder = Folder::new();
+            let mut s3 = Self {
+                endpoint: format!("{scheme}://127.0.0.1:{port}"),
+                access_key: "testkey",
+                secret_key: "testsecret",
+                read_only_access_key: "readonly",
+                read_only_secret_key: "readonly-secret",
+                server: launch(&weed, port, &folder, options),
+                folder,
+                files: AtomicU32::new(0),
+            };
+            if wait_until("SeaweedFS's start", LIMIT, || s3.progress()) {
+                return s3;
+            }
+            // Most likely another test process took one of the ports between their choice and their use.
+            said = s3.server.log().join("\n");
+        }
+        panic!("SeaweedFS did not start:\n{said}");
+    }
+
+    /// The server's process id, for `STOP` and `CONT`.
+    pub fn pid(&self) -> u32 {
+        self.server.id()
+    }
+
+    /// Creates an empty bucket.
+    pub fn create_bucket(&self, name: &str) {
+        let (status, body) = self.request("PUT", &format!("/{name}"), None);
+        assert_eq!(status, 200, "create bucket {name}: {}", String::from_utf8_lossy(&body));
+    }
+
+    /// Every object's key and size, in the order of keys.
+    pub fn list(&self, bucket: &str) -> Vec<(String, u64)> {
+        let mut objects = Vec::new();
+        let mut query = "list-type=2".to_owned();
+        loop {
+            let page = self.listing(bucket, &query);
+            objects.extend(elements(&page, "Contents").into_iter().map(|object| {
+                let size = text(object, "Size").parse().expect("a size");
+                (text(object, "Key"), size)
+            }));
+            if text(&page, "IsTruncated") != "true" {
+                objects.sort();
+                return objects;
+            }
+            // The signature covers the query in the order of its names.
+            query = format!("continuation-token={}&list-type=2", encoded(&text(&page, "NextContinuationToken")));
+        }
+    }
+
+    /// Every unfinished upload's key and id.
+    pub fn uploads(&self, bucket: &str) -> Vec<(String, String)> {
+        let page = self.listing(bucket, "uploads=");
+        assert_ne!(text(&page, "IsTruncated"), "true", "more unfinished uploads than fit a page");
+        let uploads = elements(&page, "Upload").into_iter();
+        uploads.map(|upload| (text(upload, "Key"), text(upload, "UploadId"))).collect()
+    }
+
+    /// An object's bytes.
+    pub fn get(&self, bucket: &str, key: &str) -> Vec<u8> {
+        let (status, body) = self.request("GET", &object_path(bucket, key), None);
+        assert_eq!(status, 200, "get {bucket}/{key}: {}", String::from_utf8_lossy(&body));
+        body
+    }
+
+    /// Stores an object.
+    pub fn put(&self, bucket: &str, key: &str, body: &[u8]) {
+        let (status, answer) = self.request("PUT", &object_path(bucket, key), Some(body));
+        assert_eq!(status, 200, "put {bucket}/{key}: {}", String::from_utf8_lossy(&answer));
+    }
+
+    /// Deletes an object.
+    pub fn delete(&self, bucket: &str, key: &str) {
+        let (status, answer) = self.request("DELETE", &object_path(bucket, key), None);
+        assert_eq!(status, 204, "delete {bucket}/{key}: {}", String::from_utf8_lossy(&answer));
+    }
+
+    /// Starts an upload and leaves it unfinished, giving its id.
+    pub fn begin_upload(&self, bucket: &str, key: &str) -> String {
+        let (status, answer) = self.request("POST", &format!("{}?uploads=", object_path(bucket, key)), Some(b""));
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert_eq!(status, 200, "begin upload {bucket}/{key}: {answer}");
+        text(&answer, "UploadId")
+    }
+
+    /// A request signed by the administrator: status and body. The status is 0 if there was no answer.
+    pub fn request(&self, method: &str, path_and_query: &str, body: Option<&[u8]>) -> (u16, Vec<u8>) {
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        let sent = self.folder.path().join(format!("sent-{number}"));
+        let received = self.folder.path().join(format!("received-{number}"));
+        let mut curl = Command::new("curl");
+        // -q: no settings of the user's; --path-as-is: a key may hold "..".
+        curl.args(["-q", "-sk", "--path-as-is", "--noproxy", "*", "--max-time", "60", "-X", method]);
+        curl.args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--user"]).arg(format!("{}:{}", self.access_key, self.secret_key));
+        // curl 7.88 hashes no body by itself when it reads it from a file.
+        curl.args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "-w", "%{http_code}", "-o"]).arg(&received);
+        if let Some(body) = body {
+            std::fs::write(&sent, body).expect("write the body");
+            curl.arg("--data-binary").arg(format!("@{}", sent.display()));
+            // Without this curl says that it is a form, and SeaweedFS keeps that as the object's type.
+            curl.args(["-H", "content-type: application/octet-stream"]);
+        }
+        curl.arg(format!("{}{path_and_query}", self.endpoint));
+        let output = curl.stdin(Stdio::null()).output().expect("start curl");
+        let status = String::from_utf8_lossy(&output.stdout).parse().expect("curl prints a status");
+        let answer = std::fs::read(&received).unwrap_or_default();
+        drop(std::fs::remove_file(sent));
+        drop(std::fs::remove_file(received));
+        (status, answer)
+    }
+
+    fn listing(&self, bucket: &str, query: &str) -> String {
+        let (status, body) = self.request("GET", &format!("/{bucket}?{query}"), None);
+        let body = String::from_utf8_lossy(&body).into_owned();
+        assert_eq!(status, 200, "list {bucket}: {body}");
+        body
+    }
+
+    /// `Some(true)` once an object was stored, `Some(false)` if the server has ended. An open port says nothing: the parts
+    /// behind it come up one by one.
+    fn progress(&mut self) -> Option<bool> {
+        if !self.server.running() {
+            return Some(false);
+        }
+        let bucket = format!("/{READY_CHECK}");
+        let object = format!("{bucket}/object");
+        let made = matches!(self.request("PUT", &bucket, None).0, 200 | 409);
+        if !made || self.request("PUT", &object, Some(b"ready")).0 != 200 {
+            return None;
+        }
+        self.request("DELETE", &object, None);
+        self.request("DELETE", &bucket, None);
+        Some(true)
+    }
+}
+
+fn launch(weed: &Path, port: u16, folder: &Folder, options: &[String]) -> Process {
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("create the data folder");
+    let identities = folder.path().join("identities.json");
+    let known = r#"{"identities": [
+        {"name": "admin", "credentials": [{"accessKey": "testkey", "secretKey": "testsecret"}],
+         "actions": ["Admin", "Read", "Write", "List", "Tagging"]},
+        {"name": "readonly", "credentials": [{"accessKey": "readonly", "secretKey": "readonly-secret"}],
+         "actions": ["Read", "List"]}]}"#;
+    std::fs::write(&identities, known).expect("write the identities");
+
+    // It does not end on SIGTERM within minutes; SIGKILL is what `Process` sends.
+    let mut command = Process::command(weed);
+    command.current_dir(folder.path());
+    // Without this a request for x-amz-server-side-encryption: AES256 is answered with 500.
+    command.env("WEED_S3_SSE_KEY", "test-sse-key-0123456789abcdef");
+    command.arg("server").arg(format!("-dir={}", data.display()));
+    command.args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
+    command.arg(format!("-s3.port={port}")).arg(format!("-master.port={}", port + 1));
+    command.arg(format!("-volume.port={}", port + 2)).arg(format!("-filer.port={}", port + 3));
+    command.args(["-master.peers=none", "-master.volumeSizeLimitMB=256", "-volume.max=0", "-volume.preStopSeconds=0"]);
+    // By default it reports to its makers.
+    command.arg("-master.telemetry=false");
+    command.args(["-s3", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
+    // By default an administrator's upload into a missing bucket makes the bucket, and a full one can be deleted.
+    command.args(["-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false"]);
+    command.arg(format!("-s3.config={}", identities.display())).args(options);
+    Process::spawn(command)
+}
+
+fn object_path(bucket: &str, key: &str) -> String {
+    format!("/{bucket}/{}", encoded(key).replace("%2F", "/"))
+}
+
+/// As a signature wants it: all but what a URL never encodes.
+fn encoded(text: &str) -> String {
+    const SIGNED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(text, SIGNED).to_string()
+}
+
+/// The insides of each `<name>` of an S3 answer, which is XML without attributes where it matters.
+fn elements<'a>(xml: &'a str, name: &str) -> Vec<&'a str> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    xml.split(&open).skip(1).filter_map(|rest| Some(rest.split_once(&close)?.0)).collect()
+}
+
+/// The text of the first `<name>`, empty if there is none.
+fn text(xml: &str, name: &str) -> String {
+    let raw = elements(xml, name).first().copied().unwrap_or_default();
+    let quotes = raw.replace("&quot;", "\"").replace("&#34;", "\"").replace("&#39;", "'");
+    quotes.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+}

