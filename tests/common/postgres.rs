@@ -174,6 +174,8 @@ impl Postgres {
         options.extend(account.iter().map(String::as_str));
         let mut command = Process::command_with(&options, self.bin.join(name));
         command.current_dir(self.folder.path()).env("LC_ALL", "C");
+        // Extensions such as postgres_fdw would find the system's libpq, which may be older.
+        command.env("LD_LIBRARY_PATH", self.bin.with_file_name("lib"));
         command
     }
 

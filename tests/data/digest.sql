@@ -87,8 +87,8 @@ LEFT JOIN pg_catalog.pg_depend d
   ON d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
 
 UNION ALL
-SELECT format('constraint|%s|%s|%I|%s|%s|%s|%s|%s', NULLIF(conrelid, 0)::regclass, NULLIF(contypid, 0)::regtype, conname,
-  pg_get_constraintdef(oid), convalidated, connoinherit, conislocal, coninhcount)
+SELECT format('constraint|%s|%s|%I|%s|%s|%s|%s', NULLIF(conrelid, 0)::regclass, NULLIF(contypid, 0)::regtype, conname,
+  pg_get_constraintdef(oid), convalidated, conislocal, coninhcount)
 FROM pg_catalog.pg_constraint WHERE connamespace IN (SELECT oid FROM own)
 
 UNION ALL
@@ -163,7 +163,7 @@ WHERE c.oid >= 16384
   AND NOT EXISTS (SELECT FROM of_extension e WHERE e.classid = 'pg_cast'::regclass AND e.objid = c.oid)
 
 UNION ALL
-SELECT format('collation|%s|%s|%s|%s', oid::regcollation, collprovider, collisdeterministic, collencoding)
+SELECT format('collation|%s|%s|%s', oid::regcollation, collprovider, collisdeterministic)
 FROM pg_catalog.pg_collation WHERE collnamespace IN (SELECT oid FROM own)
 
 UNION ALL
@@ -187,14 +187,14 @@ UNION ALL
 SELECT format('access method|%I|%s|%s', amname, amtype, amhandler) FROM pg_catalog.pg_am WHERE oid >= 16384
 
 UNION ALL
-SELECT format('server|%I|%I|%s', s.srvname, w.fdwname, array_to_string(s.srvoptions, ','))
+SELECT format('server|%I|%I|%s', s.srvname, w.fdwname, (SELECT string_agg(o, ',' ORDER BY o) FROM unnest(s.srvoptions) o))
 FROM pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw
 
 UNION ALL
-SELECT format('user mapping|%I|%s|%s', srvname, usename, array_to_string(umoptions, ',')) FROM pg_catalog.pg_user_mappings
+SELECT format('user mapping|%I|%s|%s', srvname, usename, (SELECT string_agg(o, ',' ORDER BY o) FROM unnest(umoptions) o)) FROM pg_catalog.pg_user_mappings
 
 UNION ALL
-SELECT format('foreign table|%s|%s', ftrelid::regclass, array_to_string(ftoptions, ',')) FROM pg_catalog.pg_foreign_table
+SELECT format('foreign table|%s|%s', ftrelid::regclass, (SELECT string_agg(o, ',' ORDER BY o) FROM unnest(ftoptions) o)) FROM pg_catalog.pg_foreign_table
 
 -- Publications gain columns from major to major, and so do the lines here.
 UNION ALL

@@ -1,0 +1,28 @@
+//! The real parts the tests run against.
+
+pub mod postgres;
+pub mod process;
+pub mod seaweedfs;
+pub mod service;
+
+use std::sync::OnceLock;
+
+use postgres::Postgres;
+use seaweedfs::SeaweedFs;
+
+/// The S3 server that all tests of this process share; each takes a bucket of its own.
+pub fn seaweedfs() -> &'static SeaweedFs {
+    static SERVER: OnceLock<SeaweedFs> = OnceLock::new();
+    SERVER.get_or_init(SeaweedFs::start)
+}
+
+/// A server of PostgreSQL 17 that tests share which do not stop or lock it; each takes a database of its own.
+pub fn postgres() -> &'static Postgres {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    SERVER.get_or_init(|| Postgres::start_with(17, &[("max_connections", "100")]))
+}
+
+/// A name nobody else uses, fit for a bucket and for a database.
+pub fn unique(what: &str) -> String {
+    format!("{what}-{:x}", process::random())
+}

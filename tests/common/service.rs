@@ -1,0 +1,237 @@
+//! The real binary, its variables and its log.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::postgres::Postgres;
+use super::process::{LIMIT, Process, free_port, wait_until};
+use super::seaweedfs::SeaweedFs;
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_postgres-s3-backups");
+
+/// The variables of one start; nothing else is in the environment.
+#[derive(Debug, Clone)]
+pub struct Variables(BTreeMap<String, String>);
+
+impl Variables {
+    /// Nothing but a PATH that holds the clients of these majors.
+    pub fn bare(majors: &[u16]) -> Self {
+        let mut folders: Vec<String> = majors.iter().map(|major| Postgres::bin(*major).display().to_string()).collect();
+        folders.push("/usr/bin:/bin".to_owned());
+        Self(BTreeMap::from([("PATH".to_owned(), folders.join(":"))]))
+    }
+
+    /// Those of a working service: this bucket of this store, this database, clients of 14 to 18.
+    pub fn working(store: &SeaweedFs, bucket: &str, database_url: &str) -> Self {
+        Self::bare(&[14, 15, 16, 17, 18])
+            .with("AWS_ACCESS_KEY_ID", store.access_key)
+            .with("AWS_SECRET_ACCESS_KEY", store.secret_key)
+            .with("AWS_S3_BUCKET", bucket)
+            .with("AWS_S3_ENDPOINT", &store.endpoint)
+            .with("BACKUP_DATABASE_URL", database_url)
+            .with("BACKUP_RETRIES", "0")
+            .with("PORT", &free_port().to_string())
+    }
+
+    /// With a variable set.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Without a variable.
+    pub fn without(mut self, name: &str) -> Self {
+        self.0.remove(name);
+        self
+    }
+
+    /// The value of one that is set.
+    pub fn value(&self, name: &str) -> &str {
+        &self.0[name]
+    }
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    process: Process,
+    port: u16,
+}
+
+/// A service that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub status: ExitStatus,
+    /// Every line it wrote.
+    pub lines: Vec<String>,
+}
+
+impl Service {
+    /// Starts it with arguments.
+    pub fn start(variables: &Variables, arguments: &[&str]) -> Self {
+        Self::start_by(Process::command(BINARY), variables, arguments)
+    }
+
+    /// Starts it through another command that ends in the binary (`faketime`, a namespace).
+    pub fn start_by(mut command: std::process::Command, variables: &Variables, arguments: &[&str]) -> Self {
+        command.args(arguments).env_clear().envs(&variables.0);
+        let port = variables.0.get("PORT").and_then(|port| port.parse().ok()).unwrap_or(8080);
+        Self { process: Process::spawn(command), port }
+    }
+
+    /// Starts the daemon.
+    pub fn daemon(variables: &Variables) -> Self {
+        Self::start(variables, &[])
+    }
+
+    /// Runs `backup` to its end.
+    pub fn backup(variables: &Variables) -> Ended {
+        Self::start(variables, &["backup"]).end(Duration::from_secs(300))
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Its HTTP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends it a signal by its short name.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// Whether it has not ended.
+    pub fn running(&mut self) -> bool {
+        self.process.running()
+    }
+
+    /// Every line so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.process.log()
+    }
+
+    /// Every event with this message so far.
+    pub fn events(&self, message: &str) -> Vec<Value> {
+        events(&self.lines(), message)
+    }
+
+    /// The first event with this message.
+    pub fn wait_for(&self, message: &str) -> Value {
+        self.wait_for_nth(message, 1)
+    }
+
+    /// The n-th event with this message, counted from 1.
+    pub fn wait_for_nth(&self, message: &str, n: usize) -> Value {
+        let began = std::time::Instant::now();
+        loop {
+            if let Some(event) = self.events(message).into_iter().nth(n - 1) {
+                return event;
+            }
+            assert!(began.elapsed() < LIMIT, "no {n}. {message:?} within {LIMIT:?}:\n{}", self.lines().join("\n"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self, limit: Duration) -> Ended {
+        let status = self.process.wait(limit);
+        // The readers of its output see the end of the pipes a moment after the process ended.
+        let mut lines = self.lines();
+        wait_until("end of the output", LIMIT, || {
+            std::thread::sleep(Duration::from_millis(30));
+            let now = self.lines();
+            let settled = now.len() == lines.len();
+            lines = now;
+            settled.then_some(())
+        });
+        Ended { status, lines }
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn terminate(self) -> Ended {
+        self.signal("TERM");
+        self.end(Duration::from_secs(30))
+    }
+
+    /// GETs a path: status and body. Waits until the port is open.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        self.get_as("localhost", path)
+    }
+
+    /// GETs a path under a host name.
+    pub fn get_as(&self, host: &str, path: &str) -> (u16, String) {
+        let answer = self.raw(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no HTTP: {answer:?}"));
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+        (status, body)
+    }
+
+    /// Sends bytes and reads the answer to its end.
+    pub fn raw(&self, request: &str) -> String {
+        let mut stream = wait_until("open port", LIMIT, || TcpStream::connect(("127.0.0.1", self.port)).ok());
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// `/health`: HTTP status and JSON.
+    pub fn health(&self) -> (u16, Value) {
+        let (status, body) = self.get("/health");
+        (status, serde_json::from_str(&body).unwrap_or_else(|_| panic!("no JSON: {body:?}")))
+    }
+
+    /// Waits until `/health` says this status.
+    pub fn wait_for_health(&self, status: &str) -> (u16, Value) {
+        wait_until(&format!("health {status}"), LIMIT, || Some(self.health()).filter(|(_, json)| json["status"] == status))
+    }
+}
+
+impl Ended {
+    /// Every event with this message.
+    pub fn events(&self, message: &str) -> Vec<Value> {
+        events(&self.lines, message)
+    }
+
+    /// The one event with this message.
+    pub fn event(&self, message: &str) -> Value {
+        let mut found = self.events(message);
+        assert_eq!(found.len(), 1, "{message:?} in:\n{}", self.text());
+        found.remove(0)
+    }
+
+    /// The whole output.
+    pub fn text(&self) -> String {
+        self.lines.join("\n")
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+}
+
+fn events(lines: &[String], message: &str) -> Vec<Value> {
+    let parsed = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("not a JSON line: {line}")));
+    parsed.filter(|event| event["message"] == message).collect()
+}
+
+/// The processes of a program below a folder whose command line holds `text`.
+pub fn processes_with(text: &str) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.filter(|id| std::fs::read(Path::new("/proc").join(id.to_string()).join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))).collect()
+}
