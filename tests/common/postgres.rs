@@ -82,12 +82,16 @@ impl Postgres {
     pub fn url_as(&self, user: &str, password: &str, database: &str) -> String {
         let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let [user, password, database] = [user, password, database].map(encoded);
-        format!("postgresql://{user}:{password}@127.0.0.1:{}/{database}", self.port)
+        format!(
+            "postgresql://{user}:{password}@127.0.0.1:{}/{database}",
+            self.port
+        )
     }
 
     /// What `psql -X -q -At` prints for a script, without the last line end; panics with its standard error.
     pub fn psql(&self, database: &str, script: &str) -> String {
-        self.try_psql(database, script).unwrap_or_else(|error| panic!("psql {database}: {error}\n{script}"))
+        self.try_psql(database, script)
+            .unwrap_or_else(|error| panic!("psql {database}: {error}\n{script}"))
     }
 
     /// The same; `Err` is what it wrote to standard error.
@@ -98,7 +102,8 @@ impl Postgres {
     /// Runs a script file, such as a restored dump.
     pub fn psql_file(&self, database: &str, path: impl AsRef<Path>) -> String {
         let path = path.as_ref();
-        self.run_psql(database, path, "").unwrap_or_else(|error| panic!("psql {database} {}: {error}", path.display()))
+        self.run_psql(database, path, "")
+            .unwrap_or_else(|error| panic!("psql {database} {}: {error}", path.display()))
     }
 
     /// Creates a database; `options` is the end of the statement, such as
@@ -145,22 +150,42 @@ impl Postgres {
         let password_file = self.folder.path().join("password");
         std::fs::write(&password_file, format!("{PASSWORD}\n")).expect("write the password");
         std::fs::create_dir(&data).expect("create the data folder");
-        std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).expect("close the data folder");
+        std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700))
+            .expect("close the data folder");
         if let Some(account) = &self.account {
-            chown(&data, Some(account.user), Some(account.group)).expect("give the data folder away");
+            chown(&data, Some(account.user), Some(account.group))
+                .expect("give the data folder away");
         }
         let mut initdb = self.program("initdb", "KILL");
-        initdb.arg("-D").arg(&data).arg("--pwfile").arg(&password_file);
-        initdb.args(["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]);
+        initdb
+            .arg("-D")
+            .arg(&data)
+            .arg("--pwfile")
+            .arg(&password_file);
+        initdb.args([
+            "-U",
+            USER,
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        ]);
         let output = initdb.output().expect("start initdb");
-        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
 
         let mut configuration = String::from(
             "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_connections = 50\n\
              fsync = off\nfull_page_writes = off\nlc_messages = 'C'\n",
         );
         for (name, value) in settings {
-            writeln!(configuration, "{name} = '{}'", value.replace('\'', "''")).expect("write to a string");
+            writeln!(configuration, "{name} = '{}'", value.replace('\'', "''"))
+                .expect("write to a string");
         }
         // The file stays initdb's, and with it the account's.
         let path = data.join("postgresql.auto.conf");
@@ -169,7 +194,11 @@ impl Postgres {
 
     /// A server program run as an account PostgreSQL accepts, which gets `signal` when the test process dies.
     fn program(&self, name: &str, signal: &str) -> Command {
-        let account = self.account.as_ref().map(Account::options).unwrap_or_default();
+        let account = self
+            .account
+            .as_ref()
+            .map(Account::options)
+            .unwrap_or_default();
         let mut options = vec!["--pdeathsig", signal];
         options.extend(account.iter().map(String::as_str));
         let mut command = Process::command_with(&options, self.bin.join(name));
@@ -183,7 +212,10 @@ impl Postgres {
         let data = self.data();
         // At an immediate shutdown (SIGQUIT) it still removes its shared memory; after SIGKILL it cannot.
         let mut command = self.program("postgres", "QUIT");
-        command.arg("-D").arg(&data).args(["-p", &self.port.to_string()]);
+        command
+            .arg("-D")
+            .arg(&data)
+            .args(["-p", &self.port.to_string()]);
         let mut server = Process::spawn(command);
         let pid_file = data.join("postmaster.pid");
         let ready = wait_until("PostgreSQL's start", LIMIT, || {
@@ -210,8 +242,22 @@ impl Postgres {
             }
         }
         command.env("LC_ALL", "C").env("PGCONNECT_TIMEOUT", "15");
-        command.args(["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database), "-f"]).arg(file);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args([
+                "-X",
+                "-q",
+                "-At",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                &self.url(database),
+                "-f",
+            ])
+            .arg(file);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("start psql");
         let mut stdin = child.stdin.take().expect("piped");
         let output = std::thread::scope(|scope| {
@@ -222,7 +268,9 @@ impl Postgres {
             child.wait_with_output().expect("read psql's output")
         });
         if output.status.success() {
-            Ok(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned())
+            Ok(String::from_utf8_lossy(&output.stdout)
+                .trim_end_matches('\n')
+                .to_owned())
         } else {
             Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }
@@ -231,7 +279,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let Some(mut server) = self.server.take() else { return };
+        let Some(mut server) = self.server.take() else {
+            return;
+        };
         server.signal("CONT");
         server.signal("QUIT");
         let began = std::time::Instant::now();
@@ -256,16 +306,27 @@ impl Account {
         }
         let accounts = std::fs::read_to_string("/etc/passwd").expect("read /etc/passwd");
         let find = |name: &str| {
-            let mut fields = accounts.lines().map(|line| line.split(':')).find(|line| line.clone().next() == Some(name))?;
+            let mut fields = accounts
+                .lines()
+                .map(|line| line.split(':'))
+                .find(|line| line.clone().next() == Some(name))?;
             let user = fields.nth(2)?.parse().ok()?;
             let group = fields.next()?.parse().ok()?;
             Some(Self { user, group })
         };
-        Some(find("postgres").or_else(|| find("nobody")).expect("root, and neither postgres nor nobody exists"))
+        Some(
+            find("postgres")
+                .or_else(|| find("nobody"))
+                .expect("root, and neither postgres nor nobody exists"),
+        )
     }
 
     fn options(&self) -> Vec<String> {
         let (user, group) = (self.user, self.group);
-        vec![format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()]
+        vec![
+            format!("--reuid={user}"),
+            format!("--regid={group}"),
+            "--clear-groups".to_owned(),
+        ]
     }
 }

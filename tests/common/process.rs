@@ -2,9 +2,9 @@
 
 use std::collections::hash_map::RandomState;
 use std::ffi::OsStr;
-use std::fs::Permissions;
+use std::fs::{OpenOptions, Permissions};
 use std::hash::{BuildHasher, Hasher};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,21 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// The folder of `tests/tools.sh`, after asking that script for `parts` (`weed`, `pg:17`, `aws`, ...).
 pub fn tools(parts: &[&str]) -> PathBuf {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools.sh");
-    let output = Command::new(script).args(parts).output().expect("start tests/tools.sh");
-    assert!(output.status.success(), "tests/tools.sh {parts:?}:\n{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(script)
+        .args(parts)
+        .output()
+        .expect("start tests/tools.sh");
+    assert!(
+        output.status.success(),
+        "tests/tools.sh {parts:?}:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     std::env::var_os("PSB_TOOLS")
         .filter(|folder| !folder.is_empty())
-        .map_or_else(|| PathBuf::from("/var/tmp/postgres-s3-backups-tools"), PathBuf::from)
+        .map_or_else(
+            || PathBuf::from("/var/tmp/postgres-s3-backups-tools"),
+            PathBuf::from,
+        )
 }
 
 /// Calls `condition` until it gives a value; panics, naming `what`, when `limit` has passed.
@@ -62,7 +72,10 @@ impl Process {
 
     /// Starts `command`, reading its standard output and standard error into the log.
     pub fn spawn(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = spawn_from_lasting_thread(command);
         let log = Arc::default();
         collect(child.stdout.take().expect("piped"), &log);
@@ -88,7 +101,11 @@ impl Process {
             if let Some(line) = log.iter().find(|line| line.contains(text)) {
                 return line.clone();
             }
-            assert!(began.elapsed() < limit, "no line with {text:?} within {limit:?}:\n{}", log.join("\n"));
+            assert!(
+                began.elapsed() < limit,
+                "no line with {text:?} within {limit:?}:\n{}",
+                log.join("\n")
+            );
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -106,7 +123,9 @@ impl Process {
     /// How it ended; panics when it runs on past `limit`.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let id = self.id();
-        wait_until(&format!("end of process {id}"), limit, || self.child.try_wait().expect("wait for a child"))
+        wait_until(&format!("end of process {id}"), limit, || {
+            self.child.try_wait().expect("wait for a child")
+        })
     }
 }
 
@@ -122,7 +141,9 @@ impl Drop for Process {
 pub fn signal(id: u32, name: &str) {
     // The shell has kill built in; as a program it is in a package a small system may lack.
     let id = id.to_string();
-    let sent = Command::new("/bin/sh").args(["-c", "kill -s \"$0\" \"$1\" 2>/dev/null", name, &id]).status();
+    let sent = Command::new("/bin/sh")
+        .args(["-c", "kill -s \"$0\" \"$1\" 2>/dev/null", name, &id])
+        .status();
     sent.expect("start sh");
 }
 
@@ -131,8 +152,13 @@ fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
     thread::spawn(move || {
         let mut lines = BufReader::new(stream);
         let mut line = Vec::new();
-        while lines.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
-            let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+        while lines
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|bytes| bytes > 0)
+        {
+            let text = String::from_utf8_lossy(&line)
+                .trim_end_matches('\n')
+                .to_owned();
             log.lock().expect("no panic while it is held").push(text);
             line.clear();
         }
@@ -151,11 +177,16 @@ fn spawn_from_lasting_thread(mut command: Command) -> Child {
     });
     let (answer, reply) = mpsc::channel();
     jobs.send(Box::new(move || {
-        let started = command.spawn().map_err(|error| format!("{command:?}: {error}"));
+        let started = command
+            .spawn()
+            .map_err(|error| format!("{command:?}: {error}"));
         drop(answer.send(started));
     }))
     .expect("the thread lasts");
-    reply.recv().expect("the thread lasts").unwrap_or_else(|error| panic!("{error}"))
+    reply
+        .recv()
+        .expect("the thread lasts")
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A folder that any user may enter, removed when dropped or when the test process dies.
@@ -184,18 +215,42 @@ impl Drop for Folder {
     }
 }
 
+/// Has a file of a child's removed when the test process ends.
+pub fn remove_at_end(path: &str) {
+    let list = OpenOptions::new()
+        .append(true)
+        .open(folders().join(REMOVE_AT_END));
+    list.and_then(|mut list| list.write_all(format!("{path}\n").as_bytes()))
+        .expect("write to a folder of our own");
+}
+
+const REMOVE_AT_END: &str = "remove-at-end";
+
 /// The parent of all folders. Statics are not dropped and a killed process drops nothing, so a shell watches a pipe
 /// that closes with this process, and then removes it.
 fn folders() -> &'static Path {
     static FOLDERS: OnceLock<(PathBuf, ChildStdin)> = OnceLock::new();
     let (path, _pipe) = FOLDERS.get_or_init(|| {
-        let name = format!("postgres-s3-backups-test-{}-{:x}", std::process::id(), random());
+        let name = format!(
+            "postgres-s3-backups-test-{}-{:x}",
+            std::process::id(),
+            random()
+        );
         let path = std::env::temp_dir().join(name);
         create_enterable(&path);
-        let watch = r#"trap '' INT TERM HUP; cat; for i in $(seq 100); do rm -rf "$0" && exit; sleep 0.1; done"#;
+        std::fs::write(path.join(REMOVE_AT_END), "").expect("write to a folder of our own");
+        let watch = format!(
+            r#"trap '' INT TERM HUP
+            cat
+            while read -r file; do rm -f "$file"; done <"$0/{REMOVE_AT_END}"
+            for i in $(seq 100); do rm -rf "$0" && exit; sleep 0.1; done"#
+        );
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", watch]).arg(&path);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg("-c").arg(watch).arg(&path);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut watcher = command.spawn().expect("start sh");
         let pipe = watcher.stdin.take().expect("piped");
         (path, pipe)

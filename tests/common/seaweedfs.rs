@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::process::{Folder, LIMIT, Process, free_ports, tools, wait_until};
+use super::process::{Folder, LIMIT, Process, free_ports, remove_at_end, tools, wait_until};
 
 /// The server's four parts listen on four ports in a row, and on the same plus this for their talk among themselves.
 const GRPC: u16 = 10_000;
@@ -42,7 +42,13 @@ impl SeaweedFs {
 
     /// The same over https on 127.0.0.1, with this certificate and key (absolute paths). Questions asked here do not check it.
     pub fn start_tls(certificate: &str, key: &str) -> Self {
-        Self::start_with("https", &[format!("-s3.cert.file={certificate}"), format!("-s3.key.file={key}")])
+        Self::start_with(
+            "https",
+            &[
+                format!("-s3.cert.file={certificate}"),
+                format!("-s3.key.file={key}"),
+            ],
+        )
     }
 
     fn start_with(scheme: &str, options: &[String]) -> Self {
@@ -78,7 +84,12 @@ impl SeaweedFs {
     /// Creates an empty bucket.
     pub fn create_bucket(&self, name: &str) {
         let (status, body) = self.request("PUT", &format!("/{name}"), None);
-        assert_eq!(status, 200, "create bucket {name}: {}", String::from_utf8_lossy(&body));
+        assert_eq!(
+            status,
+            200,
+            "create bucket {name}: {}",
+            String::from_utf8_lossy(&body)
+        );
     }
 
     /// Every object's key and size, in the order of keys.
@@ -96,65 +107,119 @@ impl SeaweedFs {
                 return objects;
             }
             // The signature covers the query in the order of its names.
-            query = format!("continuation-token={}&list-type=2", encoded(&text(&page, "NextContinuationToken")));
+            query = format!(
+                "continuation-token={}&list-type=2",
+                encoded(&text(&page, "NextContinuationToken"))
+            );
         }
     }
 
     /// Every unfinished upload's key and id.
     pub fn uploads(&self, bucket: &str) -> Vec<(String, String)> {
         let page = self.listing(bucket, "uploads=");
-        assert_ne!(text(&page, "IsTruncated"), "true", "more unfinished uploads than fit a page");
+        assert_ne!(
+            text(&page, "IsTruncated"),
+            "true",
+            "more unfinished uploads than fit a page"
+        );
         let uploads = elements(&page, "Upload").into_iter();
-        uploads.map(|upload| (text(upload, "Key"), text(upload, "UploadId"))).collect()
+        uploads
+            .map(|upload| (text(upload, "Key"), text(upload, "UploadId")))
+            .collect()
     }
 
     /// An object's bytes.
     pub fn get(&self, bucket: &str, key: &str) -> Vec<u8> {
         let (status, body) = self.request("GET", &object_path(bucket, key), None);
-        assert_eq!(status, 200, "get {bucket}/{key}: {}", String::from_utf8_lossy(&body));
+        assert_eq!(
+            status,
+            200,
+            "get {bucket}/{key}: {}",
+            String::from_utf8_lossy(&body)
+        );
         body
     }
 
     /// Stores an object.
     pub fn put(&self, bucket: &str, key: &str, body: &[u8]) {
         let (status, answer) = self.request("PUT", &object_path(bucket, key), Some(body));
-        assert_eq!(status, 200, "put {bucket}/{key}: {}", String::from_utf8_lossy(&answer));
+        assert_eq!(
+            status,
+            200,
+            "put {bucket}/{key}: {}",
+            String::from_utf8_lossy(&answer)
+        );
     }
 
     /// Deletes an object.
     pub fn delete(&self, bucket: &str, key: &str) {
         let (status, answer) = self.request("DELETE", &object_path(bucket, key), None);
-        assert_eq!(status, 204, "delete {bucket}/{key}: {}", String::from_utf8_lossy(&answer));
+        assert_eq!(
+            status,
+            204,
+            "delete {bucket}/{key}: {}",
+            String::from_utf8_lossy(&answer)
+        );
     }
 
     /// Starts an upload and leaves it unfinished, giving its id.
     pub fn begin_upload(&self, bucket: &str, key: &str) -> String {
-        let (status, answer) = self.request("POST", &format!("{}?uploads=", object_path(bucket, key)), Some(b""));
+        let (status, answer) = self.request(
+            "POST",
+            &format!("{}?uploads=", object_path(bucket, key)),
+            Some(b""),
+        );
         let answer = String::from_utf8_lossy(&answer).into_owned();
         assert_eq!(status, 200, "begin upload {bucket}/{key}: {answer}");
         text(&answer, "UploadId")
     }
 
     /// A request signed by the administrator: status and body. The status is 0 if there was no answer.
-    pub fn request(&self, method: &str, path_and_query: &str, body: Option<&[u8]>) -> (u16, Vec<u8>) {
+    pub fn request(
+        &self,
+        method: &str,
+        path_and_query: &str,
+        body: Option<&[u8]>,
+    ) -> (u16, Vec<u8>) {
         let number = self.files.fetch_add(1, Ordering::Relaxed);
         let sent = self.folder.path().join(format!("sent-{number}"));
         let received = self.folder.path().join(format!("received-{number}"));
         let mut curl = Command::new("curl");
         // -q: no settings of the user's; --path-as-is: a key may hold "..".
-        curl.args(["-q", "-sk", "--path-as-is", "--noproxy", "*", "--max-time", "60", "-X", method]);
-        curl.args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--user"]).arg(format!("{}:{}", self.access_key, self.secret_key));
+        curl.args([
+            "-q",
+            "-sk",
+            "--path-as-is",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "60",
+            "-X",
+            method,
+        ]);
+        curl.args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--user"])
+            .arg(format!("{}:{}", self.access_key, self.secret_key));
         // curl 7.88 hashes no body by itself when it reads it from a file.
-        curl.args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "-w", "%{http_code}", "-o"]).arg(&received);
+        curl.args([
+            "-H",
+            "x-amz-content-sha256: UNSIGNED-PAYLOAD",
+            "-w",
+            "%{http_code}",
+            "-o",
+        ])
+        .arg(&received);
         if let Some(body) = body {
             std::fs::write(&sent, body).expect("write the body");
-            curl.arg("--data-binary").arg(format!("@{}", sent.display()));
+            curl.arg("--data-binary")
+                .arg(format!("@{}", sent.display()));
             // Without this curl says that it is a form, and SeaweedFS keeps that as the object's type.
             curl.args(["-H", "content-type: application/octet-stream"]);
         }
         curl.arg(format!("{}{path_and_query}", self.endpoint));
         let output = curl.stdin(Stdio::null()).output().expect("start curl");
-        let status = String::from_utf8_lossy(&output.stdout).parse().expect("curl prints a status");
+        let status = String::from_utf8_lossy(&output.stdout)
+            .parse()
+            .expect("curl prints a status");
         let answer = std::fs::read(&received).unwrap_or_default();
         drop(std::fs::remove_file(sent));
         drop(std::fs::remove_file(received));
@@ -202,17 +267,51 @@ fn launch(weed: &Path, port: u16, folder: &Folder, options: &[String]) -> Proces
     command.current_dir(folder.path());
     // Without this a request for x-amz-server-side-encryption: AES256 is answered with 500.
     command.env("WEED_S3_SSE_KEY", "test-sse-key-0123456789abcdef");
-    command.arg("server").arg(format!("-dir={}", data.display()));
+    command
+        .args(["-logtostderr=true", "server"])
+        .arg(format!("-dir={}", data.display()));
     command.args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
-    command.arg(format!("-s3.port={port}")).arg(format!("-master.port={}", port + 1));
-    command.arg(format!("-volume.port={}", port + 2)).arg(format!("-filer.port={}", port + 3));
-    command.args(["-master.peers=none", "-master.volumeSizeLimitMB=256", "-volume.max=0", "-volume.preStopSeconds=0"]);
+    command
+        .arg(format!("-s3.port={port}"))
+        .arg(format!("-master.port={}", port + 1));
+    command
+        .arg(format!("-volume.port={}", port + 2))
+        .arg(format!("-filer.port={}", port + 3));
+    command.args([
+        "-master.peers=none",
+        "-master.volumeSizeLimitMB=256",
+        "-volume.max=0",
+        "-volume.preStopSeconds=0",
+    ]);
     // By default it reports to its makers.
     command.arg("-master.telemetry=false");
-    command.args(["-s3", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
+    command.args([
+        "-s3",
+        "-s3.iam=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+    ]);
     // By default an administrator's upload into a missing bucket makes the bucket, and a full one can be deleted.
-    command.args(["-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false"]);
-    command.arg(format!("-s3.config={}", identities.display())).args(options);
+    command.args([
+        "-s3.autoCreateBucket=false",
+        "-s3.allowDeleteBucketNotEmpty=false",
+    ]);
+    // Killed, it leaves its sockets behind; only two of them can be put elsewhere.
+    for part in ["s3", "filer"] {
+        command.arg(format!(
+            "-{part}.localSocket={}",
+            folder.path().join(part).display()
+        ));
+    }
+    for (part, port) in ["s3", "master", "volume", "filer"]
+        .iter()
+        .zip(port + GRPC..)
+    {
+        remove_at_end(&format!("/tmp/seaweedfs-{part}-grpc-{port}.sock"));
+    }
+    command
+        .arg(format!("-s3.config={}", identities.display()))
+        .args(options);
     Process::spawn(command)
 }
 
@@ -222,19 +321,32 @@ fn object_path(bucket: &str, key: &str) -> String {
 
 /// As a signature wants it: all but what a URL never encodes.
 fn encoded(text: &str) -> String {
-    const SIGNED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    const SIGNED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~');
     utf8_percent_encode(text, SIGNED).to_string()
 }
 
 /// The insides of each `<name>` of an S3 answer, which is XML without attributes where it matters.
 fn elements<'a>(xml: &'a str, name: &str) -> Vec<&'a str> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    xml.split(&open).skip(1).filter_map(|rest| Some(rest.split_once(&close)?.0)).collect()
+    xml.split(&open)
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once(&close)?.0))
+        .collect()
 }
 
 /// The text of the first `<name>`, empty if there is none.
 fn text(xml: &str, name: &str) -> String {
     let raw = elements(xml, name).first().copied().unwrap_or_default();
-    let quotes = raw.replace("&quot;", "\"").replace("&#34;", "\"").replace("&#39;", "'");
-    quotes.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    let quotes = raw
+        .replace("&quot;", "\"")
+        .replace("&#34;", "\"")
+        .replace("&#39;", "'");
+    quotes
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&")
 }

@@ -49,7 +49,7 @@ WITH own AS (
   WHERE c.relnamespace IN (SELECT oid FROM own)
     AND NOT EXISTS (SELECT FROM of_extension e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid)
 )
-SELECT fact FROM (
+SELECT replace(fact, E'\n', '\n') FROM (
 
 SELECT format('schema|%I|%s', nspname, pg_get_userbyid(nspowner))
 FROM pg_catalog.pg_namespace WHERE oid IN (SELECT oid FROM own)
