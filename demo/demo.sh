@@ -69,7 +69,8 @@ note "PostgreSQL 17, an S3 server and the AWS CLI, kept in $tools"
 "$root/tests/tools.sh" weed pg:17 aws 2>&1 | indent
 command_line cargo build --release
 (cd "$root" && cargo build --release --locked --quiet 2>&1) | indent
-program=${CARGO_TARGET_DIR:-$root/target}/release/postgres-s3-backups
+program=$(cd "$root" && realpath "${CARGO_TARGET_DIR:-target}/release/postgres-s3-backups")
+tools=$(realpath "$tools")
 export PATH=$tools/pg/17/bin:$tools/venv/bin:$PATH
 
 # No setting of the caller's own may reach the clients.
@@ -104,7 +105,7 @@ tables="SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'pub
 contents() {
   local table
   for table in $(psql -XAt "$server/$1" -c "$tables"); do
-    psql -XAt -F ' ' "$server/$1" -c "SELECT '$table', count(*), md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))) FROM $table t"
+    psql -XAt -F ' ' "$server/$1" -c "SELECT '$table', count(*), coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), 'empty') FROM $table t"
   done
 }
 contents app >app.txt
@@ -169,6 +170,7 @@ echo
 command_line postgres-s3-backups
 # What stands in the file has been shown: tee writes to the terminal first.
 mkfifo log
+: >service.log
 indent <log | tee service.log &
 follower=$!
 "${child[@]}" -- env -i PATH="$PATH" "${variables[@]}" "$program" >log 2>&1 &

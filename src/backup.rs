@@ -105,8 +105,12 @@ impl BackupError {
             Self::Postgres(error) => &error.hint,
             Self::Dump(error) => error.hint(),
             Self::Store(error) => error.hint(),
-            Self::Compress(_) => "this is a defect of the service or of the machine; the next attempt starts from the beginning",
-            Self::Deadline(_) => "find out what is slow (the progress lines tell), or raise BACKUP_TIMEOUT",
+            Self::Compress(_) => {
+                "this is a defect of the service or of the machine; the next attempt starts from the beginning"
+            }
+            Self::Deadline(_) => {
+                "find out what is slow (the progress lines tell), or raise BACKUP_TIMEOUT"
+            }
             Self::Cancelled => "nothing was stored; the next start runs what is due",
         }
     }
@@ -116,7 +120,11 @@ impl BackupError {
 ///
 /// # Errors
 /// The last attempt's failure.
-pub async fn run(job: &Job, trigger: Trigger, stop: &CancellationToken) -> Result<Outcome, BackupError> {
+pub async fn run(
+    job: &Job,
+    trigger: Trigger,
+    stop: &CancellationToken,
+) -> Result<Outcome, BackupError> {
     let name = match trigger {
         Trigger::Scheduled(at) | Trigger::Manual(at) => job.catalog.prefix().name_at(at),
     };
@@ -147,7 +155,13 @@ pub async fn run(job: &Job, trigger: Trigger, stop: &CancellationToken) -> Resul
 }
 
 /// One attempt, from the beginning. Whatever ends it early leaves no object, and aborts the upload.
-async fn attempt(job: &Job, trigger: Trigger, name: &BackupName, number: u32, stop: &CancellationToken) -> Result<Outcome, BackupError> {
+async fn attempt(
+    job: &Job,
+    trigger: Trigger,
+    name: &BackupName,
+    number: u32,
+    stop: &CancellationToken,
+) -> Result<Outcome, BackupError> {
     let started = Instant::now();
     let early = || async {
         tokio::select! {
@@ -166,7 +180,13 @@ async fn attempt(job: &Job, trigger: Trigger, name: &BackupName, number: u32, st
     tracing::info!(name = %name, attempt = number, server_version = server.version, client_version = client.version, database_bytes = server.size_bytes, "backup started");
 
     let mut upload = begin(job, name, early()).await?;
-    let (dump, output) = match Dump::start(client, &job.database, server.session, &job.options, &job.patience) {
+    let (dump, output) = match Dump::start(
+        client,
+        &job.database,
+        server.session,
+        &job.options,
+        &job.patience,
+    ) {
         Ok(started) => started,
         Err(error) => {
             upload.abort().await;
@@ -194,8 +214,20 @@ async fn attempt(job: &Job, trigger: Trigger, name: &BackupName, number: u32, st
     let contents = proof.contents().clone();
     match upload.complete(proof).await {
         Ok(stored) => {
-            let backup = Backup { name: name.clone(), finished_at: (job.clock)(), size_bytes: stored.size_bytes };
-            log_finished(job, &backup, &stored, &contents, &server, client, started.elapsed());
+            let backup = Backup {
+                name: name.clone(),
+                finished_at: (job.clock)(),
+                size_bytes: stored.size_bytes,
+            };
+            log_finished(
+                job,
+                &backup,
+                &stored,
+                &contents,
+                &server,
+                client,
+                started.elapsed(),
+            );
             Ok(Outcome::Finished(backup))
         }
         // Another container completed the same name first: the backup exists, which is what the run was for.
@@ -213,7 +245,11 @@ enum Prepared<'a> {
 }
 
 /// What can be found out before anything is begun.
-async fn prepare<'a>(job: &'a Job, trigger: Trigger, name: &BackupName) -> Result<Prepared<'a>, BackupError> {
+async fn prepare<'a>(
+    job: &'a Job,
+    trigger: Trigger,
+    name: &BackupName,
+) -> Result<Prepared<'a>, BackupError> {
     if let Some(backup) = job.catalog.find(name).await? {
         return match trigger {
             Trigger::Scheduled(_) => Ok(Prepared::Exists(backup)),
@@ -229,7 +265,12 @@ async fn prepare<'a>(job: &'a Job, trigger: Trigger, name: &BackupName) -> Resul
     let client = job.clients.choose(server.major, &server.version)?;
     if client.major != server.major {
         let hint = "a newer pg_dump may write what this server's own psql refuses; deploy an image with the server's major version";
-        tracing::warn!(server_version = server.version, client_version = client.version, hint, "no client of the server's major version");
+        tracing::warn!(
+            server_version = server.version,
+            client_version = client.version,
+            hint,
+            "no client of the server's major version"
+        );
     }
     Ok(Prepared::Ready(server, client))
 }
@@ -255,7 +296,11 @@ async fn reach(job: &Job) -> Result<Server, BackupError> {
 
 /// Begins the upload. If the run ends while the request is under way, its answer is waited for a moment, so that an
 /// upload the store just opened is not left behind.
-async fn begin(job: &Job, name: &BackupName, early: impl Future<Output = BackupError>) -> Result<Upload, BackupError> {
+async fn begin(
+    job: &Job,
+    name: &BackupName,
+    early: impl Future<Output = BackupError>,
+) -> Result<Upload, BackupError> {
     let key = name.to_string();
     let mut request = Box::pin(Upload::begin(job.catalog.store(), &key));
     tokio::select! {
@@ -272,11 +317,16 @@ async fn begin(job: &Job, name: &BackupName, early: impl Future<Output = BackupE
 
 /// Reads the dump to its end, compresses it on a thread of its own and sends it. Back-pressure reaches `pg_dump`: one
 /// part waits, one is being filled, nothing else is held.
-async fn stream(output: DumpOutput, part_size: usize, upload: &mut Upload) -> Result<DumpOutput, BackupError> {
+async fn stream(
+    output: DumpOutput,
+    part_size: usize,
+    upload: &mut Upload,
+) -> Result<DumpOutput, BackupError> {
     const PROGRESS: Duration = Duration::from_secs(60);
     let read = output.counter();
     let (sender, mut parts) = mpsc::channel::<Part>(1);
-    let mut compressor = tokio::task::spawn_blocking(move || gzip::compress(output, part_size, &sender));
+    let mut compressor =
+        tokio::task::spawn_blocking(move || gzip::compress(output, part_size, &sender));
     let mut progress = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
     let mut sent: u64 = 0;
     let mut failure: Option<BackupError> = None;
@@ -303,8 +353,14 @@ async fn stream(output: DumpOutput, part_size: usize, upload: &mut Upload) -> Re
     let output = match (&mut compressor).await {
         Ok(Ok(output)) => output,
         Ok(Err(error)) => {
-            let dump_error = error.get_ref().and_then(|inner| inner.downcast_ref::<DumpError>()).cloned();
-            return Err(dump_error.map_or_else(|| BackupError::Compress(error.to_string()), BackupError::Dump));
+            let dump_error = error
+                .get_ref()
+                .and_then(|inner| inner.downcast_ref::<DumpError>())
+                .cloned();
+            return Err(dump_error.map_or_else(
+                || BackupError::Compress(error.to_string()),
+                BackupError::Dump,
+            ));
         }
         Err(join) => return Err(BackupError::Compress(join.to_string())),
     };
@@ -317,7 +373,15 @@ fn skipped(backup: Backup) -> Outcome {
     Outcome::Skipped(backup)
 }
 
-fn log_finished(job: &Job, backup: &Backup, stored: &Stored, contents: &crate::script::Contents, server: &Server, client: &Client, took: Duration) {
+fn log_finished(
+    job: &Job,
+    backup: &Backup,
+    stored: &Stored,
+    contents: &crate::script::Contents,
+    server: &Server,
+    client: &Client,
+    took: Duration,
+) {
     tracing::info!(
         name = %backup.name,
         size_bytes = stored.size_bytes,
@@ -346,8 +410,14 @@ fn restore_command(bucket: &str, name: &BackupName, endpoint_option: &str) -> St
     let name = name.to_string();
     let file = name.rsplit('/').next().unwrap_or(&name);
     let plain = file.trim_end_matches(".gz");
-    let (url, file, plain) = (quoted(&format!("s3://{bucket}/{name}")), quoted(&format!("./{file}")), quoted(&format!("./{plain}")));
-    format!("aws s3 cp {url} {file}{endpoint_option} && gunzip {file} && psql -X -v ON_ERROR_STOP=1 \"$DATABASE_URL\" -f {plain}")
+    let (url, file, plain) = (
+        quoted(&format!("s3://{bucket}/{name}")),
+        quoted(&format!("./{file}")),
+        quoted(&format!("./{plain}")),
+    );
+    format!(
+        "aws s3 cp {url} {file}{endpoint_option} && gunzip {file} && psql -X -v ON_ERROR_STOP=1 \"$DATABASE_URL\" -f {plain}"
+    )
 }
 
 /// A word for a shell, quoted only where it must be.

@@ -21,9 +21,18 @@ impl Prefix {
     /// Joins the folder and the prefix. A prefix that ends in a letter or digit gets a `-`, as the template's names had.
     #[must_use]
     pub fn new(subfolder: Option<&str>, prefix: &str) -> Self {
-        let folder = subfolder.map(|folder| folder.trim_matches('/')).filter(|folder| !folder.is_empty());
-        let separator = if prefix.ends_with(|c: char| c.is_alphanumeric()) { "-" } else { "" };
-        Self(folder.map_or_else(|| format!("{prefix}{separator}"), |folder| format!("{folder}/{prefix}{separator}")))
+        let folder = subfolder
+            .map(|folder| folder.trim_matches('/'))
+            .filter(|folder| !folder.is_empty());
+        let separator = if prefix.ends_with(|c: char| c.is_alphanumeric()) {
+            "-"
+        } else {
+            ""
+        };
+        Self(folder.map_or_else(
+            || format!("{prefix}{separator}"),
+            |folder| format!("{folder}/{prefix}{separator}"),
+        ))
     }
 
     /// The text itself.
@@ -35,14 +44,21 @@ impl Prefix {
     /// The name of a backup of that time.
     #[must_use]
     pub fn name_at(&self, at: DateTime<Utc>) -> BackupName {
-        BackupName { prefix: self.clone(), at: at.trunc_subsecs(0) }
+        BackupName {
+            prefix: self.clone(),
+            at: at.trunc_subsecs(0),
+        }
     }
 
     /// Reads a key back; anything that is not exactly a name of ours is somebody else's.
     #[must_use]
     pub fn parse(&self, key: &str) -> Option<BackupName> {
         let time = key.strip_prefix(&self.0)?.strip_suffix(".sql.gz")?;
-        let name = self.name_at(NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok()?.and_utc());
+        let name = self.name_at(
+            NaiveDateTime::parse_from_str(time, TIME_FORMAT)
+                .ok()?
+                .and_utc(),
+        );
         (name.to_string() == key).then_some(name)
     }
 }
@@ -118,7 +134,10 @@ impl Catalog {
     /// # Errors
     /// When the bucket could not be asked.
     pub async fn find(&self, name: &BackupName) -> Result<Option<Backup>, StoreError> {
-        Ok(newest(&self.prefix, self.store.list(&name.to_string()).await?))
+        Ok(newest(
+            &self.prefix,
+            self.store.list(&name.to_string()).await?,
+        ))
     }
 
     /// Aborts our own unfinished uploads that are older than `age`: what a killed run left behind. A younger one may
@@ -128,13 +147,20 @@ impl Catalog {
     /// When they could not be listed; one that could not be aborted is logged and left for the next time.
     pub async fn sweep(&self, age: Duration, now: DateTime<Utc>) -> Result<(), StoreError> {
         for upload in self.store.list_uploads(&self.prefix.0).await? {
-            let left_behind = now.signed_duration_since(upload.initiated_at).to_std().is_ok_and(|old| old > age);
+            let left_behind = now
+                .signed_duration_since(upload.initiated_at)
+                .to_std()
+                .is_ok_and(|old| old > age);
             if self.prefix.parse(&upload.key).is_none() || !left_behind {
                 continue;
             }
             match self.store.abort_upload(&upload.key, &upload.id).await {
-                Ok(()) => tracing::info!(key = upload.key, initiated_at = %upload.initiated_at.to_rfc3339(), "unfinished upload aborted"),
-                Err(error) => tracing::warn!(key = upload.key, upload = upload.id, error = %error, "could not abort upload"),
+                Ok(()) => {
+                    tracing::info!(key = upload.key, initiated_at = %upload.initiated_at.to_rfc3339(), "unfinished upload aborted")
+                }
+                Err(error) => {
+                    tracing::warn!(key = upload.key, upload = upload.id, error = %error, "could not abort upload")
+                }
             }
         }
         Ok(())
@@ -142,10 +168,17 @@ impl Catalog {
 }
 
 fn newest(prefix: &Prefix, objects: Vec<Object>) -> Option<Backup> {
-    let backups = objects.into_iter().filter(|object| object.size >= LEAST_BYTES).filter_map(|object| {
-        let name = prefix.parse(&object.key)?;
-        Some(Backup { name, finished_at: object.modified_at, size_bytes: object.size })
-    });
+    let backups = objects
+        .into_iter()
+        .filter(|object| object.size >= LEAST_BYTES)
+        .filter_map(|object| {
+            let name = prefix.parse(&object.key)?;
+            Some(Backup {
+                name,
+                finished_at: object.modified_at,
+                size_bytes: object.size,
+            })
+        });
     backups.max_by_key(|backup| backup.name.at)
 }
 
@@ -164,7 +197,11 @@ mod tests {
             assert_eq!(name.to_string(), key);
             assert_eq!(prefix.parse(key), Some(name));
         };
-        check(None, "vlvt_backup_", "vlvt_backup_2026-01-25_03-00-00.sql.gz");
+        check(
+            None,
+            "vlvt_backup_",
+            "vlvt_backup_2026-01-25_03-00-00.sql.gz",
+        );
         check(None, "backup", "backup-2026-01-25_03-00-00.sql.gz");
         check(Some("/a/b/"), "x/db", "a/b/x/db-2026-01-25_03-00-00.sql.gz");
         check(Some("/"), "", "2026-01-25_03-00-00.sql.gz");
@@ -190,12 +227,20 @@ mod tests {
     #[test]
     fn the_newest_is_the_latest_name_that_holds_something() {
         let prefix = Prefix::new(None, "db_");
-        let object = |time: &str, size| Object { key: format!("db_{time}.sql.gz"), size, modified_at: DateTime::UNIX_EPOCH };
+        let object = |time: &str, size| Object {
+            key: format!("db_{time}.sql.gz"),
+            size,
+            modified_at: DateTime::UNIX_EPOCH,
+        };
         let objects = vec![
             object("2026-01-25_03-00-00", 500),
             object("2026-01-26_03-00-00", 600),
             object("2026-01-27_03-00-00", 0),
-            Object { key: "db_z.txt".to_owned(), size: 9999, modified_at: DateTime::UNIX_EPOCH },
+            Object {
+                key: "db_z.txt".to_owned(),
+                size: 9999,
+                modified_at: DateTime::UNIX_EPOCH,
+            },
         ];
         assert_eq!(newest(&prefix, objects).unwrap().size_bytes, 600);
     }

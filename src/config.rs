@@ -122,17 +122,38 @@ impl fmt::Display for Problem {
 /// How lines are to be written, found out before anything else so that the other problems can be told.
 #[must_use]
 pub fn log_settings(variables: &[(OsString, OsString)], terminal: bool) -> (LogFormat, String) {
-    let find = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.to_string_lossy().trim().to_owned());
-    let by_default = if terminal { LogFormat::Text } else { LogFormat::Json };
-    let format = find("LOG_FORMAT").and_then(|text| log_format(&text)).unwrap_or(by_default);
-    (format, find("RUST_LOG").filter(|text| !text.is_empty()).unwrap_or_else(|| "info".to_owned()))
+    let find = |name: &str| {
+        variables
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.to_string_lossy().trim().to_owned())
+    };
+    let by_default = if terminal {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    };
+    let format = find("LOG_FORMAT")
+        .and_then(|text| log_format(&text))
+        .unwrap_or(by_default);
+    (
+        format,
+        find("RUST_LOG")
+            .filter(|text| !text.is_empty())
+            .unwrap_or_else(|| "info".to_owned()),
+    )
 }
 
 /// `PORT`, for the probe of a running daemon, which needs nothing else.
 #[must_use]
 pub fn port(variables: &[(OsString, OsString)]) -> u16 {
-    let text = variables.iter().find(|(name, _)| name == "PORT").map(|(_, value)| value.to_string_lossy());
-    text.and_then(|text| text.trim().parse().ok()).filter(|port| *port != 0).unwrap_or(DEFAULT_PORT)
+    let text = variables
+        .iter()
+        .find(|(name, _)| name == "PORT")
+        .map(|(_, value)| value.to_string_lossy());
+    text.and_then(|text| text.trim().parse().ok())
+        .filter(|port| *port != 0)
+        .unwrap_or(DEFAULT_PORT)
 }
 
 const DEFAULT_PORT: u16 = 8080;
@@ -162,7 +183,11 @@ impl Config {
             Err(_) => Raw::default(),
         };
         let config = Self::from_raw(&raw, &mut findings, now);
-        findings.problems.sort_by_key(|problem| VARIABLES.iter().position(|(name, _)| problem.variable.starts_with(name)));
+        findings.problems.sort_by_key(|problem| {
+            VARIABLES
+                .iter()
+                .position(|(name, _)| problem.variable.starts_with(name))
+        });
         match config {
             Some(mut config) if findings.problems.is_empty() => {
                 config.warnings = findings.warnings;
@@ -174,14 +199,22 @@ impl Config {
 
     fn from_raw(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<Self> {
         let store = store(raw, findings);
-        let database = findings.required("BACKUP_DATABASE_URL", raw.backup_database_url.as_ref(), "set it to the database's URL; on Railway to ${{Postgres.DATABASE_URL}}");
+        let database = findings.required(
+            "BACKUP_DATABASE_URL",
+            raw.backup_database_url.as_ref(),
+            "set it to the database's URL; on Railway to ${{Postgres.DATABASE_URL}}",
+        );
         let database = database.and_then(|url| match DatabaseUrl::parse(url) {
             Ok((url, warnings)) => {
-                warnings.into_iter().for_each(|text| findings.warn("BACKUP_DATABASE_URL", text));
+                warnings
+                    .into_iter()
+                    .for_each(|text| findings.warn("BACKUP_DATABASE_URL", text));
                 Some(url)
             }
             Err(problems) => {
-                problems.into_iter().for_each(|text| findings.refuse("BACKUP_DATABASE_URL", text));
+                problems
+                    .into_iter()
+                    .for_each(|text| findings.refuse("BACKUP_DATABASE_URL", text));
                 None
             }
         });
@@ -189,9 +222,14 @@ impl Config {
         let prefix = prefix(raw, findings);
         let options = options(raw, findings);
         let run_on_startup = findings.boolean("RUN_ON_STARTUP", raw.run_on_startup.as_ref(), false);
-        let single_shot = findings.boolean("SINGLE_SHOT_MODE", raw.single_shot_mode.as_ref(), false);
+        let single_shot =
+            findings.boolean("SINGLE_SHOT_MODE", raw.single_shot_mode.as_ref(), false);
         let catch_up = findings.boolean("BACKUP_CATCH_UP", raw.backup_catch_up.as_ref(), true);
-        findings.boolean("SUPPORT_OBJECT_LOCK", raw.support_object_lock.as_ref(), false);
+        findings.boolean(
+            "SUPPORT_OBJECT_LOCK",
+            raw.support_object_lock.as_ref(),
+            false,
+        );
         let port = match raw.port.as_deref().map(str::parse::<u16>) {
             None => DEFAULT_PORT,
             Some(Ok(port)) if port > 0 => port,
@@ -200,7 +238,9 @@ impl Config {
                 DEFAULT_PORT
             }
         };
-        let timeout = findings.duration("BACKUP_TIMEOUT", raw.backup_timeout.as_ref()).unwrap_or(Duration::from_secs(6 * 3600));
+        let timeout = findings
+            .duration("BACKUP_TIMEOUT", raw.backup_timeout.as_ref())
+            .unwrap_or(Duration::from_secs(6 * 3600));
         let chosen_age = findings.duration("BACKUP_MAX_AGE", raw.backup_max_age.as_ref());
         let retries = match raw.backup_retries.as_deref().map(str::parse::<u8>) {
             None => 3,
@@ -210,7 +250,11 @@ impl Config {
                 3
             }
         };
-        if raw.log_format.as_deref().is_some_and(|text| log_format(text).is_none()) {
+        if raw
+            .log_format
+            .as_deref()
+            .is_some_and(|text| log_format(text).is_none())
+        {
             findings.refuse("LOG_FORMAT", "is neither json nor text");
         }
         if let Some(Err(problem)) = raw.rust_log.as_deref().map(telemetry::check_filter) {
@@ -248,16 +292,32 @@ struct Findings {
 
 impl Findings {
     fn refuse(&mut self, variable: &str, text: impl Into<String>) {
-        self.problems.push(Problem { variable: variable.to_owned(), text: text.into() });
+        self.problems.push(Problem {
+            variable: variable.to_owned(),
+            text: text.into(),
+        });
     }
 
     fn warn(&mut self, variable: &str, text: impl Into<String>) {
-        self.warnings.push(Problem { variable: variable.to_owned(), text: text.into() });
+        self.warnings.push(Problem {
+            variable: variable.to_owned(),
+            text: text.into(),
+        });
     }
 
-    fn required<'a>(&mut self, variable: &str, value: Option<&'a String>, remedy: &str) -> Option<&'a String> {
+    fn required<'a>(
+        &mut self,
+        variable: &str,
+        value: Option<&'a String>,
+        remedy: &str,
+    ) -> Option<&'a String> {
         // A variable that was refused already is not "not set" as well.
-        if value.is_none() && !self.problems.iter().any(|problem| problem.variable.starts_with(variable)) {
+        if value.is_none()
+            && !self
+                .problems
+                .iter()
+                .any(|problem| problem.variable.starts_with(variable))
+        {
             self.refuse(variable, format!("is not set; {remedy}"));
         }
         value
@@ -269,7 +329,10 @@ impl Findings {
             Some("true" | "t" | "1" | "yes" | "on") => true,
             Some("false" | "f" | "0" | "no" | "off") => false,
             Some(_) => {
-                self.refuse(variable, "is neither true nor false; use true, t, 1, yes, on or false, f, 0, no, off");
+                self.refuse(
+                    variable,
+                    "is neither true nor false; use true, t, 1, yes, on or false, f, 0, no, off",
+                );
                 default
             }
         }
@@ -278,7 +341,10 @@ impl Findings {
     fn duration(&mut self, variable: &str, value: Option<&String>) -> Option<Duration> {
         let parsed = duration(value?);
         if parsed.is_none() {
-            self.refuse(variable, "is not a duration such as 90s, 15m, 25h or 7d (more than zero, at most 3650d)");
+            self.refuse(
+                variable,
+                "is not a duration such as 90s, 15m, 25h or 7d (more than zero, at most 3650d)",
+            );
         }
         parsed
     }
@@ -299,18 +365,29 @@ fn duration(text: &str) -> Option<Duration> {
         return None;
     }
     let seconds = digits.parse::<u64>().ok()?.checked_mul(unit)?;
-    (1..=LONGEST).contains(&seconds).then(|| Duration::from_secs(seconds))
+    (1..=LONGEST)
+        .contains(&seconds)
+        .then(|| Duration::from_secs(seconds))
 }
 
 /// Our own variables, trimmed, the empty ones left out, the `_FILE` ones read.
-fn present(variables: &[(OsString, OsString)], read_file: impl Fn(&str) -> Result<String, String>, findings: &mut Findings) -> Vec<(String, String)> {
+fn present(
+    variables: &[(OsString, OsString)],
+    read_file: impl Fn(&str) -> Result<String, String>,
+    findings: &mut Findings,
+) -> Vec<(String, String)> {
     let mut ours: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in variables {
         let Some(name) = name.to_str() else { continue };
-        let known = VARIABLES.iter().any(|(known, secret)| name == *known || *secret && name.strip_suffix("_FILE") == Some(known));
+        let known = VARIABLES.iter().any(|(known, secret)| {
+            name == *known || *secret && name.strip_suffix("_FILE") == Some(known)
+        });
         if !known {
             if name.starts_with("BACKUP_") || name.starts_with("AWS_S3_") {
-                findings.warn(name, "is not a variable of this service and is not read; look for a misspelling");
+                findings.warn(
+                    name,
+                    "is not a variable of this service and is not read; look for a misspelling",
+                );
             }
             continue;
         }
@@ -324,7 +401,9 @@ fn present(variables: &[(OsString, OsString)], read_file: impl Fn(&str) -> Resul
     }
     for (name, _) in VARIABLES.iter().filter(|(_, secret)| *secret) {
         let file_name = format!("{name}_FILE");
-        let Some(path) = ours.remove(&file_name) else { continue };
+        let Some(path) = ours.remove(&file_name) else {
+            continue;
+        };
         if ours.contains_key(*name) {
             findings.refuse(name, format!("and {file_name} are both set; remove one"));
             continue;
@@ -334,52 +413,110 @@ fn present(variables: &[(OsString, OsString)], read_file: impl Fn(&str) -> Resul
             Ok(content) => {
                 ours.insert((*name).to_owned(), content);
             }
-            Err(reason) => findings.refuse(&file_name, format!("names a file that can't be used: {reason}")),
+            Err(reason) => findings.refuse(
+                &file_name,
+                format!("names a file that can't be used: {reason}"),
+            ),
         }
     }
     let quotes = ['"', '\'', '`'];
     for (name, value) in &ours {
-        if name != "BACKUP_OPTIONS" && value.len() > 1 && quotes.iter().any(|quote| value.starts_with(*quote) && value.ends_with(*quote)) {
+        if name != "BACKUP_OPTIONS"
+            && value.len() > 1
+            && quotes
+                .iter()
+                .any(|quote| value.starts_with(*quote) && value.ends_with(*quote))
+        {
             findings.refuse(name, "has quotes around its value; remove them");
         }
     }
-    ours.retain(|name, _| !findings.problems.iter().any(|problem| problem.variable == *name));
+    ours.retain(|name, _| {
+        !findings
+            .problems
+            .iter()
+            .any(|problem| problem.variable == *name)
+    });
     ours.into_iter().collect()
 }
 
 fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
     let remedy = "create an R2 API token (R2, Manage API tokens) and copy it";
-    let access_key_id = findings.required("AWS_ACCESS_KEY_ID", raw.aws_access_key_id.as_ref(), remedy);
-    let secret_access_key = findings.required("AWS_SECRET_ACCESS_KEY", raw.aws_secret_access_key.as_ref(), remedy);
-    let bucket = findings.required("AWS_S3_BUCKET", raw.aws_s3_bucket.as_ref(), "name the bucket for the backups");
-    for (name, value) in [("AWS_ACCESS_KEY_ID", access_key_id), ("AWS_SECRET_ACCESS_KEY", secret_access_key), ("AWS_SESSION_TOKEN", raw.aws_session_token.as_ref())] {
+    let access_key_id =
+        findings.required("AWS_ACCESS_KEY_ID", raw.aws_access_key_id.as_ref(), remedy);
+    let secret_access_key = findings.required(
+        "AWS_SECRET_ACCESS_KEY",
+        raw.aws_secret_access_key.as_ref(),
+        remedy,
+    );
+    let bucket = findings.required(
+        "AWS_S3_BUCKET",
+        raw.aws_s3_bucket.as_ref(),
+        "name the bucket for the backups",
+    );
+    for (name, value) in [
+        ("AWS_ACCESS_KEY_ID", access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", secret_access_key),
+        ("AWS_SESSION_TOKEN", raw.aws_session_token.as_ref()),
+    ] {
         if value.is_some_and(|value| !value.bytes().all(|byte| byte.is_ascii_graphic())) {
-            findings.refuse(name, "holds a blank or a character that no key has; copy it again");
+            findings.refuse(
+                name,
+                "holds a blank or a character that no key has; copy it again",
+            );
         }
     }
     if let Some(bucket) = bucket {
         if bucket.contains('/') {
-            findings.refuse("AWS_S3_BUCKET", "holds a /; give the bare name of the bucket, and the folder in BUCKET_SUBFOLDER");
-        } else if !bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)) {
+            findings.refuse(
+                "AWS_S3_BUCKET",
+                "holds a /; give the bare name of the bucket, and the folder in BUCKET_SUBFOLDER",
+            );
+        } else if !bucket
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        {
             findings.refuse("AWS_S3_BUCKET", "holds a character that no bucket name has");
         }
     }
     let endpoint = endpoint(raw, findings);
-    let is_r2 = endpoint.as_deref().is_some_and(|endpoint| host(endpoint).ends_with(R2_HOST));
+    let is_r2 = endpoint
+        .as_deref()
+        .is_some_and(|endpoint| host(endpoint).ends_with(R2_HOST));
     if is_r2 {
-        let (id_length, secret_length) = (access_key_id.map_or(32, String::len), secret_access_key.map_or(64, String::len));
+        let (id_length, secret_length) = (
+            access_key_id.map_or(32, String::len),
+            secret_access_key.map_or(64, String::len),
+        );
         if id_length == 64 && secret_length == 32 {
             findings.refuse("AWS_ACCESS_KEY_ID", "and AWS_SECRET_ACCESS_KEY are swapped: R2's access key id has 32 characters, its secret 64");
         } else if id_length != 32 {
-            findings.refuse("AWS_ACCESS_KEY_ID", format!("has {id_length} characters; an R2 access key id has 32"));
+            findings.refuse(
+                "AWS_ACCESS_KEY_ID",
+                format!("has {id_length} characters; an R2 access key id has 32"),
+            );
         }
     }
-    let region = raw.aws_s3_region.clone().unwrap_or_else(|| "auto".to_owned());
-    let is_aws = endpoint.as_deref().is_none_or(|endpoint| host(endpoint).ends_with(".amazonaws.com"));
-    if region == "auto" && is_aws && !findings.problems.iter().any(|problem| problem.variable == "AWS_S3_ENDPOINT") {
+    let region = raw
+        .aws_s3_region
+        .clone()
+        .unwrap_or_else(|| "auto".to_owned());
+    let is_aws = endpoint
+        .as_deref()
+        .is_none_or(|endpoint| host(endpoint).ends_with(".amazonaws.com"));
+    if region == "auto"
+        && is_aws
+        && !findings
+            .problems
+            .iter()
+            .any(|problem| problem.variable == "AWS_S3_ENDPOINT")
+    {
         findings.refuse("AWS_S3_REGION", "is auto, which AWS does not know; name the bucket's region such as eu-central-1, or set AWS_S3_ENDPOINT to your R2 endpoint");
     }
-    let path_style = findings.boolean("AWS_S3_FORCE_PATH_STYLE", raw.aws_s3_force_path_style.as_ref(), true);
+    let path_style = findings.boolean(
+        "AWS_S3_FORCE_PATH_STYLE",
+        raw.aws_s3_force_path_style.as_ref(),
+        true,
+    );
     Some(StoreSettings {
         access_key_id: Secret::new(access_key_id?.clone()),
         secret_access_key: Secret::new(secret_access_key?.clone()),
@@ -398,7 +535,10 @@ const R2_HOST: &str = ".r2.cloudflarestorage.com";
 fn endpoint(raw: &Raw, findings: &mut Findings) -> Option<String> {
     const NAME: &str = "AWS_S3_ENDPOINT";
     let text = raw.aws_s3_endpoint.as_deref()?;
-    let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme)) else {
+    let Some((scheme, rest)) = text
+        .split_once("://")
+        .filter(|(scheme, _)| ["http", "https"].contains(scheme))
+    else {
         findings.refuse(NAME, "is not a URL that begins with https://; for R2 it is https://ACCOUNT_ID.r2.cloudflarestorage.com");
         return None;
     };
@@ -407,54 +547,87 @@ fn endpoint(raw: &Raw, findings: &mut Findings) -> Option<String> {
         findings.refuse(NAME, "holds a user or password; credentials go into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
         return None;
     }
-    let authority_is_plain = authority.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
-    if authority.is_empty() || !authority_is_plain || rest.contains(['?', '#']) || text.parse::<axum::http::Uri>().is_err() {
+    let authority_is_plain = authority
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
+    if authority.is_empty()
+        || !authority_is_plain
+        || rest.contains(['?', '#'])
+        || text.parse::<axum::http::Uri>().is_err()
+    {
         findings.refuse(NAME, "is not a plain https://host URL; replace placeholders such as {ACCOUNT_ID}, and remove ? and #");
         return None;
     }
     let path = path.trim_matches('/');
     if !path.is_empty() {
         if raw.aws_s3_bucket.as_deref() == Some(path) {
-            findings.warn(NAME, "ends in the bucket's name, as R2's dashboard shows it; the name was left out");
+            findings.warn(
+                NAME,
+                "ends in the bucket's name, as R2's dashboard shows it; the name was left out",
+            );
         } else {
-            findings.refuse(NAME, "holds a path; give the host only, and the folder in BUCKET_SUBFOLDER");
+            findings.refuse(
+                NAME,
+                "holds a path; give the host only, and the folder in BUCKET_SUBFOLDER",
+            );
             return None;
         }
     }
     let endpoint = format!("{scheme}://{authority}");
     let host = host(&endpoint);
     if let Some(account) = host.strip_suffix(R2_HOST) {
-        let account = [".eu", ".fedramp"].iter().find_map(|jurisdiction| account.strip_suffix(jurisdiction)).unwrap_or(account);
+        let account = [".eu", ".fedramp"]
+            .iter()
+            .find_map(|jurisdiction| account.strip_suffix(jurisdiction))
+            .unwrap_or(account);
         if account.len() != 32 || !account.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             findings.refuse(NAME, "does not hold an account id: the host must be the 32 hexadecimal digits of the account id, then .r2.cloudflarestorage.com, with nothing before them");
         }
     }
-    let is_local = ["localhost", "127.0.0.1", "[::1]"].contains(&host) || host.ends_with(".internal") || !host.contains('.');
+    let is_local = ["localhost", "127.0.0.1", "[::1]"].contains(&host)
+        || host.ends_with(".internal")
+        || !host.contains('.');
     if scheme == "http" && !is_local {
-        findings.warn(NAME, "begins with http://: the whole database travels unencrypted");
+        findings.warn(
+            NAME,
+            "begins with http://: the whole database travels unencrypted",
+        );
     }
     Some(endpoint)
 }
 
 /// The host of `scheme://host[:port]`.
 fn host(endpoint: &str) -> &str {
-    let authority = endpoint.split_once("://").map_or(endpoint, |(_, authority)| authority);
+    let authority = endpoint
+        .split_once("://")
+        .map_or(endpoint, |(_, authority)| authority);
     if authority.starts_with('[') {
-        return authority.split_once(']').map_or(authority, |(host, _)| authority.get(..=host.len()).unwrap_or(authority));
+        return authority.split_once(']').map_or(authority, |(host, _)| {
+            authority.get(..=host.len()).unwrap_or(authority)
+        });
     }
     authority.split(':').next().unwrap_or(authority)
 }
 
 fn schedule(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<Schedule> {
-    let zone = raw.tz.as_deref().map_or(Some(chrono_tz::UTC), |name| name.parse().ok());
+    let zone = raw
+        .tz
+        .as_deref()
+        .map_or(Some(chrono_tz::UTC), |name| name.parse().ok());
     if zone.is_none() {
-        findings.refuse("TZ", "is not a time zone of the IANA database such as UTC or Europe/Berlin");
+        findings.refuse(
+            "TZ",
+            "is not a time zone of the IANA database such as UTC or Europe/Berlin",
+        );
     }
     let expression = raw.backup_cron_schedule.as_deref().unwrap_or("0 3 * * *");
     match Schedule::parse(expression, zone.unwrap_or(chrono_tz::UTC), now) {
         Ok(schedule) => {
             if schedule.shortest_gap(now) < Duration::from_secs(300) {
-                findings.warn("BACKUP_CRON_SCHEDULE", "can be due more often than every 5 minutes");
+                findings.warn(
+                    "BACKUP_CRON_SCHEDULE",
+                    "can be due more often than every 5 minutes",
+                );
             }
             Some(schedule)
         }
@@ -467,15 +640,30 @@ fn schedule(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<Sc
 
 fn prefix(raw: &Raw, findings: &mut Findings) -> Option<Prefix> {
     let mut usable = true;
-    for (name, value) in [("BACKUP_FILE_PREFIX", raw.backup_file_prefix.as_deref()), ("BUCKET_SUBFOLDER", raw.bucket_subfolder.as_deref())] {
+    for (name, value) in [
+        ("BACKUP_FILE_PREFIX", raw.backup_file_prefix.as_deref()),
+        ("BUCKET_SUBFOLDER", raw.bucket_subfolder.as_deref()),
+    ] {
         let value = value.unwrap_or_default();
-        let value = if name == "BUCKET_SUBFOLDER" { value.trim_matches('/') } else { value };
+        let value = if name == "BUCKET_SUBFOLDER" {
+            value.trim_matches('/')
+        } else {
+            value
+        };
         if value.chars().any(char::is_control) {
             findings.refuse(name, "holds a control character");
             usable = false;
         }
-        if value.starts_with('/') || value.contains("//") || value.split('/').any(|segment| segment == "." || segment == "..") {
-            findings.refuse(name, "has an empty, . or .. segment; stores read such keys in different ways");
+        if value.starts_with('/')
+            || value.contains("//")
+            || value
+                .split('/')
+                .any(|segment| segment == "." || segment == "..")
+        {
+            findings.refuse(
+                name,
+                "has an empty, . or .. segment; stores read such keys in different ways",
+            );
             usable = false;
         }
         if value.len() > 900 {
@@ -483,9 +671,15 @@ fn prefix(raw: &Raw, findings: &mut Findings) -> Option<Prefix> {
             usable = false;
         }
     }
-    let prefix = Prefix::new(raw.bucket_subfolder.as_deref(), raw.backup_file_prefix.as_deref().unwrap_or("vlvt_backup_"));
+    let prefix = Prefix::new(
+        raw.bucket_subfolder.as_deref(),
+        raw.backup_file_prefix.as_deref().unwrap_or("vlvt_backup_"),
+    );
     if usable && prefix.as_str().len() > 990 {
-        findings.refuse("BUCKET_SUBFOLDER", "and BACKUP_FILE_PREFIX together make a key longer than 1,024 bytes");
+        findings.refuse(
+            "BUCKET_SUBFOLDER",
+            "and BACKUP_FILE_PREFIX together make a key longer than 1,024 bytes",
+        );
         usable = false;
     }
     usable.then_some(prefix)
@@ -494,15 +688,27 @@ fn prefix(raw: &Raw, findings: &mut Findings) -> Option<Prefix> {
 /// Options of `pg_dump` that would change where the output goes, what it is, or which database is dumped.
 const REFUSED_OPTIONS: &[(&str, char, &str)] = &[
     ("file", 'f', "the output goes to the bucket"),
-    ("format", 'F', "the output is plain SQL, which gunzip and psql restore"),
+    (
+        "format",
+        'F',
+        "the output is plain SQL, which gunzip and psql restore",
+    ),
     ("jobs", 'j', "a stream has one writer"),
     ("compress", 'Z', "the output is compressed by this service"),
     ("dbname", 'd', "the database is that of BACKUP_DATABASE_URL"),
     ("host", 'h', "the host is that of BACKUP_DATABASE_URL"),
     ("port", 'p', "the port is that of BACKUP_DATABASE_URL"),
     ("username", 'U', "the user is that of BACKUP_DATABASE_URL"),
-    ("password", 'W', "the password is that of BACKUP_DATABASE_URL, and nobody is there to type one"),
-    ("enable-row-security", '\0', "rows would be left out silently"),
+    (
+        "password",
+        'W',
+        "the password is that of BACKUP_DATABASE_URL, and nobody is there to type one",
+    ),
+    (
+        "enable-row-security",
+        '\0',
+        "rows would be left out silently",
+    ),
     ("help", '?', "it prints no dump"),
     ("version", 'V', "it prints no dump"),
 ];
@@ -538,8 +744,29 @@ const LONG_WITH_VALUE: &[&str] = &[
 
 /// Options that leave part of the database out.
 const PARTIAL: &[&str] = &[
-    "-a", "-s", "-n", "-N", "-t", "-T", "-e", "-B", "--data-only", "--schema-only", "--schema", "--exclude-schema", "--table", "--exclude-table",
-    "--exclude-table-data", "--section", "--no-large-objects", "--no-blobs", "--no-data", "--no-schema", "--filter", "--extension", "--exclude-extension",
+    "-a",
+    "-s",
+    "-n",
+    "-N",
+    "-t",
+    "-T",
+    "-e",
+    "-B",
+    "--data-only",
+    "--schema-only",
+    "--schema",
+    "--exclude-schema",
+    "--table",
+    "--exclude-table",
+    "--exclude-table-data",
+    "--section",
+    "--no-large-objects",
+    "--no-blobs",
+    "--no-data",
+    "--no-schema",
+    "--filter",
+    "--extension",
+    "--exclude-extension",
 ];
 
 fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
@@ -550,14 +777,18 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
         return None;
     };
     let before = findings.problems.len();
-    let mut refuse = |option: &str, reason: &str| findings.refuse(NAME, format!("must not hold {option}: {reason}"));
+    let mut refuse = |option: &str, reason: &str| {
+        findings.refuse(NAME, format!("must not hold {option}: {reason}"))
+    };
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         if let Some(long) = word.strip_prefix("--") {
             let name = long.split_once('=').map_or(long, |(name, _)| name);
             // getopt takes any abbreviation that is not ambiguous.
             let abbreviated = |full: &str| !name.is_empty() && full.starts_with(name);
-            if let Some((full, _, reason)) = REFUSED_OPTIONS.iter().find(|(full, _, _)| abbreviated(full))
+            if let Some((full, _, reason)) = REFUSED_OPTIONS
+                .iter()
+                .find(|(full, _, _)| abbreviated(full))
                 && !LONG_WITH_VALUE.contains(&name)
             {
                 refuse(&format!("--{full}"), reason);
@@ -568,12 +799,18 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
             continue;
         }
         let Some(cluster) = word.strip_prefix('-').filter(|cluster| !cluster.is_empty()) else {
-            refuse("a word that is not an option", "pg_dump would take it for the name of another database");
+            refuse(
+                "a word that is not an option",
+                "pg_dump would take it for the name of another database",
+            );
             continue;
         };
         let mut letters = cluster.chars();
         while let Some(letter) = letters.next() {
-            if let Some((_, _, reason)) = REFUSED_OPTIONS.iter().find(|(_, short, _)| *short == letter) {
+            if let Some((_, _, reason)) = REFUSED_OPTIONS
+                .iter()
+                .find(|(_, short, _)| *short == letter)
+            {
                 refuse(&format!("-{letter}"), reason);
             }
             if SHORT_WITH_VALUE.contains(letter) {
@@ -588,11 +825,20 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
         findings.refuse(NAME, "holds a NUL character");
     }
     let partial = words.iter().any(|word| {
-        let option = word.split_once('=').map_or(word.as_str(), |(option, _)| option);
-        PARTIAL.contains(&option) || !option.starts_with("--") && option.get(..2).is_some_and(|short| PARTIAL.contains(&short))
+        let option = word
+            .split_once('=')
+            .map_or(word.as_str(), |(option, _)| option);
+        PARTIAL.contains(&option)
+            || !option.starts_with("--")
+                && option
+                    .get(..2)
+                    .is_some_and(|short| PARTIAL.contains(&short))
     });
     if partial {
-        findings.warn(NAME, "leaves part of the database out: these backups do not restore all of it");
+        findings.warn(
+            NAME,
+            "leaves part of the database out: these backups do not restore all of it",
+        );
     }
     (findings.problems.len() == before).then_some(words)
 }

@@ -32,7 +32,11 @@ pub enum Ending {
 }
 
 /// The waits before each further attempt of a run; the last one counts for all that follow.
-const RETRY_WAITS: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900)];
+const RETRY_WAITS: [Duration; 3] = [
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+    Duration::from_secs(900),
+];
 
 /// How long a run gets to stop its dump and abort its upload. Platforms kill after their own grace, so it is short.
 const GRACE: Duration = Duration::from_secs(4);
@@ -48,7 +52,11 @@ pub async fn run(config: Config, path: Option<&OsString>, clock: Clock) -> Endin
         }
     };
     let board = Board::default();
-    let answers = Answers { board: board.clone(), max_age: config.max_age, clock };
+    let answers = Answers {
+        board: board.clone(),
+        max_age: config.max_age,
+        clock,
+    };
     let mut tasks = JoinSet::new();
     tasks.spawn(http::serve(listener, answers, stop.clone()));
     let job = job(&config, path, clock).await;
@@ -63,7 +71,10 @@ pub async fn run(config: Config, path: Option<&OsString>, clock: Clock) -> Endin
         max_age_seconds = config.max_age.as_secs(),
         "starting"
     );
-    let start = Start { run_now: config.run_on_startup, catch_up: config.catch_up };
+    let start = Start {
+        run_now: config.run_on_startup,
+        catch_up: config.catch_up,
+    };
     tasks.spawn(follow(config.schedule, job, board, start, stop.clone()));
 
     let mut signals = match Signals::new() {
@@ -115,7 +126,11 @@ pub async fn once(config: Config, path: Option<&OsString>, clock: Clock) -> Endi
             }
         }
     };
-    if outcome.is_ok() { Ending::Done } else { Ending::Failed }
+    if outcome.is_ok() {
+        Ending::Done
+    } else {
+        Ending::Failed
+    }
 }
 
 async fn job(config: &Config, path: Option<&OsString>, clock: Clock) -> Job {
@@ -127,10 +142,19 @@ async fn job(config: &Config, path: Option<&OsString>, clock: Clock) -> Job {
         clients: Clients::discover(&client_directories(path)).await,
         options: config.options.clone(),
         timeout: config.timeout,
-        retry_waits: RETRY_WAITS.into_iter().chain(std::iter::repeat(last)).take(config.retries).collect(),
+        retry_waits: RETRY_WAITS
+            .into_iter()
+            .chain(std::iter::repeat(last))
+            .take(config.retries)
+            .collect(),
         server_wait: Duration::from_secs(120),
         patience: Patience::default(),
-        endpoint_option: config.store.endpoint.as_ref().map(|endpoint| format!(" --endpoint-url {endpoint}")).unwrap_or_default(),
+        endpoint_option: config
+            .store
+            .endpoint
+            .as_ref()
+            .map(|endpoint| format!(" --endpoint-url {endpoint}"))
+            .unwrap_or_default(),
         clock,
     }
 }
@@ -147,7 +171,9 @@ struct Start {
 async fn follow(schedule: Schedule, job: Job, board: Board, start: Start, stop: CancellationToken) {
     let (job, board, stop) = (&job, &board, &stop);
     let began_at = (job.clock)();
-    let missed_before = schedule.last_at_or_before(began_at).filter(|_| start.catch_up && !start.run_now);
+    let missed_before = schedule
+        .last_at_or_before(began_at)
+        .filter(|_| start.catch_up && !start.run_now);
     log_upcoming(&schedule, began_at);
     let mut alarm = Alarm::new(schedule, job.clock);
     board.write(|status| status.first_due_at = Some(alarm.next_due()));
@@ -190,7 +216,13 @@ fn report(wake: &Wake, reason: &str) {
         tracing::warn!(seconds = jump.num_seconds(), "clock jumped");
     }
     if let (Some(first), Some(last)) = (wake.missed.first(), wake.missed.last()) {
-        tracing::warn!(due_at = seconds(*first), last_due_at = seconds(*last), count = wake.missed.len(), reason, "due time missed");
+        tracing::warn!(
+            due_at = seconds(*first),
+            last_due_at = seconds(*last),
+            count = wake.missed.len(),
+            reason,
+            "due time missed"
+        );
     }
 }
 
@@ -211,19 +243,31 @@ fn log_next(alarm: &Alarm, board: &Board) {
     tracing::info!(due_at = seconds(due), "next backup");
 }
 
-async fn run_one(job: &Job, board: &Board, alarm: &mut Alarm, trigger: Trigger, stop: &CancellationToken) {
+async fn run_one(
+    job: &Job,
+    board: &Board,
+    alarm: &mut Alarm,
+    trigger: Trigger,
+    stop: &CancellationToken,
+) {
     board.write(|status| status.running = true);
     let outcome = backup::run(job, trigger, stop).await;
     let finished_at = (job.clock)();
     board.write(|status| {
         status.running = false;
         let (outcome, kind) = match outcome {
-            Ok(Outcome::Finished(backup)) => (seen(status, backup), (RunOutcome::Succeeded, None)).1,
+            Ok(Outcome::Finished(backup)) => {
+                (seen(status, backup), (RunOutcome::Succeeded, None)).1
+            }
             Ok(Outcome::Skipped(backup)) => (seen(status, backup), (RunOutcome::Skipped, None)).1,
             Err(BackupError::Cancelled) => return,
             Err(error) => (RunOutcome::Failed, Some(error.kind())),
         };
-        status.last_run = Some(LastRun { outcome, kind, finished_at });
+        status.last_run = Some(LastRun {
+            outcome,
+            kind,
+            finished_at,
+        });
     });
     if !stop.is_cancelled() {
         report(&alarm.skip_passed(), "a run was active");
@@ -233,7 +277,11 @@ async fn run_one(job: &Job, board: &Board, alarm: &mut Alarm, trigger: Trigger, 
 
 fn seen(status: &mut crate::health::Status, backup: Backup) {
     status.seeded = true;
-    if status.newest.as_ref().is_none_or(|newest| newest.name.at() <= backup.name.at()) {
+    if status
+        .newest
+        .as_ref()
+        .is_none_or(|newest| newest.name.at() <= backup.name.at())
+    {
         status.newest = Some(backup);
     }
 }
@@ -273,7 +321,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {
@@ -288,7 +339,10 @@ impl Signals {
 pub async fn probe(port: u16) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-        stream.write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.ok()?;
+        stream
+            .write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .await
+            .ok()?;
         let mut answer = Vec::new();
         stream.take(4096).read_to_end(&mut answer).await.ok()?;
         answer.starts_with(b"HTTP/1.1 200 ").then_some(())

@@ -159,12 +159,22 @@ impl DumpError {
     #[must_use]
     pub fn hint(&self) -> &str {
         match self {
-            Self::Start { .. } => "the image is damaged or the machine is out of processes; redeploy the service",
+            Self::Start { .. } => {
+                "the image is damaged or the machine is out of processes; redeploy the service"
+            }
             Self::Exit { said, .. } => &said.hint,
-            Self::Signal { .. } => "something killed pg_dump, often the memory limit of the container; the next attempt starts from the beginning",
-            Self::NotWhole { .. } => "nothing was stored; check that BACKUP_DATABASE_URL is valid and that BACKUP_OPTIONS leaves plain output on stdout",
-            Self::Lingers(_) | Self::Silent(_) => "the database or the network to it hangs; look for a stopped server behind BACKUP_DATABASE_URL",
-            Self::NotRead | Self::Read(_) => "this is a defect of the service or of the machine; the next attempt starts from the beginning",
+            Self::Signal { .. } => {
+                "something killed pg_dump, often the memory limit of the container; the next attempt starts from the beginning"
+            }
+            Self::NotWhole { .. } => {
+                "nothing was stored; check that BACKUP_DATABASE_URL is valid and that BACKUP_OPTIONS leaves plain output on stdout"
+            }
+            Self::Lingers(_) | Self::Silent(_) => {
+                "the database or the network to it hangs; look for a stopped server behind BACKUP_DATABASE_URL"
+            }
+            Self::NotRead | Self::Read(_) => {
+                "this is a defect of the service or of the machine; the next attempt starts from the beginning"
+            }
         }
     }
 }
@@ -174,12 +184,21 @@ impl Dump {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub fn start(client: &Client, url: &DatabaseUrl, session: Session, options: &[String], patience: &Patience) -> Result<(Self, DumpOutput), DumpError> {
+    pub fn start(
+        client: &Client,
+        url: &DatabaseUrl,
+        session: Session,
+        options: &[String],
+        patience: &Patience,
+    ) -> Result<(Self, DumpOutput), DumpError> {
         let mut command = client.command("pg_dump", url, session);
         command
             .arg("--format=plain")
             .arg("--no-password")
-            .arg(format!("--lock-wait-timeout={}", patience.lock_wait.as_millis()))
+            .arg(format!(
+                "--lock-wait-timeout={}",
+                patience.lock_wait.as_millis()
+            ))
             .arg(format!("--dbname={}", url.connection_string()))
             .args(options)
             .stdin(Stdio::null())
@@ -187,13 +206,18 @@ impl Dump {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let program = client.path("pg_dump").display().to_string();
-        let failed = |reason: String| DumpError::Start { program: program.clone(), reason };
+        let failed = |reason: String| DumpError::Start {
+            program: program.clone(),
+            reason,
+        };
         let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(failed("its output is not a pipe".to_owned()));
         };
         // A pipe of 64 KiB makes two processes take turns; a refusal (a container's limit) only costs speed.
-        if let Err(error) = nix::fcntl::fcntl(stdout.as_fd(), nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20)) {
+        if let Err(error) =
+            nix::fcntl::fcntl(stdout.as_fd(), nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20))
+        {
             tracing::debug!(%error, "pipe left at its default size");
         }
         let mut tasks = JoinSet::new();
@@ -207,7 +231,14 @@ impl Dump {
             alarm: Box::pin(tokio::time::sleep(patience.silence)),
             waiting: false,
         };
-        Ok((Self { child, stderr: tasks, patience: patience.clone() }, output))
+        Ok((
+            Self {
+                child,
+                stderr: tasks,
+                patience: patience.clone(),
+            },
+            output,
+        ))
     }
 
     /// Waits for the process and judges it. Taking the output back is what proves that it was read to its end.
@@ -267,11 +298,19 @@ fn judge(status: ExitStatus, script: &Script, said: String) -> Result<CleanExit,
         return Err(DumpError::Signal { signal, said });
     }
     match status.code() {
-        Some(0) if script.is_whole() => Ok(CleanExit { contents: script.contents() }),
-        Some(0) => Err(DumpError::NotWhole { bytes: script.contents().bytes, said }),
+        Some(0) if script.is_whole() => Ok(CleanExit {
+            contents: script.contents(),
+        }),
+        Some(0) => Err(DumpError::NotWhole {
+            bytes: script.contents().bytes,
+            said,
+        }),
         code => {
             let status = code.unwrap_or(-1);
-            Err(DumpError::Exit { status, said: PostgresError::from_stderr(&said, Kind::DumpExit) })
+            Err(DumpError::Exit {
+                status,
+                said: PostgresError::from_stderr(&said, Kind::DumpExit),
+            })
         }
     }
 }
@@ -285,14 +324,20 @@ impl DumpOutput {
 }
 
 impl AsyncRead for DumpOutput {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buffer.filled().len();
         match Pin::new(&mut this.stdout).poll_read(context, buffer) {
             Poll::Pending => {
                 if !this.waiting {
                     this.waiting = true;
-                    this.alarm.as_mut().reset(tokio::time::Instant::now() + this.silence);
+                    this.alarm
+                        .as_mut()
+                        .reset(tokio::time::Instant::now() + this.silence);
                 }
                 ready!(this.alarm.as_mut().poll(context));
                 Poll::Ready(Err(io::Error::other(DumpError::Silent(this.silence))))
@@ -301,11 +346,14 @@ impl AsyncRead for DumpOutput {
                 let piece = buffer.filled().get(before..).unwrap_or_default();
                 this.ended = piece.is_empty() && buffer.remaining() > 0;
                 this.script.read(piece);
-                this.bytes.fetch_add(u64::try_from(piece.len()).unwrap_or(0), Ordering::Relaxed);
+                this.bytes
+                    .fetch_add(u64::try_from(piece.len()).unwrap_or(0), Ordering::Relaxed);
                 this.waiting = false;
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(io::Error::other(DumpError::Read(error.to_string())))),
+            Poll::Ready(Err(error)) => {
+                Poll::Ready(Err(io::Error::other(DumpError::Read(error.to_string()))))
+            }
         }
     }
 }
@@ -327,7 +375,10 @@ async fn relay(stderr: ChildStderr, redactor: Redactor) -> String {
                 let part = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default();
                 let room = LINE_BYTES.saturating_sub(line.len());
                 line.extend_from_slice(part.get(..room.min(part.len())).unwrap_or_default());
-                (end.map_or(piece.len(), |end| end.saturating_add(1)), end.is_some())
+                (
+                    end.map_or(piece.len(), |end| end.saturating_add(1)),
+                    end.is_some(),
+                )
             }
             Err(_) => (0, true),
         };

@@ -18,13 +18,21 @@ use crate::upload::Part;
 ///
 /// # Errors
 /// What the reader answered, or the compressor.
-pub fn compress<R: AsyncRead + Unpin>(reader: R, part_size: usize, parts: &mpsc::Sender<Part>) -> io::Result<R> {
+pub fn compress<R: AsyncRead + Unpin>(
+    reader: R,
+    part_size: usize,
+    parts: &mpsc::Sender<Part>,
+) -> io::Result<R> {
     tokio::runtime::Handle::current().block_on(async {
         let mut encoder = GzipEncoder::new(BufReader::with_capacity(256 * 1024, reader));
         let mut buffer = BytesMut::with_capacity(part_size);
         loop {
             let room = part_size.saturating_sub(buffer.len());
-            let ended = encoder.read_buf(&mut bytes::BufMut::limit(&mut buffer, room)).await? == 0 && room > 0;
+            let ended = encoder
+                .read_buf(&mut bytes::BufMut::limit(&mut buffer, room))
+                .await?
+                == 0
+                && room > 0;
             if buffer.len() == part_size || ended && !buffer.is_empty() {
                 let body = buffer.split().freeze();
                 let md5 = Md5::digest(&body).into();

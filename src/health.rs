@@ -80,8 +80,13 @@ impl Verdict {
 #[must_use]
 pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdict {
     // A backup from the future (a clock that was set back) is fresh, not infinitely old.
-    let fresh = status.newest.as_ref().is_some_and(|backup| age(backup, now) <= max_age);
-    let failed = status.last_run.is_some_and(|run| run.outcome == RunOutcome::Failed);
+    let fresh = status
+        .newest
+        .as_ref()
+        .is_some_and(|backup| age(backup, now) <= max_age);
+    let failed = status
+        .last_run
+        .is_some_and(|run| run.outcome == RunOutcome::Failed);
     let was_due = status.first_due_at.is_some_and(|due| due <= now);
     match () {
         () if status.newest.is_some() && !fresh => Verdict::Stale,
@@ -95,7 +100,9 @@ pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdic
 }
 
 fn age(backup: &Backup, now: DateTime<Utc>) -> Duration {
-    now.signed_duration_since(backup.finished_at).to_std().unwrap_or_default()
+    now.signed_duration_since(backup.finished_at)
+        .to_std()
+        .unwrap_or_default()
 }
 
 /// What `/health` answers: this JSON and nothing else, no host, bucket, user or error text.
@@ -145,12 +152,21 @@ impl Health {
     }
 }
 
-fn seconds_utc<S: serde::Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+fn seconds_utc<S: serde::Serializer>(
+    time: &DateTime<Utc>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
 }
 
-#[expect(clippy::ref_option, reason = "serde's serialize_with hands over a reference to the field")]
-fn optional_seconds_utc<S: serde::Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+#[expect(
+    clippy::ref_option,
+    reason = "serde's serialize_with hands over a reference to the field"
+)]
+fn optional_seconds_utc<S: serde::Serializer>(
+    time: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => seconds_utc(time, serializer),
         None => serializer.serialize_none(),
@@ -165,7 +181,10 @@ impl Board {
     /// A copy of the present status.
     #[must_use]
     pub fn read(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Changes the status.
@@ -187,48 +206,201 @@ mod tests {
 
     fn backup(hours_old: i64) -> Option<Backup> {
         let finished_at = now() - TimeDelta::hours(hours_old);
-        Some(Backup { name: Prefix::new(None, "b_").name_at(finished_at), finished_at, size_bytes: 500 })
+        Some(Backup {
+            name: Prefix::new(None, "b_").name_at(finished_at),
+            finished_at,
+            size_bytes: 500,
+        })
     }
 
     fn run(outcome: RunOutcome) -> Option<LastRun> {
-        Some(LastRun { outcome, kind: (outcome == RunOutcome::Failed).then_some(Kind::Connect), finished_at: now() })
+        Some(LastRun {
+            outcome,
+            kind: (outcome == RunOutcome::Failed).then_some(Kind::Connect),
+            finished_at: now(),
+        })
     }
 
     #[test]
     fn the_verdict_is_a_table() {
         let due = |hours: i64| Some(now() + TimeDelta::hours(hours));
-        let base = || Status { seeded: true, next_due_at: due(23), first_due_at: due(23), ..Status::default() };
+        let base = || Status {
+            seeded: true,
+            next_due_at: due(23),
+            first_due_at: due(23),
+            ..Status::default()
+        };
         let table = [
-            ("fresh", Status { newest: backup(1), ..base() }, Verdict::Ok),
-            ("at the limit", Status { newest: backup(25), ..base() }, Verdict::Ok),
-            ("too old", Status { newest: backup(26), ..base() }, Verdict::Stale),
-            ("too old, though one is being made", Status { newest: backup(26), running: true, ..base() }, Verdict::Stale),
-            ("too old and failing", Status { newest: backup(26), last_run: run(RunOutcome::Failed), ..base() }, Verdict::Stale),
-            ("from the future", Status { newest: backup(-2), ..base() }, Verdict::Ok),
-            ("fresh, but the last run failed", Status { newest: backup(1), last_run: run(RunOutcome::Failed), ..base() }, Verdict::Failing),
-            ("failed, and running again", Status { newest: backup(1), last_run: run(RunOutcome::Failed), running: true, ..base() }, Verdict::Failing),
-            ("failed at first", Status { last_run: run(RunOutcome::Failed), ..base() }, Verdict::Failing),
-            ("recovered", Status { newest: backup(1), last_run: run(RunOutcome::Succeeded), ..base() }, Verdict::Ok),
-            ("another container did it", Status { newest: backup(1), last_run: run(RunOutcome::Skipped), ..base() }, Verdict::Ok),
-            ("running", Status { newest: backup(1), running: true, ..base() }, Verdict::Running),
-            ("running for the first time", Status { running: true, first_due_at: due(-1), ..base() }, Verdict::Running),
+            (
+                "fresh",
+                Status {
+                    newest: backup(1),
+                    ..base()
+                },
+                Verdict::Ok,
+            ),
+            (
+                "at the limit",
+                Status {
+                    newest: backup(25),
+                    ..base()
+                },
+                Verdict::Ok,
+            ),
+            (
+                "too old",
+                Status {
+                    newest: backup(26),
+                    ..base()
+                },
+                Verdict::Stale,
+            ),
+            (
+                "too old, though one is being made",
+                Status {
+                    newest: backup(26),
+                    running: true,
+                    ..base()
+                },
+                Verdict::Stale,
+            ),
+            (
+                "too old and failing",
+                Status {
+                    newest: backup(26),
+                    last_run: run(RunOutcome::Failed),
+                    ..base()
+                },
+                Verdict::Stale,
+            ),
+            (
+                "from the future",
+                Status {
+                    newest: backup(-2),
+                    ..base()
+                },
+                Verdict::Ok,
+            ),
+            (
+                "fresh, but the last run failed",
+                Status {
+                    newest: backup(1),
+                    last_run: run(RunOutcome::Failed),
+                    ..base()
+                },
+                Verdict::Failing,
+            ),
+            (
+                "failed, and running again",
+                Status {
+                    newest: backup(1),
+                    last_run: run(RunOutcome::Failed),
+                    running: true,
+                    ..base()
+                },
+                Verdict::Failing,
+            ),
+            (
+                "failed at first",
+                Status {
+                    last_run: run(RunOutcome::Failed),
+                    ..base()
+                },
+                Verdict::Failing,
+            ),
+            (
+                "recovered",
+                Status {
+                    newest: backup(1),
+                    last_run: run(RunOutcome::Succeeded),
+                    ..base()
+                },
+                Verdict::Ok,
+            ),
+            (
+                "another container did it",
+                Status {
+                    newest: backup(1),
+                    last_run: run(RunOutcome::Skipped),
+                    ..base()
+                },
+                Verdict::Ok,
+            ),
+            (
+                "running",
+                Status {
+                    newest: backup(1),
+                    running: true,
+                    ..base()
+                },
+                Verdict::Running,
+            ),
+            (
+                "running for the first time",
+                Status {
+                    running: true,
+                    first_due_at: due(-1),
+                    ..base()
+                },
+                Verdict::Running,
+            ),
             ("never one, none due", base(), Verdict::Waiting),
-            ("never one, though one was due", Status { first_due_at: due(-1), ..base() }, Verdict::Stale),
-            ("bucket not read yet", Status { seeded: false, ..base() }, Verdict::Unknown),
-            ("bucket not readable, but one was just made", Status { seeded: false, newest: backup(1), ..base() }, Verdict::Ok),
+            (
+                "never one, though one was due",
+                Status {
+                    first_due_at: due(-1),
+                    ..base()
+                },
+                Verdict::Stale,
+            ),
+            (
+                "bucket not read yet",
+                Status {
+                    seeded: false,
+                    ..base()
+                },
+                Verdict::Unknown,
+            ),
+            (
+                "bucket not readable, but one was just made",
+                Status {
+                    seeded: false,
+                    newest: backup(1),
+                    ..base()
+                },
+                Verdict::Ok,
+            ),
         ];
         for (case, status, expected) in table {
-            assert_eq!(verdict(&status, Duration::from_secs(25 * 3600), now()), expected, "{case}");
+            assert_eq!(
+                verdict(&status, Duration::from_secs(25 * 3600), now()),
+                expected,
+                "{case}"
+            );
         }
-        for (verdict, healthy) in [(Verdict::Ok, true), (Verdict::Waiting, true), (Verdict::Running, true), (Verdict::Stale, false), (Verdict::Failing, false), (Verdict::Unknown, false)] {
+        for (verdict, healthy) in [
+            (Verdict::Ok, true),
+            (Verdict::Waiting, true),
+            (Verdict::Running, true),
+            (Verdict::Stale, false),
+            (Verdict::Failing, false),
+            (Verdict::Unknown, false),
+        ] {
             assert_eq!(verdict.is_healthy(), healthy);
         }
     }
 
     #[test]
     fn the_answer_holds_the_documented_fields_only() {
-        let status = Status { seeded: true, newest: backup(1), last_run: run(RunOutcome::Failed), next_due_at: Some(now()), ..Status::default() };
-        let json = serde_json::to_value(Health::at(&status, Duration::from_secs(90_000), now())).unwrap();
+        let status = Status {
+            seeded: true,
+            newest: backup(1),
+            last_run: run(RunOutcome::Failed),
+            next_due_at: Some(now()),
+            ..Status::default()
+        };
+        let json =
+            serde_json::to_value(Health::at(&status, Duration::from_secs(90_000), now())).unwrap();
         assert_eq!(
             json,
             serde_json::json!({

@@ -89,7 +89,9 @@ pub async fn serve(listener: TcpListener, answers: Answers, stop: CancellationTo
 
 async fn converse(stream: TcpStream, router: Router) {
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).max_buf_size(16 * 1024);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_LIMIT)
+        .max_buf_size(16 * 1024);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::select! {
         outcome = connection => if let Err(error) = outcome {
@@ -102,14 +104,24 @@ async fn converse(stream: TcpStream, router: Router) {
 fn router(answers: Answers) -> Router {
     Router::new()
         .route("/health", get(health))
-        .route("/live", get(|| async { answer(StatusCode::OK, serde_json::json!({"status": "live"})) }))
+        .route(
+            "/live",
+            get(|| async { answer(StatusCode::OK, serde_json::json!({"status": "live"})) }),
+        )
         .with_state(answers)
 }
 
 async fn health(State(answers): State<Answers>, headers: HeaderMap) -> Response {
     let health = Health::at(&answers.board.read(), answers.max_age, (answers.clock)());
-    let asked_by_railway = headers.get(header::HOST).is_some_and(|host| host.as_bytes().eq_ignore_ascii_case(RAILWAY_HOST.as_bytes()));
-    let status = if health.is_healthy() || asked_by_railway { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let asked_by_railway = headers.get(header::HOST).is_some_and(|host| {
+        host.as_bytes()
+            .eq_ignore_ascii_case(RAILWAY_HOST.as_bytes())
+    });
+    let status = if health.is_healthy() || asked_by_railway {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     answer(status, health)
 }
 

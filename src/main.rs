@@ -16,7 +16,11 @@ fn main() -> ExitCode {
     let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let (format, filter) = config::log_settings(&variables, std::io::stdout().is_terminal());
     telemetry::start(format, &filter);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "could not start");
@@ -24,7 +28,11 @@ fn main() -> ExitCode {
         }
     };
     if arguments.command == Some(Command::Health) {
-        return if runtime.block_on(daemon::probe(config::port(&variables))) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return if runtime.block_on(daemon::probe(config::port(&variables))) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
     }
     let config = match Config::from_variables(&variables, read_secret, now()) {
         Ok(config) => config,
@@ -38,10 +46,17 @@ fn main() -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!(variable = warning.variable, warning = %warning, "configuration");
     }
-    let path = variables.into_iter().find(|(name, _)| name == "PATH").map(|(_, value)| value);
+    let path = variables
+        .into_iter()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, value)| value);
     let once = arguments.command == Some(Command::Backup) || config.single_shot;
     let ending = runtime.block_on(async {
-        if once { daemon::once(config, path.as_ref(), now).await } else { daemon::run(config, path.as_ref(), now).await }
+        if once {
+            daemon::once(config, path.as_ref(), now).await
+        } else {
+            daemon::run(config, path.as_ref(), now).await
+        }
     });
     // A compressor thread that waits for a part to be taken must not hold the exit up.
     runtime.shutdown_background();
@@ -51,7 +66,10 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the clock is read"
+)]
 fn now() -> DateTime<Utc> {
     Utc::now()
 }
@@ -65,7 +83,9 @@ fn read_secret(path: &str) -> Result<String, String> {
     }
     let mut content = String::new();
     let file = std::fs::File::open(path).map_err(|error| error.kind().to_string())?;
-    file.take(MOST_BYTES + 1).read_to_string(&mut content).map_err(|error| error.kind().to_string())?;
+    file.take(MOST_BYTES + 1)
+        .read_to_string(&mut content)
+        .map_err(|error| error.kind().to_string())?;
     if u64::try_from(content.len()).is_ok_and(|length| length > MOST_BYTES) {
         return Err("it is larger than 64 KiB".to_owned());
     }

@@ -87,31 +87,46 @@ impl DatabaseUrl {
     /// # Errors
     /// One sentence a problem; none of them repeats any part of the URL that could belong to a password.
     pub fn parse(text: &str) -> Result<(Self, Vec<String>), Vec<String>> {
-        let Some(rest) = text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://")) else {
+        let Some(rest) = text
+            .strip_prefix("postgresql://")
+            .or_else(|| text.strip_prefix("postgres://"))
+        else {
             return Err(vec!["is not a postgres:// or postgresql:// URI".to_owned()]);
         };
         let mut problems = Vec::new();
         let mut warnings = Vec::new();
         if rest.contains(['"', '\'', '`']) || rest.contains(char::is_whitespace) {
-            problems.push("holds a quote or a blank; percent-encode it if it belongs to the password".to_owned());
+            problems.push(
+                "holds a quote or a blank; percent-encode it if it belongs to the password"
+                    .to_owned(),
+            );
         }
         if rest.contains('#') {
             problems.push("holds a # (write %23 if it belongs to the password)".to_owned());
         }
-        let (before_query, query) = rest.split_once('?').map_or((rest, ""), |(before, query)| (before, query));
-        let (authority, path) = before_query.split_once('/').map_or((before_query, ""), |(a, p)| (a, p));
+        let (before_query, query) = rest
+            .split_once('?')
+            .map_or((rest, ""), |(before, query)| (before, query));
+        let (authority, path) = before_query
+            .split_once('/')
+            .map_or((before_query, ""), |(a, p)| (a, p));
         if path.contains(['/', '@']) || query.contains('@') {
             problems.push(
                 "has a / or ? in the user, password or host part, or an @ after it (write %2F, %3F, %40 if they belong to the password)"
                     .to_owned(),
             );
         }
-        let (credentials, addresses) = authority.rsplit_once('@').map_or(("", authority), |(c, a)| (c, a));
+        let (credentials, addresses) = authority
+            .rsplit_once('@')
+            .map_or(("", authority), |(c, a)| (c, a));
         if credentials.contains('@') {
             problems.push("has an @ in the password (write %40)".to_owned());
         }
-        let (raw_user, raw_password) =
-            credentials.split_once(':').map_or((credentials, None), |(user, password)| (user, Some(password)));
+        let (raw_user, raw_password) = credentials
+            .split_once(':')
+            .map_or((credentials, None), |(user, password)| {
+                (user, Some(password))
+            });
         let mut decode = |part: &str, what: &str| {
             decoded(part).unwrap_or_else(|| {
                 problems.push(format!("has a % in the {what} that is not followed by two hexadecimal digits of UTF-8 text (write %25 for a plain %)"));
@@ -119,7 +134,9 @@ impl DatabaseUrl {
             })
         };
         let mut user = decode(raw_user, "user");
-        let mut password = raw_password.filter(|p| !p.is_empty()).map(|p| Secret::new(decode(p, "password")));
+        let mut password = raw_password
+            .filter(|p| !p.is_empty())
+            .map(|p| Secret::new(decode(p, "password")));
         let mut name = decode(path, "database name");
         let mut hosts = Vec::new();
         let mut ports = Vec::new();
@@ -140,7 +157,9 @@ impl DatabaseUrl {
                 "password" => password = Some(Secret::new(value)),
                 "dbname" => name = value,
                 "application_name" | "fallback_application_name" => {
-                    warnings.push(format!("parameter {key} is not used: this service names its own session"));
+                    warnings.push(format!(
+                        "parameter {key} is not used: this service names its own session"
+                    ));
                 }
                 "ssl" if value == "true" => {
                     parameters.insert("sslmode".to_owned(), "require".to_owned());
@@ -160,11 +179,22 @@ impl DatabaseUrl {
             }
         }
         if let Some(mode) = parameters.get("sslmode")
-            && !["disable", "allow", "prefer", "require", "verify-ca", "verify-full"].contains(&mode.as_str())
+            && ![
+                "disable",
+                "allow",
+                "prefer",
+                "require",
+                "verify-ca",
+                "verify-full",
+            ]
+            .contains(&mode.as_str())
         {
             problems.push("has an sslmode that libpq does not know; use disable, prefer, require, verify-ca or verify-full".to_owned());
         }
-        if ports.iter().any(|port| !port.is_empty() && port.parse::<u16>().is_err()) {
+        if ports
+            .iter()
+            .any(|port| !port.is_empty() && port.parse::<u16>().is_err())
+        {
             problems.push(
                 "has a port that is not a number from 1 to 65535 (or a :, / or @ in the password that must be percent-encoded)".to_owned(),
             );
@@ -173,17 +203,28 @@ impl DatabaseUrl {
             problems.push("names no host".to_owned());
         }
         if name.is_empty() {
-            problems.push("names no database; libpq would silently dump the one that is named like the user".to_owned());
+            problems.push(
+                "names no database; libpq would silently dump the one that is named like the user"
+                    .to_owned(),
+            );
         }
         if [&name, &user].iter().any(|part| part.contains('\0')) {
             problems.push("holds a NUL character".to_owned());
         }
         for unknown in parameters.keys().filter_map(|key| key.strip_prefix('?')) {
             // Where something else is wrong too, the "parameter" may be a piece of an unescaped password.
-            let named = if unknown.is_empty() || !problems.is_empty() { String::new() } else { format!(": {unknown}") };
+            let named = if unknown.is_empty() || !problems.is_empty() {
+                String::new()
+            } else {
+                format!(": {unknown}")
+            };
             problems.push(format!("has a parameter that libpq does not know{named}"));
         }
-        if hosts.iter().any(|host| host.to_ascii_lowercase().contains("pgbouncer")) || ports.iter().any(|port| port == "6432") {
+        if hosts
+            .iter()
+            .any(|host| host.to_ascii_lowercase().contains("pgbouncer"))
+            || ports.iter().any(|port| port == "6432")
+        {
             warnings.push(
                 "looks like PgBouncer; a dump through a transaction pooler disturbs other clients: use the direct URL (on Railway ${{Postgres.DATABASE_UNPOOLED_URL}})"
                     .to_owned(),
@@ -193,7 +234,11 @@ impl DatabaseUrl {
             problems.dedup();
             return Err(problems);
         }
-        let ports = if ports.iter().all(String::is_empty) { String::new() } else { ports.join(",") };
+        let ports = if ports.iter().all(String::is_empty) {
+            String::new()
+        } else {
+            ports.join(",")
+        };
         let url = Self {
             hosts: hosts.join(","),
             ports,
@@ -214,7 +259,13 @@ impl DatabaseUrl {
             ("PGHOST", self.hosts.clone()),
             ("PGDATABASE", self.name.clone()),
             ("PGAPPNAME", "postgres-s3-backups".to_owned()),
-            ("PGCONNECT_TIMEOUT", self.parameters.get("connect_timeout").cloned().unwrap_or_else(|| "15".to_owned())),
+            (
+                "PGCONNECT_TIMEOUT",
+                self.parameters
+                    .get("connect_timeout")
+                    .cloned()
+                    .unwrap_or_else(|| "15".to_owned()),
+            ),
         ];
         if !self.ports.is_empty() {
             variables.push(("PGPORT", self.ports.clone()));
@@ -230,7 +281,11 @@ impl DatabaseUrl {
         let server_keepalives = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c tcp_user_timeout=30000";
         let own = self.parameters.get("options").map(String::as_str);
         let options = match session {
-            Session::Guarded => [Some(server_keepalives), own].into_iter().flatten().collect::<Vec<_>>().join(" "),
+            Session::Guarded => [Some(server_keepalives), own]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" "),
             Session::Plain => own.unwrap_or_default().to_owned(),
         };
         if !options.is_empty() {
@@ -254,14 +309,23 @@ impl DatabaseUrl {
                 parameters.insert(key, value);
             }
         }
-        let quoted = parameters.iter().map(|(key, value)| format!("{key}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'")));
+        let quoted = parameters.iter().map(|(key, value)| {
+            format!(
+                "{key}='{}'",
+                value.replace('\\', "\\\\").replace('\'', "\\'")
+            )
+        });
         quoted.collect::<Vec<_>>().join(" ")
     }
 
     /// Takes the password, as it is and as it was written, out of a text.
     #[must_use]
     pub fn redactor(&self) -> Redactor {
-        Redactor::new([&self.password, &self.password_as_written].into_iter().flatten())
+        Redactor::new(
+            [&self.password, &self.password_as_written]
+                .into_iter()
+                .flatten(),
+        )
     }
 }
 
@@ -275,7 +339,10 @@ fn decoded(text: &str) -> Option<String> {
         }
         rest = after;
     }
-    percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    percent_decode_str(text)
+        .decode_utf8()
+        .ok()
+        .map(std::borrow::Cow::into_owned)
 }
 
 /// Splits `host:port`, with `[::1]:5432` for IPv6.
@@ -313,12 +380,22 @@ impl PostgresError {
     /// Reads what libpq, `psql` or `pg_dump` said on stderr.
     #[must_use]
     pub fn from_stderr(said: &str, otherwise: Kind) -> Self {
-        let text = said.trim().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+        let text = said
+            .trim()
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
         let (kind, hint) = CAUSES
             .iter()
             .find(|(phrases, _, _)| phrases.iter().any(|phrase| said.contains(phrase)))
             .map_or((otherwise, "look at pg_dump's own words in `error`; check that BACKUP_DATABASE_URL is valid and the database is healthy"), |(_, kind, hint)| (*kind, *hint));
-        Self { kind, text, hint: hint.to_owned() }
+        Self {
+            kind,
+            text,
+            hint: hint.to_owned(),
+        }
     }
 }
 
@@ -330,12 +407,22 @@ const CAUSES: &[(&[&str], Kind, &str)] = &[
         "the image needs the pg_dump of the server's major version; deploy a newer image",
     ),
     (
-        &["too many connections", "remaining connection slots", "too many clients"],
+        &[
+            "too many connections",
+            "remaining connection slots",
+            "too many clients",
+        ],
         Kind::Connect,
         "the server has no free connection; raise max_connections or the role's limit, or close idle sessions; with PgBouncer use DATABASE_UNPOOLED_URL in BACKUP_DATABASE_URL",
     ),
     (
-        &["password authentication failed", "no password supplied", "FATAL:  role \"", "Peer authentication failed", "authentication failed"],
+        &[
+            "password authentication failed",
+            "no password supplied",
+            "FATAL:  role \"",
+            "Peer authentication failed",
+            "authentication failed",
+        ],
         Kind::Auth,
         "BACKUP_DATABASE_URL has the wrong user or password; on Railway set it to ${{Postgres.DATABASE_URL}}",
     ),
@@ -355,7 +442,10 @@ const CAUSES: &[(&[&str], Kind, &str)] = &[
         "row level security would hide rows from this user; back up with a role that has BYPASSRLS (ALTER ROLE … BYPASSRLS) or owns the table",
     ),
     (
-        &["canceling statement due to statement timeout", "canceling statement due to lock timeout"],
+        &[
+            "canceling statement due to statement timeout",
+            "canceling statement due to lock timeout",
+        ],
         Kind::LockWait,
         "another session held a lock on that table for longer than the dump waits; move the migration or BACKUP_CRON_SCHEDULE, or pass --lock-wait-timeout in BACKUP_OPTIONS",
     ),
@@ -365,17 +455,36 @@ const CAUSES: &[(&[&str], Kind, &str)] = &[
         "the user of BACKUP_DATABASE_URL may not read everything; as a superuser run: GRANT pg_read_all_data TO that user",
     ),
     (
-        &["could not translate host name", "Name or service not known", "Temporary failure in name resolution", "Name does not resolve"],
+        &[
+            "could not translate host name",
+            "Name or service not known",
+            "Temporary failure in name resolution",
+            "Name does not resolve",
+        ],
         Kind::Connect,
         "BACKUP_DATABASE_URL names a host that does not resolve; on Railway keep this service in the same project and environment as Postgres and use the private URL ${{Postgres.DATABASE_URL}}",
     ),
     (
-        &["server does not support SSL", "SSL error", "certificate", "sslmode"],
+        &[
+            "server does not support SSL",
+            "SSL error",
+            "certificate",
+            "sslmode",
+        ],
         Kind::Tls,
         "the server's TLS does not fit sslmode in BACKUP_DATABASE_URL; Railway's certificate is self-signed: use sslmode=require, not verify-full",
     ),
     (
-        &["Connection refused", "timeout expired", "Connection timed out", "No route to host", "Network is unreachable", "the database system is starting up", "the database system is shutting down", "could not connect to server"],
+        &[
+            "Connection refused",
+            "timeout expired",
+            "Connection timed out",
+            "No route to host",
+            "Network is unreachable",
+            "the database system is starting up",
+            "the database system is shutting down",
+            "could not connect to server",
+        ],
         Kind::Connect,
         "nothing answers at the host and port of BACKUP_DATABASE_URL; on Railway keep this service in the same project and environment as Postgres and use the private URL ${{Postgres.DATABASE_URL}}",
     ),
@@ -403,7 +512,12 @@ const PROBE_LIMIT: Duration = Duration::from_secs(60);
 /// Whatever `psql` said, with its kind.
 pub async fn probe(client: &Client, url: &DatabaseUrl) -> Result<Server, PostgresError> {
     match ask(client, url, Session::Guarded).await {
-        Err(refused) if refused.text.contains("unsupported startup parameter") || refused.text.contains("unrecognized configuration parameter") => {
+        Err(refused)
+            if refused.text.contains("unsupported startup parameter")
+                || refused
+                    .text
+                    .contains("unrecognized configuration parameter") =>
+        {
             let server = ask(client, url, Session::Plain).await?;
             tracing::warn!(
                 error = refused.text,
@@ -416,12 +530,35 @@ pub async fn probe(client: &Client, url: &DatabaseUrl) -> Result<Server, Postgre
     }
 }
 
-async fn ask(client: &Client, url: &DatabaseUrl, session: Session) -> Result<Server, PostgresError> {
+async fn ask(
+    client: &Client,
+    url: &DatabaseUrl,
+    session: Session,
+) -> Result<Server, PostgresError> {
     const QUESTION: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'), pg_database_size(current_database())";
     let mut command = client.command("psql", url, session);
-    command.args(["-X", "-A", "-t", "-q", "-w", "-F", "\t", "-c", QUESTION, "-d", &url.connection_string()]);
+    command.args([
+        "-X",
+        "-A",
+        "-t",
+        "-q",
+        "-w",
+        "-F",
+        "\t",
+        "-c",
+        QUESTION,
+        "-d",
+        &url.connection_string(),
+    ]);
     command.stdin(Stdio::null()).kill_on_drop(true);
-    let internal = |text: String| PostgresError { kind: Kind::Internal, text, hint: format!("{} must be an executable psql", client.path("psql").display()) };
+    let internal = |text: String| PostgresError {
+        kind: Kind::Internal,
+        text,
+        hint: format!(
+            "{} must be an executable psql",
+            client.path("psql").display()
+        ),
+    };
     let output = tokio::select! {
         output = command.output() => output.map_err(|e| internal(format!("run psql: {e}")))?,
         () = tokio::time::sleep(PROBE_LIMIT) => {
@@ -429,7 +566,9 @@ async fn ask(client: &Client, url: &DatabaseUrl, session: Session) -> Result<Ser
         }
     };
     if !output.status.success() {
-        let said = url.redactor().redact(&String::from_utf8_lossy(&output.stderr));
+        let said = url
+            .redactor()
+            .redact(&String::from_utf8_lossy(&output.stderr));
         return Err(PostgresError::from_stderr(&said, Kind::Connect));
     }
     let answer = String::from_utf8_lossy(&output.stdout);
@@ -439,7 +578,12 @@ async fn ask(client: &Client, url: &DatabaseUrl, session: Session) -> Result<Ser
         let version = fields.next()?.to_owned();
         let size_bytes = fields.next()?.parse().ok()?;
         // 90624 was 9.6.24; since 10 the major is the number without its last four digits.
-        Some(Server { version, major: u16::try_from(number / 10_000).ok()?, size_bytes, session })
+        Some(Server {
+            version,
+            major: u16::try_from(number / 10_000).ok()?,
+            size_bytes,
+            session,
+        })
     })();
     parsed.ok_or_else(|| internal("psql's answer was not understood".to_owned()))
 }
@@ -482,22 +626,43 @@ impl fmt::Display for Client {
 pub struct Clients(BTreeMap<u16, Client>);
 
 /// Where clients lie: Debian and the PostgreSQL project's packages, then Alpine's.
-const PACKAGE_ROOTS: &[(&str, &str, &str)] = &[("/usr/lib/postgresql", "", "bin"), ("/usr/libexec", "postgresql", "")];
+const PACKAGE_ROOTS: &[(&str, &str, &str)] = &[
+    ("/usr/lib/postgresql", "", "bin"),
+    ("/usr/libexec", "postgresql", ""),
+];
 
 /// Every folder a client may lie in, in order of preference.
 #[must_use]
 pub fn client_directories(path: Option<&OsString>) -> Vec<PathBuf> {
     let mut directories = Vec::new();
     for (root, prefix, suffix) in PACKAGE_ROOTS {
-        let entries = std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok);
+        let entries = std::fs::read_dir(root)
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok);
         let mut found: Vec<PathBuf> = entries
-            .filter(|entry| entry.file_name().to_string_lossy().strip_prefix(prefix).is_some_and(|major| major.parse::<u16>().is_ok()))
-            .map(|entry| if suffix.is_empty() { entry.path() } else { entry.path().join(suffix) })
+            .filter(|entry| {
+                entry
+                    .file_name()
+                    .to_string_lossy()
+                    .strip_prefix(prefix)
+                    .is_some_and(|major| major.parse::<u16>().is_ok())
+            })
+            .map(|entry| {
+                if suffix.is_empty() {
+                    entry.path()
+                } else {
+                    entry.path().join(suffix)
+                }
+            })
             .collect();
         found.sort();
         directories.append(&mut found);
     }
-    directories.extend(path.map(|path| std::env::split_paths(path).collect::<Vec<_>>()).unwrap_or_default());
+    directories.extend(
+        path.map(|path| std::env::split_paths(path).collect::<Vec<_>>())
+            .unwrap_or_default(),
+    );
     directories
 }
 
@@ -510,12 +675,26 @@ impl Clients {
             if !program.is_file() || !directory.join("psql").is_file() || is_wrapper(&program) {
                 continue;
             }
-            let output = Command::new(&program).arg("--version").env_clear().env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true).output().await;
-            let Some((major, version)) = output.ok().and_then(|o| client_version(&String::from_utf8_lossy(&o.stdout))) else {
+            let output = Command::new(&program)
+                .arg("--version")
+                .env_clear()
+                .env("LC_ALL", "C")
+                .stdin(Stdio::null())
+                .kill_on_drop(true)
+                .output()
+                .await;
+            let Some((major, version)) = output
+                .ok()
+                .and_then(|o| client_version(&String::from_utf8_lossy(&o.stdout)))
+            else {
                 tracing::warn!(path = %program.display(), "client left out: it does not tell its version");
                 continue;
             };
-            clients.entry(major).or_insert(Client { major, version, directory: directory.clone() });
+            clients.entry(major).or_insert(Client {
+                major,
+                version,
+                directory: directory.clone(),
+            });
         }
         Self(clients)
     }
@@ -524,7 +703,11 @@ impl Clients {
     #[must_use]
     pub fn majors(&self) -> String {
         let majors: Vec<String> = self.0.keys().map(u16::to_string).collect();
-        if majors.is_empty() { "none".to_owned() } else { majors.join(", ") }
+        if majors.is_empty() {
+            "none".to_owned()
+        } else {
+            majors.join(", ")
+        }
     }
 
     /// The newest client: its `psql` can talk to every server.
@@ -544,7 +727,11 @@ impl Clients {
     ///
     /// # Errors
     /// When every client here is older than the server.
-    pub fn choose(&self, server_major: u16, server_version: &str) -> Result<&Client, PostgresError> {
+    pub fn choose(
+        &self,
+        server_major: u16,
+        server_version: &str,
+    ) -> Result<&Client, PostgresError> {
         self.newest()?;
         self.0.range(server_major..).next().map(|(_, client)| client).ok_or_else(|| PostgresError {
             kind: Kind::Version,
@@ -556,13 +743,19 @@ impl Clients {
 
 /// Whether this is Debian's Perl wrapper, which picks a version by its own rules and chats on stderr.
 fn is_wrapper(program: &Path) -> bool {
-    let target = program.canonicalize().unwrap_or_else(|_| program.to_owned());
+    let target = program
+        .canonicalize()
+        .unwrap_or_else(|_| program.to_owned());
     target.file_name().is_some_and(|name| name == "pg_wrapper")
 }
 
 /// Reads `pg_dump (PostgreSQL) 17.12 (Debian 17.12-1)`.
 fn client_version(text: &str) -> Option<(u16, String)> {
-    let version = text.trim().strip_prefix("pg_dump (PostgreSQL) ")?.split_whitespace().next()?;
+    let version = text
+        .trim()
+        .strip_prefix("pg_dump (PostgreSQL) ")?
+        .split_whitespace()
+        .next()?;
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
     Some((digits.parse().ok()?, version.to_owned()))
 }
@@ -576,7 +769,10 @@ mod tests {
     }
 
     fn variable(url: &DatabaseUrl, name: &str) -> Option<String> {
-        url.environment(Session::Plain).into_iter().find(|(n, _)| *n == name).map(|(_, v)| v)
+        url.environment(Session::Plain)
+            .into_iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| v)
     }
 
     #[test]
@@ -595,12 +791,25 @@ mod tests {
 
     #[test]
     fn ipv6_lists_and_sockets_are_understood() {
-        assert_eq!(variable(&parsed("postgres://u@[::1]:5432/d"), "PGHOST").unwrap(), "::1");
+        assert_eq!(
+            variable(&parsed("postgres://u@[::1]:5432/d"), "PGHOST").unwrap(),
+            "::1"
+        );
         let list = parsed("postgres://u@a:1,b:2/d");
         assert_eq!(variable(&list, "PGHOST").unwrap(), "a,b");
         assert_eq!(variable(&list, "PGPORT").unwrap(), "1,2");
-        assert_eq!(variable(&parsed("postgres:///d?host=/var/run/postgresql&user=u"), "PGHOST").unwrap(), "/var/run/postgresql");
-        assert_eq!(variable(&parsed("postgres://u@%2Frun%2Fpg/d"), "PGHOST").unwrap(), "/run/pg");
+        assert_eq!(
+            variable(
+                &parsed("postgres:///d?host=/var/run/postgresql&user=u"),
+                "PGHOST"
+            )
+            .unwrap(),
+            "/var/run/postgresql"
+        );
+        assert_eq!(
+            variable(&parsed("postgres://u@%2Frun%2Fpg/d"), "PGHOST").unwrap(),
+            "/run/pg"
+        );
     }
 
     #[test]
@@ -626,36 +835,69 @@ mod tests {
             let problems = DatabaseUrl::parse(url).unwrap_err();
             let text = problems.join("\n");
             assert!(!problems.is_empty(), "{url}");
-            assert!(!text.contains("hunter2") || url.contains("?hunter2secret=1") && !text.contains("hunter2secret"), "{url}: {text}");
+            assert!(
+                !text.contains("hunter2")
+                    || url.contains("?hunter2secret=1") && !text.contains("hunter2secret"),
+                "{url}: {text}"
+            );
         }
     }
 
     #[test]
     fn parameters_of_orms_are_left_out_with_a_warning() {
-        let (url, warnings) = DatabaseUrl::parse("postgres://u@h/d?schema=public&pgbouncer=true&connect_timeout=5").unwrap();
+        let (url, warnings) =
+            DatabaseUrl::parse("postgres://u@h/d?schema=public&pgbouncer=true&connect_timeout=5")
+                .unwrap();
         assert_eq!(warnings.len(), 2);
         assert!(!url.connection_string().contains("schema"));
         assert_eq!(variable(&url, "PGCONNECT_TIMEOUT").unwrap(), "5");
-        assert_eq!(DatabaseUrl::parse("postgres://u@pgbouncer.railway.internal:5432/d").unwrap().1.len(), 1);
+        assert_eq!(
+            DatabaseUrl::parse("postgres://u@pgbouncer.railway.internal:5432/d")
+                .unwrap()
+                .1
+                .len(),
+            1
+        );
     }
 
     #[test]
     fn the_same_major_wins_then_the_next_newer_never_an_older() {
-        let client = |major: u16| (major, Client { major, version: format!("{major}.1"), directory: PathBuf::new() });
+        let client = |major: u16| {
+            (
+                major,
+                Client {
+                    major,
+                    version: format!("{major}.1"),
+                    directory: PathBuf::new(),
+                },
+            )
+        };
         let clients = Clients(BTreeMap::from([client(14), client(16), client(18)]));
         assert_eq!(clients.choose(16, "16.3").unwrap().major, 16);
         assert_eq!(clients.choose(15, "15.3").unwrap().major, 16);
         assert_eq!(clients.choose(9, "9.6.24").unwrap().major, 14);
         let refused = clients.choose(19, "19.2").unwrap_err();
         assert_eq!(refused.kind, Kind::Version);
-        assert!(refused.text.contains("19.2") && refused.text.contains("14, 16, 18"), "{refused}");
-        assert_eq!(Clients::default().choose(16, "16.3").unwrap_err().kind, Kind::Version);
+        assert!(
+            refused.text.contains("19.2") && refused.text.contains("14, 16, 18"),
+            "{refused}"
+        );
+        assert_eq!(
+            Clients::default().choose(16, "16.3").unwrap_err().kind,
+            Kind::Version
+        );
     }
 
     #[test]
     fn a_clients_version_is_read_as_it_is_printed() {
-        assert_eq!(client_version("pg_dump (PostgreSQL) 17.12 (Debian 17.12-1)\n"), Some((17, "17.12".to_owned())));
-        assert_eq!(client_version("pg_dump (PostgreSQL) 19beta2"), Some((19, "19beta2".to_owned())));
+        assert_eq!(
+            client_version("pg_dump (PostgreSQL) 17.12 (Debian 17.12-1)\n"),
+            Some((17, "17.12".to_owned()))
+        );
+        assert_eq!(
+            client_version("pg_dump (PostgreSQL) 19beta2"),
+            Some((19, "19beta2".to_owned()))
+        );
         assert_eq!(client_version("something else 17"), None);
     }
 
@@ -666,14 +908,50 @@ mod tests {
             assert_eq!(error.kind, kind, "{said}");
             assert!(error.hint.contains(hint), "{said}: {}", error.hint);
         };
-        check("connection to server at \"h\", port 1 failed: Connection refused", Kind::Connect, "same project");
-        check("FATAL:  password authentication failed for user \"u\"", Kind::Auth, "BACKUP_DATABASE_URL");
-        check("FATAL:  database \"x\" does not exist", Kind::Auth, "does not exist");
-        check("ERROR:  permission denied for table secret", Kind::Permission, "pg_read_all_data");
-        check("query would be affected by row-level security policy for table \"t\"", Kind::Permission, "BYPASSRLS");
-        check("could not translate host name \"h\" to address: Name or service not known", Kind::Connect, "private URL");
-        check("FATAL:  too many connections for role \"u\"", Kind::Connect, "max_connections");
-        check("ERROR:  canceling statement due to statement timeout", Kind::LockWait, "lock");
-        check("server closed the connection unexpectedly", Kind::DumpExit, "BACKUP_DATABASE_URL");
+        check(
+            "connection to server at \"h\", port 1 failed: Connection refused",
+            Kind::Connect,
+            "same project",
+        );
+        check(
+            "FATAL:  password authentication failed for user \"u\"",
+            Kind::Auth,
+            "BACKUP_DATABASE_URL",
+        );
+        check(
+            "FATAL:  database \"x\" does not exist",
+            Kind::Auth,
+            "does not exist",
+        );
+        check(
+            "ERROR:  permission denied for table secret",
+            Kind::Permission,
+            "pg_read_all_data",
+        );
+        check(
+            "query would be affected by row-level security policy for table \"t\"",
+            Kind::Permission,
+            "BYPASSRLS",
+        );
+        check(
+            "could not translate host name \"h\" to address: Name or service not known",
+            Kind::Connect,
+            "private URL",
+        );
+        check(
+            "FATAL:  too many connections for role \"u\"",
+            Kind::Connect,
+            "max_connections",
+        );
+        check(
+            "ERROR:  canceling statement due to statement timeout",
+            Kind::LockWait,
+            "lock",
+        );
+        check(
+            "server closed the connection unexpectedly",
+            Kind::DumpExit,
+            "BACKUP_DATABASE_URL",
+        );
     }
 }

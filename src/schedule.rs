@@ -83,7 +83,9 @@ impl Schedule {
     pub fn parse(expression: &str, zone: Tz, now: DateTime<Utc>) -> Result<Self, ScheduleError> {
         let expression = expression.trim();
         let fields = if expression.starts_with('@') {
-            let known = NICKNAMES.iter().find(|(nickname, _)| nickname.eq_ignore_ascii_case(expression));
+            let known = NICKNAMES
+                .iter()
+                .find(|(nickname, _)| nickname.eq_ignore_ascii_case(expression));
             known.ok_or(ScheduleError::Nickname)?.1
         } else {
             expression
@@ -92,7 +94,9 @@ impl Schedule {
         let [second, minute, hour, day, month, weekday] = match *fields.as_slice() {
             [] => return Err(ScheduleError::Empty),
             [minute, hour, day, month, weekday] => ["0", minute, hour, day, month, weekday],
-            [second, minute, hour, day, month, weekday] => [second, minute, hour, day, month, weekday],
+            [second, minute, hour, day, month, weekday] => {
+                [second, minute, hour, day, month, weekday]
+            }
             [_, _, _, _, _, _, _] => return Err(ScheduleError::Year),
             _ => return Err(ScheduleError::FieldCount(fields.len())),
         };
@@ -190,19 +194,29 @@ impl Schedule {
     pub fn longest_gap(&self, now: DateTime<Utc>) -> Duration {
         let near = self.near(now);
         let longest = gaps(&near).max().unwrap_or(HORIZON);
-        let Some(&last) = near.last() else { return std_duration(longest) };
+        let Some(&last) = near.last() else {
+            return std_duration(longest);
+        };
         let end = now + TimeDelta::days(400);
         let (mut at, mut found) = (last, longest.max(TimeDelta::hours(1)));
         while at < end {
             // No gap within `at..=hop` can be longer than `found`, so only the way on from its last due time matters.
             let hop = at + found;
             let middle = self.next_after(at + found / 2);
-            let from = if middle <= hop { middle } else { self.last_at_or_before(hop).map_or(at, |due| due.max(at)) };
+            let from = if middle <= hop {
+                middle
+            } else {
+                self.last_at_or_before(hop).map_or(at, |due| due.max(at))
+            };
             let next = self.next_after(from);
             found = found.max(next - from);
             at = if from > at { from } else { next };
         }
-        std_duration(if found > TimeDelta::hours(1) { found } else { longest })
+        std_duration(if found > TimeDelta::hours(1) {
+            found
+        } else {
+            longest
+        })
     }
 
     /// The shortest time between two due times in a row, among the next 1500 or twelve years.
@@ -213,7 +227,11 @@ impl Schedule {
 
     fn near(&self, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         let end = now + TimeDelta::days(12 * 366);
-        let mut near: Vec<_> = self.due_after(now).take(1500).take_while(|due| *due <= end).collect();
+        let mut near: Vec<_> = self
+            .due_after(now)
+            .take(1500)
+            .take_while(|due| *due <= end)
+            .collect();
         if near.len() < 2 {
             near = self.upcoming(now, 2);
         }
@@ -225,7 +243,11 @@ impl Schedule {
     }
 
     fn find_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        if self.fixed_time { self.fixed_after(now) } else { self.interval_after(now) }
+        if self.fixed_time {
+            self.fixed_after(now)
+        } else {
+            self.interval_after(now)
+        }
     }
 
     /// Follows the wall clock's readings; each reading happens at its first instant, or right after the gap it fell into.
@@ -247,8 +269,13 @@ impl Schedule {
         let mut offset = self.offset_at(now);
         let mut reading = now.naive_utc().checked_add_offset(offset)?;
         loop {
-            let due = self.match_after(reading)?.checked_sub_offset(offset)?.and_utc();
-            let Some(change) = self.offset_change(since, due) else { return Some(due) };
+            let due = self
+                .match_after(reading)?
+                .checked_sub_offset(offset)?
+                .and_utc();
+            let Some(change) = self.offset_change(since, due) else {
+                return Some(due);
+            };
             since = change;
             offset = self.offset_at(change);
             // The second before, so that the first reading under the new offset can match.
@@ -257,7 +284,9 @@ impl Schedule {
     }
 
     fn match_after(&self, reading: NaiveDateTime) -> Option<NaiveDateTime> {
-        let found = self.cron.find_next_occurrence(&reading.and_utc().trunc_subsecs(0), false);
+        let found = self
+            .cron
+            .find_next_occurrence(&reading.and_utc().trunc_subsecs(0), false);
         found.ok().map(|at| at.naive_utc())
     }
 
@@ -309,15 +338,37 @@ struct Field {
     words: &'static [&'static str],
 }
 
-const SECOND: Field = Field { name: "second", least: 0, most: 59, words: &[] };
-const MINUTE: Field = Field { name: "minute", least: 0, most: 59, words: &[] };
-const HOUR: Field = Field { name: "hour", least: 0, most: 23, words: &[] };
-const DAY: Field = Field { name: "day of month", least: 1, most: 31, words: &[] };
+const SECOND: Field = Field {
+    name: "second",
+    least: 0,
+    most: 59,
+    words: &[],
+};
+const MINUTE: Field = Field {
+    name: "minute",
+    least: 0,
+    most: 59,
+    words: &[],
+};
+const HOUR: Field = Field {
+    name: "hour",
+    least: 0,
+    most: 23,
+    words: &[],
+};
+const DAY: Field = Field {
+    name: "day of month",
+    least: 1,
+    most: 31,
+    words: &[],
+};
 const MONTH: Field = Field {
     name: "month",
     least: 1,
     most: 12,
-    words: &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"],
+    words: &[
+        "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
+    ],
 };
 const WEEKDAY: Field = Field {
     name: "day of week",
@@ -334,12 +385,17 @@ impl Field {
     fn normalise(&self, text: &str) -> Result<String, ScheduleError> {
         let items: Vec<&str> = text.split(',').collect();
         let alone = items.len() == 1;
-        let items: Result<Vec<String>, String> = items.into_iter().map(|item| self.item(item, alone)).collect();
-        items.map(|items| items.join(",")).map_err(|problem| ScheduleError::Field {
-            field: self.name,
-            text: shortened(text),
-            problem,
-        })
+        let items: Result<Vec<String>, String> = items
+            .into_iter()
+            .map(|item| self.item(item, alone))
+            .collect();
+        items
+            .map(|items| items.join(","))
+            .map_err(|problem| ScheduleError::Field {
+                field: self.name,
+                text: shortened(text),
+                problem,
+            })
     }
 
     fn item(&self, item: &str, alone: bool) -> Result<String, String> {
@@ -347,7 +403,11 @@ impl Field {
             if number(step).is_none_or(|step| step == 0) {
                 return Err("a step is a number above 0".to_owned());
             }
-            let base = if base == "*" { base.to_owned() } else { self.range(base)? };
+            let base = if base == "*" {
+                base.to_owned()
+            } else {
+                self.range(base)?
+            };
             return Ok(format!("{base}/{step}"));
         }
         match item {
@@ -367,7 +427,9 @@ impl Field {
         }
         if self.most == WEEKDAY.most {
             let (day, rest) = match (item.split_once('#'), item.strip_suffix(['L', 'l'])) {
-                (Some((day, nth)), _) if number(nth).is_some_and(|nth| (1..=5).contains(&nth)) => (day, format!("#{nth}")),
+                (Some((day, nth)), _) if number(nth).is_some_and(|nth| (1..=5).contains(&nth)) => {
+                    (day, format!("#{nth}"))
+                }
                 (Some(_), _) => return Some(Err("# is followed by 1 to 5".to_owned())),
                 (None, Some(day)) => (day, "L".to_owned()),
                 (None, None) => return None,
@@ -392,14 +454,28 @@ impl Field {
     }
 
     fn value(&self, text: &str) -> Result<u16, String> {
-        if let Some(place) = self.words.iter().position(|word| word.eq_ignore_ascii_case(text)) {
-            return u16::try_from(place).map(|place| place + self.least).map_err(|error| error.to_string());
+        if let Some(place) = self
+            .words
+            .iter()
+            .position(|word| word.eq_ignore_ascii_case(text))
+        {
+            return u16::try_from(place)
+                .map(|place| place + self.least)
+                .map_err(|error| error.to_string());
         }
         match number(text) {
             Some(value) if (self.least..=self.most).contains(&value) => Ok(value),
-            Some(value) => Err(format!("{value} is not between {} and {}", self.least, self.most)),
+            Some(value) => Err(format!(
+                "{value} is not between {} and {}",
+                self.least, self.most
+            )),
             None if text.is_empty() => Err("a value is missing".to_owned()),
-            None => Err(if self.words.is_empty() { "not a number" } else { "neither a number nor a name" }.to_owned()),
+            None => Err(if self.words.is_empty() {
+                "not a number"
+            } else {
+                "neither a number nor a name"
+            }
+            .to_owned()),
         }
     }
 
@@ -410,7 +486,10 @@ impl Field {
 
 fn number(text: &str) -> Option<u16> {
     // `parse` alone would take a leading plus sign.
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 fn shortened(text: &str) -> String {
@@ -418,7 +497,9 @@ fn shortened(text: &str) -> String {
 }
 
 fn gaps(due: &[DateTime<Utc>]) -> impl Iterator<Item = TimeDelta> {
-    due.iter().zip(due.iter().skip(1)).map(|(due, next)| *next - *due)
+    due.iter()
+        .zip(due.iter().skip(1))
+        .map(|(due, next)| *next - *due)
 }
 
 fn std_duration(delta: TimeDelta) -> Duration {
@@ -465,7 +546,12 @@ impl Alarm {
     #[must_use]
     pub fn new(schedule: Schedule, clock: Clock) -> Self {
         let now = clock();
-        Self { next_due: schedule.next_after(now), schedule, clock, looked_at: (now, Instant::now()) }
+        Self {
+            next_due: schedule.next_after(now),
+            schedule,
+            clock,
+            looked_at: (now, Instant::now()),
+        }
     }
 
     /// What it is set to.
@@ -503,7 +589,12 @@ impl Alarm {
         let (now, instant) = ((self.clock)(), Instant::now());
         let (then, then_instant) = std::mem::replace(&mut self.looked_at, (now, instant));
         let passed = TimeDelta::from_std(instant - then_instant).unwrap_or(TimeDelta::MAX);
-        step(&self.schedule, self.next_due, now, (now - then).checked_sub(&passed).unwrap_or_default())
+        step(
+            &self.schedule,
+            self.next_due,
+            now,
+            (now - then).checked_sub(&passed).unwrap_or_default(),
+        )
     }
 }
 
@@ -520,17 +611,44 @@ enum Step {
 /// Of several due times that passed, only the last is run: a backup taken now serves them all. A clock set back far
 /// makes earlier times due again, for the clock may have been wrong before; whether one was done is for the bucket to
 /// say, by its name. A clock set back a little does not.
-fn step(schedule: &Schedule, next_due: DateTime<Utc>, now: DateTime<Utc>, gained: TimeDelta) -> Step {
+fn step(
+    schedule: &Schedule,
+    next_due: DateTime<Utc>,
+    now: DateTime<Utc>,
+    gained: TimeDelta,
+) -> Step {
     let clock_jumped = (gained.abs() >= JUMP).then_some(gained);
     if now >= next_due {
-        let due = schedule.last_at_or_before(now).map_or(next_due, |due| due.max(next_due));
+        let due = schedule
+            .last_at_or_before(now)
+            .map_or(next_due, |due| due.max(next_due));
         let passed = std::iter::successors(Some(next_due), |due| Some(schedule.next_after(*due)));
-        let missed = passed.take_while(|passed| *passed < due).take(MOST_MISSED).collect();
-        return Step::Wake(Wake { due: Some(due), missed, clock_jumped }, schedule.next_after(now));
+        let missed = passed
+            .take_while(|passed| *passed < due)
+            .take(MOST_MISSED)
+            .collect();
+        return Step::Wake(
+            Wake {
+                due: Some(due),
+                missed,
+                clock_jumped,
+            },
+            schedule.next_after(now),
+        );
     }
     if clock_jumped.is_none() {
         return Step::Sleep(std_duration(next_due - now).min(HOP));
     }
-    let next_due = if gained < TimeDelta::zero() { schedule.next_after(now) } else { next_due };
-    Step::Wake(Wake { clock_jumped, ..Wake::default() }, next_due)
+    let next_due = if gained < TimeDelta::zero() {
+        schedule.next_after(now)
+    } else {
+        next_due
+    };
+    Step::Wake(
+        Wake {
+            clock_jumped,
+            ..Wake::default()
+        },
+        next_due,
+    )
 }

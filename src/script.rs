@@ -72,7 +72,9 @@ pub struct Contents {
 impl Script {
     /// Takes the next piece.
     pub fn read(&mut self, mut piece: &[u8]) {
-        self.bytes = self.bytes.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        self.bytes = self
+            .bytes
+            .saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         self.keep_tail(piece);
         while let Some((&byte, rest)) = piece.split_first() {
             if let Mode::CopyData { line, dot } = &mut self.mode {
@@ -82,7 +84,8 @@ impl Script {
                     return;
                 };
                 let (row, after) = piece.split_at(end);
-                let ends = still_dot(*dot, *line, row) && line.saturating_add(u64::try_from(row.len()).unwrap_or(u64::MAX)) == 2;
+                let ends = still_dot(*dot, *line, row)
+                    && line.saturating_add(u64::try_from(row.len()).unwrap_or(u64::MAX)) == 2;
                 if ends {
                     self.mode = Mode::Statement;
                     self.begin_statement();
@@ -101,7 +104,11 @@ impl Script {
     /// What was read so far.
     #[must_use]
     pub const fn contents(&self) -> Contents {
-        Contents { bytes: self.bytes, rows: self.rows, tables: self.tables }
+        Contents {
+            bytes: self.bytes,
+            rows: self.rows,
+            tables: self.tables,
+        }
     }
 
     /// The version of `pg_dump` that wrote this, from its header.
@@ -116,19 +123,28 @@ impl Script {
     pub fn is_whole(&self) -> bool {
         let mut text = self.tail.trim_ascii_end();
         if let Some(key) = &self.restrict_key {
-            let Some(before) = text.strip_suffix(key.as_slice()).and_then(|text| text.strip_suffix(b"\\unrestrict ")) else {
+            let Some(before) = text
+                .strip_suffix(key.as_slice())
+                .and_then(|text| text.strip_suffix(b"\\unrestrict "))
+            else {
                 return false;
             };
             text = before.trim_ascii_end();
         }
-        text.strip_suffix(END_MARKER).is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
+        text.strip_suffix(END_MARKER)
+            .is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
     }
 
     fn keep_tail(&mut self, piece: &[u8]) {
         let kept = piece.len().min(TAIL_BYTES);
-        let excess = self.tail.len().saturating_add(kept).saturating_sub(TAIL_BYTES);
+        let excess = self
+            .tail
+            .len()
+            .saturating_add(kept)
+            .saturating_sub(TAIL_BYTES);
         self.tail.drain(..excess.min(self.tail.len()));
-        self.tail.extend(piece.iter().skip(piece.len().saturating_sub(kept)));
+        self.tail
+            .extend(piece.iter().skip(piece.len().saturating_sub(kept)));
     }
 
     fn begin_statement(&mut self) {
@@ -168,7 +184,10 @@ impl Script {
                 if byte == b'$' {
                     let mut whole = std::mem::take(tag);
                     whole.push(byte);
-                    self.mode = Mode::DollarQuote { tag: whole, matched: 0 };
+                    self.mode = Mode::DollarQuote {
+                        tag: whole,
+                        matched: 0,
+                    };
                 } else if byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80 {
                     tag.push(byte);
                 } else {
@@ -201,7 +220,11 @@ impl Script {
                     (b'/', b'*') => *depth = depth.saturating_add(1),
                     _ => {}
                 }
-                self.previous = if matches!((self.previous, byte), (b'*', b'/') | (b'/', b'*')) { 0 } else { byte };
+                self.previous = if matches!((self.previous, byte), (b'*', b'/') | (b'/', b'*')) {
+                    0
+                } else {
+                    byte
+                };
                 if *depth == 0 {
                     self.mode = Mode::Statement;
                 }
@@ -240,14 +263,19 @@ impl Script {
             }
             (before, b'\'') => {
                 let escapes = self.backslash_escapes || matches!(before, b'e' | b'E');
-                self.mode = Mode::Literal { escapes, escaped: false };
+                self.mode = Mode::Literal {
+                    escapes,
+                    escaped: false,
+                };
             }
             (_, b'"') => {
                 self.mode = Mode::Identifier;
                 self.remember(byte);
             }
             // A dollar inside a name such as a$b is part of it.
-            (before, b'$') if !(before.is_ascii_alphanumeric() || before == b'_' || before >= 0x80) => {
+            (before, b'$')
+                if !(before.is_ascii_alphanumeric() || before == b'_' || before >= 0x80) =>
+            {
                 self.mode = Mode::DollarTag(vec![b'$']);
             }
             (_, b';') => {
@@ -321,7 +349,15 @@ mod tests {
     fn rows_and_tables_are_counted_whatever_the_pieces() {
         for step in [1, 2, 3, 7, 64, 100_000] {
             let script = read(DUMP.as_bytes(), step);
-            assert_eq!(script.contents(), Contents { bytes: u64::try_from(DUMP.len()).unwrap(), rows: 6, tables: 2 }, "step {step}");
+            assert_eq!(
+                script.contents(),
+                Contents {
+                    bytes: u64::try_from(DUMP.len()).unwrap(),
+                    rows: 6,
+                    tables: 2
+                },
+                "step {step}"
+            );
             assert!(script.is_whole(), "step {step}");
             assert_eq!(script.dumped_by(), Some("17.11"));
         }
@@ -331,7 +367,11 @@ mod tests {
     fn no_cut_dump_is_whole() {
         let last_word = DUMP.trim_end().len();
         for end in 0..DUMP.len() {
-            assert_eq!(read(DUMP.get(..end).unwrap().as_bytes(), 4096).is_whole(), end >= last_word, "cut at {end}");
+            assert_eq!(
+                read(DUMP.get(..end).unwrap().as_bytes(), 4096).is_whole(),
+                end >= last_word,
+                "cut at {end}"
+            );
         }
     }
 
@@ -344,7 +384,14 @@ mod tests {
 
     #[test]
     fn another_key_is_no_end() {
-        assert!(!read(DUMP.replace("\\unrestrict Abc123", "\\unrestrict Abc124").as_bytes(), 9).is_whole());
+        assert!(
+            !read(
+                DUMP.replace("\\unrestrict Abc123", "\\unrestrict Abc124")
+                    .as_bytes(),
+                9
+            )
+            .is_whole()
+        );
     }
 
     #[test]

@@ -33,7 +33,11 @@ pub struct Redactor(Vec<Secret>);
 impl Redactor {
     /// A redactor for these secrets.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let mut secrets: Vec<Secret> = secrets.into_iter().filter(|secret| !secret.0.is_empty()).cloned().collect();
+        let mut secrets: Vec<Secret> = secrets
+            .into_iter()
+            .filter(|secret| !secret.0.is_empty())
+            .cloned()
+            .collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.0.len()));
         Self(secrets)
     }
@@ -41,7 +45,9 @@ impl Redactor {
     /// The text with each secret replaced.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), "[redacted]"))
+        self.0.iter().fold(text.to_owned(), |text, secret| {
+            text.replace(secret.expose(), "[redacted]")
+        })
     }
 }
 
@@ -53,6 +59,9 @@ mod tests {
     fn secrets_do_not_show() {
         let secret = Secret::new("hunter2".to_owned());
         assert!(!format!("{secret:?}").contains("hunter"));
-        assert_eq!(Redactor::new([&secret]).redact("a hunter2 b"), "a [redacted] b");
+        assert_eq!(
+            Redactor::new([&secret]).redact("a hunter2 b"),
+            "a [redacted] b"
+        );
     }
 }

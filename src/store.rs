@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
+};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
@@ -53,7 +56,12 @@ pub struct StorePatience {
 
 impl Default for StorePatience {
     fn default() -> Self {
-        Self { tries: 8, first_wait: Duration::from_millis(500), longest_wait: Duration::from_secs(20), answer: Duration::from_secs(60) }
+        Self {
+            tries: 8,
+            first_wait: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(20),
+            answer: Duration::from_secs(60),
+        }
     }
 }
 
@@ -74,7 +82,9 @@ pub struct Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("bucket", &self.bucket).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("bucket", &self.bucket)
+            .finish_non_exhaustive()
     }
 }
 
@@ -171,22 +181,35 @@ const HINT_SIGNATURE: &str = "re-copy AWS_SECRET_ACCESS_KEY from the R2 dashboar
 const HINT_KEY: &str = "AWS_ACCESS_KEY_ID is not the access key id of a valid R2 API token: 32 characters, not the secret, not another provider's key, no blank";
 const HINT_BUCKET: &str = "AWS_S3_BUCKET must name an existing bucket, and AWS_S3_ENDPOINT must hold the id of the account that owns it: https://ACCOUNT_ID.r2.cloudflarestorage.com, or https://ACCOUNT_ID.eu.r2.cloudflarestorage.com (or .fedramp.) for a bucket with a jurisdiction";
 const HINT_HOST: &str = "check the host in AWS_S3_ENDPOINT: https://ACCOUNT_ID.r2.cloudflarestorage.com with your own account id and nothing before it";
-const HINT_CLOCK: &str = "the clock of this container's host differs too much from the store's; set the clock (NTP)";
-const HINT_LATER: &str = "the store is overloaded or out of order; the next attempt starts from the beginning";
+const HINT_CLOCK: &str =
+    "the clock of this container's host differs too much from the store's; set the clock (NTP)";
+const HINT_LATER: &str =
+    "the store is overloaded or out of order; the next attempt starts from the beginning";
 const HINT_REFUSED: &str = "the store behind AWS_S3_ENDPOINT does not accept this request; check that the endpoint is an S3 API and AWS_S3_REGION fits it";
 const HINT_CONFLICT: &str = "another container wrote or removed the same backup at the same time; run one replica of this service for each prefix";
 
 /// What an answer means: kind, remedy, and whether the same request may succeed a moment later.
 fn classify(status: u16, code: Option<&str>, message: &str) -> (Kind, &'static str, bool) {
     match (code, status) {
-        (Some("InvalidArgument"), _) if message.contains("access key") => (Kind::StoreDenied, HINT_KEY, false),
-        (Some("Unauthorized" | "InvalidAccessKeyId" | "NotSignedUp"), _) | (None, 401) => (Kind::StoreDenied, HINT_KEY, false),
+        (Some("InvalidArgument"), _) if message.contains("access key") => {
+            (Kind::StoreDenied, HINT_KEY, false)
+        }
+        (Some("Unauthorized" | "InvalidAccessKeyId" | "NotSignedUp"), _) | (None, 401) => {
+            (Kind::StoreDenied, HINT_KEY, false)
+        }
         (Some("SignatureDoesNotMatch"), _) => (Kind::StoreDenied, HINT_SIGNATURE, false),
         (Some("RequestTimeTooSkewed"), _) => (Kind::Clock, HINT_CLOCK, false),
         (Some("NoSuchBucket"), _) => (Kind::StoreRejected, HINT_BUCKET, false),
-        (Some("PreconditionFailed" | "ConditionalRequestConflict" | "NoSuchUpload"), _) | (None, 409 | 412) => (Kind::StoreConflict, HINT_CONFLICT, false),
+        (Some("PreconditionFailed" | "ConditionalRequestConflict" | "NoSuchUpload"), _)
+        | (None, 409 | 412) => (Kind::StoreConflict, HINT_CONFLICT, false),
         (Some("BadDigest"), _) => (Kind::StoreMismatch, HINT_LATER, true),
-        (Some("InternalError" | "SlowDown" | "ServiceUnavailable" | "TooManyRequests" | "RequestTimeout" | "IncompleteBody" | "ClientDisconnect" | "Throttling"), _)
+        (
+            Some(
+                "InternalError" | "SlowDown" | "ServiceUnavailable" | "TooManyRequests"
+                | "RequestTimeout" | "IncompleteBody" | "ClientDisconnect" | "Throttling",
+            ),
+            _,
+        )
         | (_, 408 | 429) => (Kind::StoreUnavailable, HINT_LATER, true),
         (_, 401 | 403) => (Kind::StoreDenied, HINT_DENIED, false),
         (_, 500 | 502..=599) => (Kind::StoreUnavailable, HINT_LATER, true),
@@ -197,14 +220,29 @@ fn classify(status: u16, code: Option<&str>, message: &str) -> (Kind, &'static s
 /// What a connection that never became an answer means.
 fn classify_dispatch(text: &str) -> (Kind, &'static str, bool) {
     let text = text.to_ascii_lowercase();
-    if ["certificate", "handshake", "unknownissuer", "tls", "alert"].iter().any(|word| text.contains(word)) {
+    if ["certificate", "handshake", "unknownissuer", "tls", "alert"]
+        .iter()
+        .any(|word| text.contains(word))
+    {
         (Kind::Tls, HINT_HOST, false)
-    } else if ["dns error", "failed to lookup", "name or service", "name resolution"].iter().any(|word| text.contains(word)) {
+    } else if [
+        "dns error",
+        "failed to lookup",
+        "name or service",
+        "name resolution",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
+    {
         (Kind::StoreUnavailable, HINT_HOST, true)
     } else if text.contains("timed out") || text.contains("timeout") {
         (Kind::StoreTimeout, HINT_LATER, true)
     } else {
-        (Kind::StoreUnavailable, "nothing answers at AWS_S3_ENDPOINT; check its host and port", true)
+        (
+            Kind::StoreUnavailable,
+            "nothing answers at AWS_S3_ENDPOINT; check its host and port",
+            true,
+        )
     }
 }
 
@@ -247,11 +285,16 @@ impl Store {
         let credentials = Credentials::new(
             settings.access_key_id.expose(),
             settings.secret_access_key.expose(),
-            settings.session_token.as_ref().map(|token| token.expose().to_owned()),
+            settings
+                .session_token
+                .as_ref()
+                .map(|token| token.expose().to_owned()),
             None,
             "environment",
         );
-        let http_client = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let http_client = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .http_client(http_client)
@@ -263,16 +306,31 @@ impl Store {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             // The SDK does not retry R2's 429 and has one retry budget for the process: `retrying` does it instead.
             .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(10)).build())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(10))
+                    .build(),
+            )
             // It misfires on slow links, and does not see a dead connection under an in-memory part.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(settings.endpoint.clone());
         Self {
             client: aws_sdk_s3::Client::from_conf(config.build()),
             bucket: settings.bucket.as_str().into(),
-            unsigned: settings.endpoint.as_deref().is_none_or(|endpoint| endpoint.starts_with("https://")),
+            unsigned: settings
+                .endpoint
+                .as_deref()
+                .is_none_or(|endpoint| endpoint.starts_with("https://")),
             patience,
-            redactor: Redactor::new([Some(&settings.access_key_id), Some(&settings.secret_access_key), settings.session_token.as_ref()].into_iter().flatten()),
+            redactor: Redactor::new(
+                [
+                    Some(&settings.access_key_id),
+                    Some(&settings.secret_access_key),
+                    settings.session_token.as_ref(),
+                ]
+                .into_iter()
+                .flatten(),
+            ),
         }
     }
 
@@ -300,7 +358,9 @@ impl Store {
                 .await
                 .map_err(|e| self.error(ACTION, key, e))?;
             let id = answer.upload_id().filter(|id| !id.is_empty());
-            id.map(str::to_owned).ok_or_else(|| StoreError::mismatch(ACTION, key, "the answer holds no upload id".to_owned()))
+            id.map(str::to_owned).ok_or_else(|| {
+                StoreError::mismatch(ACTION, key, "the answer holds no upload id".to_owned())
+            })
         })
         .await
     }
@@ -309,9 +369,18 @@ impl Store {
     ///
     /// # Errors
     /// When it was refused, or could not be sent in several tries.
-    pub async fn upload_part(&self, key: &str, id: &str, number: i32, body: &Bytes, md5: &[u8; 16]) -> Result<String, StoreError> {
+    pub async fn upload_part(
+        &self,
+        key: &str,
+        id: &str,
+        number: i32,
+        body: &Bytes,
+        md5: &[u8; 16],
+    ) -> Result<String, StoreError> {
         const ACTION: &str = "upload a part of";
-        let needed = Duration::from_secs(u64::try_from(body.len()).unwrap_or(u64::MAX) / SLOWEST_BYTES_PER_SECOND);
+        let needed = Duration::from_secs(
+            u64::try_from(body.len()).unwrap_or(u64::MAX) / SLOWEST_BYTES_PER_SECOND,
+        );
         self.retrying(ACTION, key, self.patience.answer.max(needed), || async {
             let request = self
                 .client
@@ -322,14 +391,29 @@ impl Store {
                 .part_number(number)
                 .content_md5(BASE64.encode(md5))
                 .body(ByteStream::from(body.clone()));
-            let sent = if self.unsigned { request.customize().disable_payload_signing().send().await } else { request.send().await };
+            let sent = if self.unsigned {
+                request.customize().disable_payload_signing().send().await
+            } else {
+                request.send().await
+            };
             let answer = sent.map_err(|e| self.error(ACTION, key, e))?;
-            let etag = answer.e_tag().unwrap_or_default().trim_matches('"').to_owned();
+            let etag = answer
+                .e_tag()
+                .unwrap_or_default()
+                .trim_matches('"')
+                .to_owned();
             // With a customer's or KMS's key the ETag is not an MD5; Content-MD5 was checked by the store all the same.
             let encrypted = answer.sse_customer_algorithm().is_some()
-                || matches!(answer.server_side_encryption(), Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse));
+                || matches!(
+                    answer.server_side_encryption(),
+                    Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse)
+                );
             if !encrypted && !etag.eq_ignore_ascii_case(&hex(md5)) {
-                return Err(StoreError::mismatch(ACTION, key, format!("the store answered part {number} with the ETag of other bytes")));
+                return Err(StoreError::mismatch(
+                    ACTION,
+                    key,
+                    format!("the store answered part {number} with the ETag of other bytes"),
+                ));
             }
             Ok(etag)
         })
@@ -340,10 +424,26 @@ impl Store {
     ///
     /// # Errors
     /// What the store answered. The caller must find out by [`Store::head`] whether a lost answer was a success.
-    pub async fn complete_upload(&self, key: &str, id: &str, etags: &[String]) -> Result<(), StoreError> {
+    pub async fn complete_upload(
+        &self,
+        key: &str,
+        id: &str,
+        etags: &[String],
+    ) -> Result<(), StoreError> {
         const ACTION: &str = "complete upload of";
-        let parts = etags.iter().zip(1..).map(|(etag, number)| CompletedPart::builder().e_tag(etag).part_number(number).build()).collect();
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let parts = etags
+            .iter()
+            .zip(1..)
+            .map(|(etag, number)| {
+                CompletedPart::builder()
+                    .e_tag(etag)
+                    .part_number(number)
+                    .build()
+            })
+            .collect();
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(parts))
+            .build();
         let request = |condition: Option<&str>| {
             let call = self
                 .client
@@ -354,11 +454,21 @@ impl Store {
                 .multipart_upload(parts.clone())
                 .set_if_none_match(condition.map(str::to_owned))
                 .send();
-            async move { call.await.map(|_| ()).map_err(|e| self.error(ACTION, key, e)) }
+            async move {
+                call.await
+                    .map(|_| ())
+                    .map_err(|e| self.error(ACTION, key, e))
+            }
         };
-        match self.retrying(ACTION, key, self.patience.answer, || request(Some("*"))).await {
+        match self
+            .retrying(ACTION, key, self.patience.answer, || request(Some("*")))
+            .await
+        {
             // A vendor that does not know conditional writes gets it once without.
-            Err(error) if error.status == Some(501) => self.retrying(ACTION, key, self.patience.answer, || request(None)).await,
+            Err(error) if error.status == Some(501) => {
+                self.retrying(ACTION, key, self.patience.answer, || request(None))
+                    .await
+            }
             outcome => outcome,
         }
     }
@@ -371,7 +481,15 @@ impl Store {
         const ACTION: &str = "abort upload of";
         let outcome = self
             .retrying(ACTION, key, self.patience.answer, || async {
-                self.client.abort_multipart_upload().bucket(&*self.bucket).key(key).upload_id(id).send().await.map(|_| ()).map_err(|e| self.error(ACTION, key, e))
+                self.client
+                    .abort_multipart_upload()
+                    .bucket(&*self.bucket)
+                    .key(key)
+                    .upload_id(id)
+                    .send()
+                    .await
+                    .map(|_| ())
+                    .map_err(|e| self.error(ACTION, key, e))
             })
             .await;
         match outcome {
@@ -388,13 +506,26 @@ impl Store {
         const ACTION: &str = "look at";
         let outcome = self
             .retrying(ACTION, key, self.patience.answer, || async {
-                self.client.head_object().bucket(&*self.bucket).key(key).send().await.map_err(|e| self.error(ACTION, key, e))
+                self.client
+                    .head_object()
+                    .bucket(&*self.bucket)
+                    .key(key)
+                    .send()
+                    .await
+                    .map_err(|e| self.error(ACTION, key, e))
             })
             .await;
         match outcome {
             Ok(head) => Ok(Some(Head {
-                size: head.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
-                etag: head.e_tag().unwrap_or_default().trim_matches('"').to_owned(),
+                size: head
+                    .content_length()
+                    .and_then(|size| u64::try_from(size).ok())
+                    .unwrap_or_default(),
+                etag: head
+                    .e_tag()
+                    .unwrap_or_default()
+                    .trim_matches('"')
+                    .to_owned(),
             })),
             Err(error) if error.status == Some(404) => Ok(None),
             Err(error) => Err(error),
@@ -412,16 +543,31 @@ impl Store {
         loop {
             let page = self
                 .retrying(ACTION, prefix, self.patience.answer, || async {
-                    let request = self.client.list_objects_v2().bucket(&*self.bucket).prefix(prefix).set_continuation_token(token.clone());
-                    request.send().await.map_err(|e| self.error(ACTION, prefix, e))
+                    let request = self
+                        .client
+                        .list_objects_v2()
+                        .bucket(&*self.bucket)
+                        .prefix(prefix)
+                        .set_continuation_token(token.clone());
+                    request
+                        .send()
+                        .await
+                        .map_err(|e| self.error(ACTION, prefix, e))
                 })
                 .await?;
             objects.extend(page.contents().iter().filter_map(|object| {
                 let size = object.size().and_then(|size| u64::try_from(size).ok())?;
                 let modified_at = instant(object.last_modified()?)?;
-                Some(Object { key: object.key()?.to_owned(), size, modified_at })
+                Some(Object {
+                    key: object.key()?.to_owned(),
+                    size,
+                    modified_at,
+                })
             }));
-            token = page.next_continuation_token().filter(|_| page.is_truncated() == Some(true)).map(str::to_owned);
+            token = page
+                .next_continuation_token()
+                .filter(|_| page.is_truncated() == Some(true))
+                .map(str::to_owned);
             if token.is_none() {
                 return Ok(objects);
             }
@@ -439,16 +585,32 @@ impl Store {
         loop {
             let page = self
                 .retrying(ACTION, prefix, self.patience.answer, || async {
-                    let request = self.client.list_multipart_uploads().bucket(&*self.bucket).prefix(prefix);
-                    let request = request.set_key_marker(marker.0.clone()).set_upload_id_marker(marker.1.clone());
-                    request.send().await.map_err(|e| self.error(ACTION, prefix, e))
+                    let request = self
+                        .client
+                        .list_multipart_uploads()
+                        .bucket(&*self.bucket)
+                        .prefix(prefix);
+                    let request = request
+                        .set_key_marker(marker.0.clone())
+                        .set_upload_id_marker(marker.1.clone());
+                    request
+                        .send()
+                        .await
+                        .map_err(|e| self.error(ACTION, prefix, e))
                 })
                 .await?;
             uploads.extend(page.uploads().iter().filter_map(|upload| {
                 let initiated_at = instant(upload.initiated()?)?;
-                Some(Unfinished { key: upload.key()?.to_owned(), id: upload.upload_id()?.to_owned(), initiated_at })
+                Some(Unfinished {
+                    key: upload.key()?.to_owned(),
+                    id: upload.upload_id()?.to_owned(),
+                    initiated_at,
+                })
             }));
-            let next = (page.next_key_marker().map(str::to_owned), page.next_upload_id_marker().map(str::to_owned));
+            let next = (
+                page.next_key_marker().map(str::to_owned),
+                page.next_upload_id_marker().map(str::to_owned),
+            );
             if page.is_truncated() != Some(true) || next == marker || next.0.is_none() {
                 return Ok(uploads);
             }
@@ -458,7 +620,13 @@ impl Store {
 
     /// Makes a request up to `tries` times, each within `limit`. It is repeated only where the store may answer
     /// otherwise a moment later; R2 answers 429 and sporadic 500s under load, which the SDK would let through.
-    async fn retrying<T, F>(&self, action: &'static str, key: &str, limit: Duration, mut request: impl FnMut() -> F) -> Result<T, StoreError>
+    async fn retrying<T, F>(
+        &self,
+        action: &'static str,
+        key: &str,
+        limit: Duration,
+        mut request: impl FnMut() -> F,
+    ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
@@ -490,12 +658,19 @@ impl Store {
     {
         let status = error.raw_response().map(|raw| raw.status().as_u16());
         let (code, message) = match &error {
-            SdkError::ServiceError(service) => (service.err().code().map(str::to_owned), service.err().message().unwrap_or_default().to_owned()),
+            SdkError::ServiceError(service) => (
+                service.err().code().map(str::to_owned),
+                service.err().message().unwrap_or_default().to_owned(),
+            ),
             _ => (None, String::new()),
         };
         let (kind, hint, transient) = match (&error, status) {
-            (SdkError::ServiceError(_), Some(status)) => classify(status, code.as_deref(), &message),
-            (SdkError::ResponseError(_), Some(status)) if status != 200 => classify(status, None, ""),
+            (SdkError::ServiceError(_), Some(status)) => {
+                classify(status, code.as_deref(), &message)
+            }
+            (SdkError::ResponseError(_), Some(status)) if status != 200 => {
+                classify(status, None, "")
+            }
             (SdkError::TimeoutError(_), _) => (Kind::StoreTimeout, HINT_LATER, true),
             (SdkError::ConstructionFailure(_), _) => (Kind::StoreRejected, HINT_REFUSED, false),
             // An answer that is not S3's: a captive page, or a connection cut in the middle of the answer.
@@ -510,7 +685,16 @@ impl Store {
         } else {
             message
         };
-        StoreError { action, key: key.to_owned(), kind, status, code, message: self.redactor.redact(&message), hint, transient }
+        StoreError {
+            action,
+            key: key.to_owned(),
+            kind,
+            status,
+            code,
+            message: self.redactor.redact(&message),
+            hint,
+            transient,
+        }
     }
 }
 
@@ -544,32 +728,127 @@ mod tests {
 
     #[test]
     fn answers_get_their_kind_and_remedy() {
-        let check = |status: u16, code: Option<&str>, message: &str, kind: Kind, hint: &str, transient: bool| {
+        let check = |status: u16,
+                     code: Option<&str>,
+                     message: &str,
+                     kind: Kind,
+                     hint: &str,
+                     transient: bool| {
             let found = classify(status, code, message);
             assert_eq!((found.0, found.2), (kind, transient), "{status} {code:?}");
             assert!(found.1.contains(hint), "{status} {code:?}: {}", found.1);
         };
-        check(403, Some("AccessDenied"), "", Kind::StoreDenied, "Object Read & Write", false);
+        check(
+            403,
+            Some("AccessDenied"),
+            "",
+            Kind::StoreDenied,
+            "Object Read & Write",
+            false,
+        );
         check(403, None, "", Kind::StoreDenied, "AWS_S3_BUCKET", false);
-        check(403, Some("SignatureDoesNotMatch"), "", Kind::StoreDenied, "re-copy AWS_SECRET_ACCESS_KEY from the R2 dashboard", false);
-        check(400, Some("InvalidArgument"), "Credential access key has length 20, should be 32", Kind::StoreDenied, "AWS_ACCESS_KEY_ID", false);
-        check(401, Some("Unauthorized"), "", Kind::StoreDenied, "AWS_ACCESS_KEY_ID", false);
-        check(403, Some("RequestTimeTooSkewed"), "", Kind::Clock, "clock", false);
-        check(404, Some("NoSuchBucket"), "", Kind::StoreRejected, "jurisdiction", false);
-        check(412, Some("PreconditionFailed"), "", Kind::StoreConflict, "same", false);
-        check(429, Some("TooManyRequests"), "", Kind::StoreUnavailable, "overloaded", true);
-        check(200, Some("InternalError"), "", Kind::StoreUnavailable, "", true);
+        check(
+            403,
+            Some("SignatureDoesNotMatch"),
+            "",
+            Kind::StoreDenied,
+            "re-copy AWS_SECRET_ACCESS_KEY from the R2 dashboard",
+            false,
+        );
+        check(
+            400,
+            Some("InvalidArgument"),
+            "Credential access key has length 20, should be 32",
+            Kind::StoreDenied,
+            "AWS_ACCESS_KEY_ID",
+            false,
+        );
+        check(
+            401,
+            Some("Unauthorized"),
+            "",
+            Kind::StoreDenied,
+            "AWS_ACCESS_KEY_ID",
+            false,
+        );
+        check(
+            403,
+            Some("RequestTimeTooSkewed"),
+            "",
+            Kind::Clock,
+            "clock",
+            false,
+        );
+        check(
+            404,
+            Some("NoSuchBucket"),
+            "",
+            Kind::StoreRejected,
+            "jurisdiction",
+            false,
+        );
+        check(
+            412,
+            Some("PreconditionFailed"),
+            "",
+            Kind::StoreConflict,
+            "same",
+            false,
+        );
+        check(
+            429,
+            Some("TooManyRequests"),
+            "",
+            Kind::StoreUnavailable,
+            "overloaded",
+            true,
+        );
+        check(
+            200,
+            Some("InternalError"),
+            "",
+            Kind::StoreUnavailable,
+            "",
+            true,
+        );
         check(503, None, "", Kind::StoreUnavailable, "", true);
-        check(501, Some("NotImplemented"), "", Kind::StoreRejected, "", false);
+        check(
+            501,
+            Some("NotImplemented"),
+            "",
+            Kind::StoreRejected,
+            "",
+            false,
+        );
         check(400, Some("InvalidPart"), "", Kind::StoreRejected, "", false);
-        check(400, Some("IncompleteBody"), "", Kind::StoreUnavailable, "", true);
+        check(
+            400,
+            Some("IncompleteBody"),
+            "",
+            Kind::StoreUnavailable,
+            "",
+            true,
+        );
     }
 
     #[test]
     fn broken_connections_name_the_endpoint() {
-        assert_eq!(classify_dispatch("dns error: failed to lookup address information").0, Kind::StoreUnavailable);
-        assert!(classify_dispatch("received fatal alert: HandshakeFailure").1.contains("AWS_S3_ENDPOINT"));
-        assert_eq!(classify_dispatch("invalid peer certificate: UnknownIssuer").0, Kind::Tls);
-        assert_eq!(classify_dispatch("tcp connect error: Connection refused").0, Kind::StoreUnavailable);
+        assert_eq!(
+            classify_dispatch("dns error: failed to lookup address information").0,
+            Kind::StoreUnavailable
+        );
+        assert!(
+            classify_dispatch("received fatal alert: HandshakeFailure")
+                .1
+                .contains("AWS_S3_ENDPOINT")
+        );
+        assert_eq!(
+            classify_dispatch("invalid peer certificate: UnknownIssuer").0,
+            Kind::Tls
+        );
+        assert_eq!(
+            classify_dispatch("tcp connect error: Connection refused").0,
+            Kind::StoreUnavailable
+        );
     }
 }

@@ -24,7 +24,9 @@ pub enum LogFormat {
 /// # Errors
 /// A sentence that names the problem.
 pub fn check_filter(text: &str) -> Result<(), String> {
-    EnvFilter::try_new(text).map(|_| ()).map_err(|_| "is not a list of level or target=level; use error, warn, info, debug or trace".to_owned())
+    EnvFilter::try_new(text).map(|_| ()).map_err(|_| {
+        "is not a list of level or target=level; use error, warn, info, debug or trace".to_owned()
+    })
 }
 
 /// Starts logging for the process. Called once, first thing; a second call is ignored.
@@ -32,12 +34,27 @@ pub fn start(format: LogFormat, filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // The libraries below print whole requests at debug and trace, signatures and all: they are held at info whatever
     // RUST_LOG says.
-    let filter = filter.and(filter_fn(|metadata| metadata.target().starts_with("postgres_s3_backups") || *metadata.level() <= Level::INFO));
+    let filter = filter.and(filter_fn(|metadata| {
+        metadata.target().starts_with("postgres_s3_backups") || *metadata.level() <= Level::INFO
+    }));
     let layer = match format {
-        LogFormat::Json => tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false).with_target(false).boxed(),
-        LogFormat::Text => tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).boxed(),
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_target(false)
+            .boxed(),
+        LogFormat::Text => tracing_subscriber::fmt::layer()
+            .with_target(false)
+            .with_ansi(false)
+            .boxed(),
     };
-    if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_err() {
+    if tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init()
+        .is_err()
+    {
         tracing::debug!("logging was started before");
     }
 }

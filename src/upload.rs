@@ -26,7 +26,9 @@ const IN_FLIGHT: usize = 4;
 #[must_use]
 pub fn part_size(database_bytes: u64) -> usize {
     let needed = database_bytes.saturating_mul(2).div_ceil(MOST_PARTS);
-    let size = needed.clamp(SMALLEST_PART_BYTES, LARGEST_PART_BYTES).next_multiple_of(1024 * 1024);
+    let size = needed
+        .clamp(SMALLEST_PART_BYTES, LARGEST_PART_BYTES)
+        .next_multiple_of(1024 * 1024);
     usize::try_from(size).unwrap_or(usize::MAX)
 }
 
@@ -69,7 +71,15 @@ impl Upload {
     /// What the store answered.
     pub async fn begin(store: &Store, key: &str) -> Result<Self, StoreError> {
         let id = store.create_upload(key).await?;
-        Ok(Self { store: store.clone(), key: key.to_owned(), id, bytes: 0, md5s: Vec::new(), etags: Vec::new(), in_flight: JoinSet::new() })
+        Ok(Self {
+            store: store.clone(),
+            key: key.to_owned(),
+            id,
+            bytes: 0,
+            md5s: Vec::new(),
+            etags: Vec::new(),
+            in_flight: JoinSet::new(),
+        })
     }
 
     /// Sends a part as soon as fewer than four are on their way.
@@ -82,11 +92,18 @@ impl Upload {
         }
         let index = self.etags.len();
         let number = i32::try_from(index.saturating_add(1)).unwrap_or(i32::MAX);
-        self.bytes = self.bytes.saturating_add(u64::try_from(part.body.len()).unwrap_or(u64::MAX));
+        self.bytes = self
+            .bytes
+            .saturating_add(u64::try_from(part.body.len()).unwrap_or(u64::MAX));
         self.md5s.push(part.md5);
         self.etags.push(None);
         let (store, key, id) = (self.store.clone(), self.key.clone(), self.id.clone());
-        self.in_flight.spawn(async move { store.upload_part(&key, &id, number, &part.body, &part.md5).await.map(|etag| (index, etag)) });
+        self.in_flight.spawn(async move {
+            store
+                .upload_part(&key, &id, number, &part.body, &part.md5)
+                .await
+                .map(|etag| (index, etag))
+        });
         Ok(())
     }
 
@@ -110,7 +127,11 @@ impl Upload {
                 Ok(())
             }
             Some(Ok(Err(error))) => Err(error),
-            Some(Err(join)) => Err(StoreError::mismatch("upload a part of", &self.key, format!("the task ended early: {join}"))),
+            Some(Err(join)) => Err(StoreError::mismatch(
+                "upload a part of",
+                &self.key,
+                format!("the task ended early: {join}"),
+            )),
             None => Ok(()),
         }
     }
@@ -143,15 +164,25 @@ impl Upload {
         self.settle().await?;
         let etags: Vec<String> = self.etags.iter().flatten().cloned().collect();
         if etags.len() != self.md5s.len() {
-            return Err(StoreError::mismatch(ACTION, &self.key, "a part was not acknowledged".to_owned()));
+            return Err(StoreError::mismatch(
+                ACTION,
+                &self.key,
+                "a part was not acknowledged".to_owned(),
+            ));
         }
-        let answer = self.store.complete_upload(&self.key, &self.id, &etags).await;
+        let answer = self
+            .store
+            .complete_upload(&self.key, &self.id, &etags)
+            .await;
         let head = match (answer, self.store.head(&self.key).await) {
             (Ok(()), head) => head?,
             // The first error wins: what happened to Complete says more than what happened to the look afterwards.
             (Err(error), Err(_)) => return Err(error),
             (Err(error), Ok(head)) => {
-                if head.as_ref().is_none_or(|head| !head.etag.eq_ignore_ascii_case(&self.expected_etag()) || head.size != self.bytes) {
+                if head.as_ref().is_none_or(|head| {
+                    !head.etag.eq_ignore_ascii_case(&self.expected_etag())
+                        || head.size != self.bytes
+                }) {
                     return Err(error);
                 }
                 tracing::warn!(error = %error, "the answer to Complete was lost, but the object is there and is ours");
@@ -159,15 +190,33 @@ impl Upload {
             }
         };
         match head {
-            Some(head) if head.size == self.bytes => Ok(Stored { size_bytes: self.bytes, parts: self.md5s.len() }),
-            Some(head) => Err(StoreError::mismatch(ACTION, &self.key, format!("the object has {} bytes, {} were sent", head.size, self.bytes))),
-            None => Err(StoreError::mismatch(ACTION, &self.key, "the object is not there".to_owned())),
+            Some(head) if head.size == self.bytes => Ok(Stored {
+                size_bytes: self.bytes,
+                parts: self.md5s.len(),
+            }),
+            Some(head) => Err(StoreError::mismatch(
+                ACTION,
+                &self.key,
+                format!(
+                    "the object has {} bytes, {} were sent",
+                    head.size, self.bytes
+                ),
+            )),
+            None => Err(StoreError::mismatch(
+                ACTION,
+                &self.key,
+                "the object is not there".to_owned(),
+            )),
         }
     }
 
     /// The MD5 of the parts' MD5s and their number: what R2, AWS and most others call the object.
     fn expected_etag(&self) -> String {
-        format!("{}-{}", hex(&Md5::digest(self.md5s.concat())), self.md5s.len())
+        format!(
+            "{}-{}",
+            hex(&Md5::digest(self.md5s.concat())),
+            self.md5s.len()
+        )
     }
 
     /// Ends it without an object. A failure is logged and never takes the place of the error that led here.
@@ -191,9 +240,15 @@ mod tests {
         for gib in [40_u64, 100, 500, 1000, 20_000] {
             let database = gib << 30;
             let part = part_size(database);
-            assert!(u64::try_from(part).unwrap() * MOST_PARTS >= database * 2, "{gib} GiB");
+            assert!(
+                u64::try_from(part).unwrap() * MOST_PARTS >= database * 2,
+                "{gib} GiB"
+            );
             assert_eq!(part % mib, 0);
         }
-        assert_eq!(u64::try_from(part_size(u64::MAX)).unwrap(), LARGEST_PART_BYTES);
+        assert_eq!(
+            u64::try_from(part_size(u64::MAX)).unwrap(),
+            LARGEST_PART_BYTES
+        );
     }
 }

@@ -11,40 +11,89 @@ use crate::common::{seaweedfs, unique};
 /// Runs a line as the operator would, in a folder, with the AWS CLI and one major's clients on the PATH.
 fn shell(folder: &Path, major: u16, database_url: &str, line: &str) {
     let tools = tools(&["aws", &format!("pg:{major}")]);
-    let path = format!("{}:{}:/usr/bin:/bin", tools.join("venv/bin").display(), Postgres::bin(major).display());
+    let path = format!(
+        "{}:{}:/usr/bin:/bin",
+        tools.join("venv/bin").display(),
+        Postgres::bin(major).display()
+    );
     let mut command = Command::new("/bin/bash");
-    command.args(["-euo", "pipefail", "-c", line]).current_dir(folder).env_clear().env("PATH", path);
-    command.envs([("AWS_ACCESS_KEY_ID", seaweedfs().access_key), ("AWS_SECRET_ACCESS_KEY", seaweedfs().secret_key), ("AWS_DEFAULT_REGION", "auto"), ("DATABASE_URL", database_url)]);
+    command
+        .args(["-euo", "pipefail", "-c", line])
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", path);
+    command.envs([
+        ("AWS_ACCESS_KEY_ID", seaweedfs().access_key),
+        ("AWS_SECRET_ACCESS_KEY", seaweedfs().secret_key),
+        ("AWS_DEFAULT_REGION", "auto"),
+        ("DATABASE_URL", database_url),
+    ]);
     command.env("HOME", folder);
     let output = command.output().expect("start bash");
-    assert!(output.status.success(), "{line}\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{line}\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Backs a database up, restores it with the command from the log, and compares.
 fn round_trip(server: &Postgres, major: u16, database: &str, encoding: &str) {
     let bucket = unique("round-trip");
     seaweedfs().create_bucket(&bucket);
-    let ended = Service::backup(&Variables::working(seaweedfs(), &bucket, &server.url(database)));
+    let ended = Service::backup(&Variables::working(
+        seaweedfs(),
+        &bucket,
+        &server.url(database),
+    ));
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     let finished = ended.event("backup finished");
-    assert!(finished["client_version"].as_str().unwrap().starts_with(&format!("{major}.")), "{finished}");
-    assert!(finished["server_version"].as_str().unwrap().starts_with(&format!("{major}.")), "{finished}");
+    assert!(
+        finished["client_version"]
+            .as_str()
+            .unwrap()
+            .starts_with(&format!("{major}.")),
+        "{finished}"
+    );
+    assert!(
+        finished["server_version"]
+            .as_str()
+            .unwrap()
+            .starts_with(&format!("{major}.")),
+        "{finished}"
+    );
 
     let restored = format!("{database}_restored");
     server.create_database(&restored, encoding);
     let folder = Folder::new();
-    shell(folder.path(), major, &server.url(&restored), finished["restore"].as_str().unwrap());
+    shell(
+        folder.path(),
+        major,
+        &server.url(&restored),
+        finished["restore"].as_str().unwrap(),
+    );
     pretty_assertions::assert_eq!(server.digest(database), server.digest(&restored));
 
     let tables: i64 = server.psql(database, "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace::regnamespace::text !~ '^(pg_|information_schema)' AND relpersistence <> 't'").parse().unwrap();
     assert_eq!(finished["tables"].as_i64().unwrap() >= 0, tables >= 0);
     assert_eq!(seaweedfs().uploads(&bucket), []);
-    assert_eq!(seaweedfs().list(&bucket), [(finished["name"].as_str().unwrap().to_owned(), finished["size_bytes"].as_u64().unwrap())]);
+    assert_eq!(
+        seaweedfs().list(&bucket),
+        [(
+            finished["name"].as_str().unwrap().to_owned(),
+            finished["size_bytes"].as_u64().unwrap()
+        )]
+    );
 }
 
 fn of_major(major: u16) {
     let server = Postgres::start(major);
-    let data = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    let data = |name: &str| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/data")
+            .join(name)
+    };
     server.create_database("awkward", "");
     server.psql_file("awkward", data("awkward.sql"));
     round_trip(&server, major, "awkward", "");
@@ -53,7 +102,8 @@ fn of_major(major: u16) {
     round_trip(&server, major, "void", "");
 
     for (name, encoding) in [("latin1", "LATIN1"), ("sql_ascii", "SQL_ASCII")] {
-        let options = format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+        let options =
+            format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
         server.create_database(name, &options);
         server.psql_file(name, data(&format!("{name}.sql")));
         round_trip(&server, major, name, &options);

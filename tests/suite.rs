@@ -1,6 +1,18 @@
 //! Every test that runs against real parts, in one program: it is linked once, and its tests share the servers.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, unreachable_pub, dead_code, reason = "tests fail by panicking, and read their own environment")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    dead_code,
+    reason = "tests fail by panicking, and read their own environment"
+)]
 
 mod common;
 
+mod http;
+mod lifecycle;
 mod round_trip;
+mod versions;

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
@@ -29,12 +29,12 @@ pub fn tools(parts: &[&str]) -> PathBuf {
         "tests/tools.sh {parts:?}:\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    std::env::var_os("PSB_TOOLS")
-        .filter(|folder| !folder.is_empty())
-        .map_or_else(
-            || PathBuf::from("/var/tmp/postgres-s3-backups-tools"),
-            PathBuf::from,
-        )
+    let folder = std::env::var_os("PSB_TOOLS").filter(|folder| !folder.is_empty());
+    let folder = folder.map_or_else(
+        || "/var/tmp/postgres-s3-backups-tools".into(),
+        PathBuf::from,
+    );
+    folder.canonicalize().expect("the script made it")
 }
 
 /// Calls `condition` until it gives a value; panics, naming `what`, when `limit` has passed.
@@ -229,8 +229,8 @@ const REMOVE_AT_END: &str = "remove-at-end";
 /// The parent of all folders. Statics are not dropped and a killed process drops nothing, so a shell watches a pipe
 /// that closes with this process, and then removes it.
 fn folders() -> &'static Path {
-    static FOLDERS: OnceLock<(PathBuf, ChildStdin)> = OnceLock::new();
-    let (path, _pipe) = FOLDERS.get_or_init(|| {
+    static FOLDERS: OnceLock<(PathBuf, Child)> = OnceLock::new();
+    let (path, _watcher) = FOLDERS.get_or_init(|| {
         let name = format!(
             "postgres-s3-backups-test-{}-{:x}",
             std::process::id(),
@@ -251,9 +251,8 @@ fn folders() -> &'static Path {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let mut watcher = command.spawn().expect("start sh");
-        let pipe = watcher.stdin.take().expect("piped");
-        (path, pipe)
+        let watcher = command.spawn().expect("start sh");
+        (path, watcher)
     });
     path
 }

@@ -23,7 +23,10 @@ pub struct Variables(BTreeMap<String, String>);
 impl Variables {
     /// Nothing but a PATH that holds the clients of these majors.
     pub fn bare(majors: &[u16]) -> Self {
-        let mut folders: Vec<String> = majors.iter().map(|major| Postgres::bin(*major).display().to_string()).collect();
+        let mut folders: Vec<String> = majors
+            .iter()
+            .map(|major| Postgres::bin(*major).display().to_string())
+            .collect();
         folders.push("/usr/bin:/bin".to_owned());
         Self(BTreeMap::from([("PATH".to_owned(), folders.join(":"))]))
     }
@@ -81,10 +84,21 @@ impl Service {
     }
 
     /// Starts it through another command that ends in the binary (`faketime`, a namespace).
-    pub fn start_by(mut command: std::process::Command, variables: &Variables, arguments: &[&str]) -> Self {
+    pub fn start_by(
+        mut command: std::process::Command,
+        variables: &Variables,
+        arguments: &[&str],
+    ) -> Self {
         command.args(arguments).env_clear().envs(&variables.0);
-        let port = variables.0.get("PORT").and_then(|port| port.parse().ok()).unwrap_or(8080);
-        Self { process: Process::spawn(command), port }
+        let port = variables
+            .0
+            .get("PORT")
+            .and_then(|port| port.parse().ok())
+            .unwrap_or(8080);
+        Self {
+            process: Process::spawn(command),
+            port,
+        }
     }
 
     /// Starts the daemon.
@@ -139,7 +153,11 @@ impl Service {
             if let Some(event) = self.events(message).into_iter().nth(n - 1) {
                 return event;
             }
-            assert!(began.elapsed() < LIMIT, "no {n}. {message:?} within {LIMIT:?}:\n{}", self.lines().join("\n"));
+            assert!(
+                began.elapsed() < LIMIT,
+                "no {n}. {message:?} within {LIMIT:?}:\n{}",
+                self.lines().join("\n")
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -172,15 +190,26 @@ impl Service {
 
     /// GETs a path under a host name.
     pub fn get_as(&self, host: &str, path: &str) -> (u16, String) {
-        let answer = self.raw(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no HTTP: {answer:?}"));
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+        let answer = self.raw(&format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        ));
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or_else(|| panic!("no HTTP: {answer:?}"));
+        let body = answer
+            .split_once("\r\n\r\n")
+            .map(|(_, body)| body.to_owned())
+            .unwrap_or_default();
         (status, body)
     }
 
     /// Sends bytes and reads the answer to its end.
     pub fn raw(&self, request: &str) -> String {
-        let mut stream = wait_until("open port", LIMIT, || TcpStream::connect(("127.0.0.1", self.port)).ok());
+        let mut stream = wait_until("open port", LIMIT, || {
+            TcpStream::connect(("127.0.0.1", self.port)).ok()
+        });
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
@@ -191,12 +220,17 @@ impl Service {
     /// `/health`: HTTP status and JSON.
     pub fn health(&self) -> (u16, Value) {
         let (status, body) = self.get("/health");
-        (status, serde_json::from_str(&body).unwrap_or_else(|_| panic!("no JSON: {body:?}")))
+        (
+            status,
+            serde_json::from_str(&body).unwrap_or_else(|_| panic!("no JSON: {body:?}")),
+        )
     }
 
     /// Waits until `/health` says this status.
     pub fn wait_for_health(&self, status: &str) -> (u16, Value) {
-        wait_until(&format!("health {status}"), LIMIT, || Some(self.health()).filter(|(_, json)| json["status"] == status))
+        wait_until(&format!("health {status}"), LIMIT, || {
+            Some(self.health()).filter(|(_, json)| json["status"] == status)
+        })
     }
 }
 
@@ -225,7 +259,9 @@ impl Ended {
 }
 
 fn events(lines: &[String], message: &str) -> Vec<Value> {
-    let parsed = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("not a JSON line: {line}")));
+    let parsed = lines.iter().map(|line| {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("not a JSON line: {line}"))
+    });
     parsed.filter(|event| event["message"] == message).collect()
 }
 
@@ -233,5 +269,9 @@ fn events(lines: &[String], message: &str) -> Vec<Value> {
 pub fn processes_with(text: &str) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter(|id| std::fs::read(Path::new("/proc").join(id.to_string()).join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))).collect()
+    ids.filter(|id| {
+        std::fs::read(Path::new("/proc").join(id.to_string()).join("cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
+    })
+    .collect()
 }

@@ -203,11 +203,17 @@ UNION ALL
 SELECT format('published|%s', to_jsonb(t)) FROM pg_catalog.pg_publication_tables t
 
 UNION ALL
-SELECT format('privilege|%s|%s', c.oid::regclass, acl.line)
-FROM relation c CROSS JOIN LATERAL (
-  SELECT format('%s %s', CASE a.grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(a.grantee) END,
-    string_agg(a.privilege_type || CASE WHEN a.is_grantable THEN '*' ELSE '' END, ',' ORDER BY a.privilege_type)) AS line
-  FROM pg_catalog.aclexplode(c.relacl) a GROUP BY a.grantee) acl
+SELECT format('privilege|%s|%s|%s', o.object,
+  CASE a.grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(a.grantee) END,
+  string_agg(a.privilege_type || CASE WHEN a.is_grantable THEN '*' ELSE '' END, ',' ORDER BY a.privilege_type))
+FROM (
+  SELECT oid::regclass::text, relacl FROM relation
+  UNION ALL SELECT oid::regprocedure::text, proacl FROM pg_catalog.pg_proc WHERE pronamespace IN (SELECT oid FROM own)
+  UNION ALL SELECT oid::regtype::text, typacl FROM pg_catalog.pg_type WHERE typnamespace IN (SELECT oid FROM own)
+  UNION ALL SELECT oid::regnamespace::text, nspacl FROM pg_catalog.pg_namespace WHERE oid IN (SELECT oid FROM own)
+  UNION ALL SELECT 'large object ' || oid, lomacl FROM pg_catalog.pg_largeobject_metadata
+) o (object, acl) CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) a
+GROUP BY o.object, a.grantee
 
 UNION ALL
 SELECT format('privilege|%s.%I|%s', c.oid::regclass, a.attname, a.attacl)

@@ -1,0 +1,35 @@
+# make demo    the main job on throwaway parts: backup, health, restore, and a comparison of the rows
+# make test    everything: format, lints, documentation, dependencies, unit tests, tests against real servers, the demo
+# Both fetch what they need; see docs/testing.md.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CARGO_DENY := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})/venv/bin/cargo-deny
+
+.PHONY: demo test check unit suite deny build
+
+demo:
+	demo/demo.sh
+
+test: check deny unit suite demo
+
+check:
+	cargo fmt --check
+	RUSTFLAGS="-D warnings" cargo clippy --locked --all-targets
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# The advisory database is a git repository that a build machine may not reach; everything else is checked offline.
+deny:
+	tests/tools.sh deny
+	$(CARGO_DENY) --log-level error check bans licenses sources
+
+unit:
+	RUSTFLAGS="-D warnings" cargo test --locked --lib --bins
+	RUSTFLAGS="-D warnings" cargo test --locked --doc
+
+suite:
+	tests/tools.sh
+	RUSTFLAGS="-D warnings" cargo test --locked --test suite
+
+build:
+	cargo build --locked --release
