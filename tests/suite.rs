@@ -12,7 +12,9 @@
 
 mod common;
 
+mod dump;
 mod http;
 mod lifecycle;
+mod name;
 mod round_trip;
 mod versions;

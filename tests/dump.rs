@@ -1,0 +1,255 @@
+//! Whatever happens to `pg_dump`: one clear error, no object, no unfinished upload.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::postgres::Postgres;
+use crate::common::process::{Folder, LIMIT, wait_until};
+use crate::common::service::{Ended, Service, Variables};
+use crate::common::{postgres, seaweedfs, unique};
+
+/// A bucket, and a client folder whose `pg_dump` is one of the programs of `tests/data/pg_dump` around the real one.
+fn with_program(name: &str, url: &str) -> (Variables, String, Folder) {
+    let bucket = unique("dump");
+    seaweedfs().create_bucket(&bucket);
+    let folder = Folder::new();
+    let real = Postgres::bin(17);
+    symlink(real.join("psql"), folder.path().join("psql")).unwrap();
+    symlink(real.join("pg_dump"), folder.path().join("real_pg_dump")).unwrap();
+    let program = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/pg_dump")
+        .join(name);
+    symlink(program, folder.path().join("pg_dump")).unwrap();
+    let path = format!("{}:/usr/bin:/bin", folder.path().display());
+    (
+        Variables::working(seaweedfs(), &bucket, url).with("PATH", &path),
+        bucket,
+        folder,
+    )
+}
+
+fn nothing_left(bucket: &str, ended: &Ended) {
+    assert_eq!(seaweedfs().list(bucket), [], "{}", ended.text());
+    assert_eq!(seaweedfs().uploads(bucket), [], "{}", ended.text());
+}
+
+/// The one ERROR line of a failed run.
+fn failure(ended: &Ended) -> Value {
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    let errors: Vec<Value> = ended
+        .lines
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|event| event["level"] == "ERROR")
+        .collect();
+    assert_eq!(errors.len(), 1, "{}", ended.text());
+    assert_eq!(errors[0]["message"], "backup failed");
+    errors[0].clone()
+}
+
+fn refused(program: &str, kind: &str, words: &[&str]) {
+    let (variables, bucket, _folder) = with_program(program, &postgres().url("postgres"));
+    let ended = Service::backup(&variables);
+    nothing_left(&bucket, &ended);
+    let failure = failure(&ended);
+    assert_eq!(failure["kind"], kind, "{failure}");
+    for word in words {
+        assert!(failure.to_string().contains(word), "{word}: {failure}");
+    }
+    assert!(!ended.text().contains("testpass"), "{}", ended.text());
+}
+
+#[test]
+fn a_pg_dump_that_ends_well_with_short_output_is_no_backup() {
+    refused(
+        "short",
+        "dump_invalid",
+        &["does not end like a whole dump", "BACKUP_DATABASE_URL"],
+    );
+}
+
+#[test]
+fn a_pg_dump_that_ends_well_without_a_byte_is_no_backup() {
+    refused(
+        "silent",
+        "dump_invalid",
+        &["0 bytes", "BACKUP_DATABASE_URL"],
+    );
+}
+
+#[test]
+fn output_that_is_no_dump_is_no_backup() {
+    refused(
+        "stranger",
+        "dump_invalid",
+        &["does not end like a whole dump"],
+    );
+}
+
+#[test]
+fn a_whole_dump_followed_by_a_signal_is_no_backup() {
+    refused("suicide", "dump_signal", &["signal 11"]);
+}
+
+#[test]
+fn a_whole_dump_followed_by_a_failure_is_no_backup_and_the_password_is_redacted() {
+    refused(
+        "fails_late",
+        "dump_exit",
+        &["status 7", "something about [redacted]"],
+    );
+}
+
+#[test]
+fn a_pg_dump_that_closes_its_output_and_stays_is_ended() {
+    let began = Instant::now();
+    refused("lingers", "dump_stalled", &["did not exit within 30s"]);
+    assert!(began.elapsed() > Duration::from_secs(30));
+}
+
+#[test]
+fn a_million_bytes_of_warnings_do_not_stop_a_dump_nor_forge_a_log_line() {
+    let (variables, bucket, _folder) = with_program("chatty", &postgres().url("postgres"));
+    let ended = Service::backup(&variables.with("RUST_LOG", "debug"));
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(seaweedfs().list(&bucket).len(), 1);
+    // `event` wants exactly one, and every line to be JSON.
+    ended.event("backup finished");
+    assert!(ended.events("pg_dump said").len() > 2000);
+    assert!(ended.lines.iter().all(|line| line.len() < 16 * 1024));
+}
+
+#[test]
+fn a_pg_dump_that_ignores_sigterm_is_killed_at_the_deadline() {
+    let (variables, bucket, _folder) = with_program("stubborn", &postgres().url("postgres"));
+    let began = Instant::now();
+    let ended = Service::backup(&variables.with("BACKUP_TIMEOUT", "3s"));
+    assert!(began.elapsed() < Duration::from_secs(20));
+    nothing_left(&bucket, &ended);
+    let failure = failure(&ended);
+    assert_eq!(failure["kind"], "deadline");
+    assert!(
+        failure["hint"].as_str().unwrap().contains("BACKUP_TIMEOUT"),
+        "{failure}"
+    );
+}
+
+/// A server of its own with a table that takes seconds to dump, and a service in the middle of dumping it.
+fn in_the_middle_of_copy(test: impl FnOnce(&mut Postgres, &Service)) {
+    let mut server = Postgres::start(17);
+    server.psql("postgres", "CREATE TABLE big AS SELECT g, md5(g::text) || md5((-g)::text) AS a FROM generate_series(1, 1500000) g");
+    let bucket = unique("copy");
+    seaweedfs().create_bucket(&bucket);
+    let service = Service::start(
+        &Variables::working(seaweedfs(), &bucket, &server.url("postgres")),
+        &["backup"],
+    );
+    server.wait_for("postgres", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY public.big%' AND state = 'active'", "1");
+    test(&mut server, &service);
+    let ended = service.end(LIMIT);
+    nothing_left(&bucket, &ended);
+    let failure = failure(&ended);
+    assert!(
+        ["dump_exit", "dump_signal"].contains(&failure["kind"].as_str().unwrap()),
+        "{failure}"
+    );
+    assert!(
+        failure["error"]
+            .as_str()
+            .unwrap()
+            .starts_with("dump the database: pg_dump "),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_backend_terminated_in_the_middle_of_a_table_leaves_nothing() {
+    in_the_middle_of_copy(|server, _| {
+        let terminated = server.psql("postgres", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'COPY public.big%'");
+        assert_eq!(terminated, "1");
+    });
+}
+
+#[test]
+fn a_database_restarted_during_the_dump_leaves_nothing() {
+    in_the_middle_of_copy(|server, _| server.restart());
+}
+
+#[test]
+fn a_killed_pg_dump_leaves_nothing() {
+    in_the_middle_of_copy(|_, service| {
+        let child = wait_until("pg_dump", LIMIT, || {
+            let children =
+                std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", service.id()))
+                    .unwrap();
+            let threads = std::fs::read_dir(format!("/proc/{}/task", service.id()))
+                .unwrap()
+                .filter_map(Result::ok);
+            let all = threads
+                .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+                .collect::<String>();
+            let ids = format!("{children} {all}");
+            ids.split_whitespace().find_map(|id| id.parse::<u32>().ok())
+        });
+        crate::common::process::signal(child, "KILL");
+    });
+}
+
+#[test]
+fn a_lock_held_by_another_session_ends_the_attempt_after_a_minute() {
+    let server = Postgres::start(17);
+    server.psql("postgres", "CREATE TABLE t AS SELECT 1 AS a");
+    let mut holder = std::process::Command::new(Postgres::bin(17).join("psql"));
+    holder.args([
+        "-X",
+        "-q",
+        "-d",
+        &server.url("postgres"),
+        "-c",
+        "BEGIN; LOCK TABLE t; SELECT pg_sleep(300)",
+    ]);
+    let mut holder = holder.stdout(std::process::Stdio::null()).spawn().unwrap();
+    server.wait_for("postgres", "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 't'::regclass", "1");
+    let bucket = unique("lock");
+    seaweedfs().create_bucket(&bucket);
+    let began = Instant::now();
+    let ended = Service::backup(&Variables::working(
+        seaweedfs(),
+        &bucket,
+        &server.url("postgres"),
+    ));
+    drop(holder.kill());
+    drop(holder.wait());
+    assert!(began.elapsed() >= Duration::from_secs(59));
+    nothing_left(&bucket, &ended);
+    let failure = failure(&ended);
+    assert_eq!(failure["kind"], "lock_wait");
+    assert!(
+        failure["error"]
+            .as_str()
+            .unwrap()
+            .contains("LOCK TABLE public.t"),
+        "{failure}"
+    );
+    assert!(
+        failure["hint"].as_str().unwrap().contains("lock"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn inherited_pg_variables_do_not_redirect_the_dump() {
+    let bucket = unique("inherit");
+    seaweedfs().create_bucket(&bucket);
+    let variables = Variables::working(seaweedfs(), &bucket, &postgres().url("postgres"))
+        .with("PGHOST", "nowhere.invalid")
+        .with("PGPORT", "1")
+        .with("PGSERVICE", "none")
+        .with("PGOPTIONS", "-c nonsense=1")
+        .with("PGSSLMODE", "verify-full");
+    let ended = Service::backup(&variables);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+}
