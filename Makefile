@@ -26,6 +26,7 @@ deny:
 unit:
 	RUSTFLAGS="-D warnings" cargo test --locked --lib --bins
 	RUSTFLAGS="-D warnings" cargo test --locked --doc
+	RUSTFLAGS="-D warnings" cargo test --locked --test schedule
 
 suite:
 	tests/tools.sh

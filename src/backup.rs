@@ -257,10 +257,7 @@ async fn prepare<'a>(
             Trigger::Manual(_) => Err(StoreError::taken(&name.to_string()).into()),
         };
     }
-    // Listing uploads may be denied to a token that can do all the rest, so a failure here is no reason not to back up.
-    if let Err(error) = job.catalog.sweep(job.timeout, (job.clock)()).await {
-        tracing::warn!(error = %error, hint = error.hint(), "could not look for unfinished uploads");
-    }
+    job.catalog.sweep(job.timeout, (job.clock)()).await;
     let server = reach(job).await?;
     let client = job.clients.choose(server.major, &server.version)?;
     if client.major != server.major {

@@ -141,12 +141,17 @@ impl Catalog {
     }
 
     /// Aborts our own unfinished uploads that are older than `age`: what a killed run left behind. A younger one may
-    /// belong to another container that is at work.
-    ///
-    /// # Errors
-    /// When they could not be listed; one that could not be aborted is logged and left for the next time.
-    pub async fn sweep(&self, age: Duration, now: DateTime<Utc>) -> Result<(), StoreError> {
-        for upload in self.store.list_uploads(&self.prefix.0).await? {
+    /// belong to another container that is at work. What fails is logged and left for the next time: a token that may
+    /// not list uploads can still make backups.
+    pub async fn sweep(&self, age: Duration, now: DateTime<Utc>) {
+        let uploads = match self.store.list_uploads(&self.prefix.0).await {
+            Ok(uploads) => uploads,
+            Err(error) => {
+                tracing::warn!(error = %error, hint = error.hint(), "could not look for unfinished uploads");
+                return;
+            }
+        };
+        for upload in uploads {
             let left_behind = now
                 .signed_duration_since(upload.initiated_at)
                 .to_std()
@@ -163,7 +168,6 @@ impl Catalog {
                 }
             }
         }
-        Ok(())
     }
 }
 

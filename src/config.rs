@@ -45,8 +45,9 @@ pub const VARIABLES: &[(&str, bool)] = &[
     ("RUST_LOG", false),
 ];
 
-/// The variables as `envy` reads them: present, trimmed and not empty, or absent.
-#[derive(Debug, Default, Deserialize)]
+/// The variables as `envy` reads them: present, trimmed and not empty, or absent. Secrets are bare here, so it has no
+/// `Debug`.
+#[derive(Default, Deserialize)]
 struct Raw {
     aws_access_key_id: Option<String>,
     aws_secret_access_key: Option<String>,
@@ -139,9 +140,27 @@ pub fn log_settings(variables: &[(OsString, OsString)], terminal: bool) -> (LogF
     (
         format,
         find("RUST_LOG")
-            .filter(|text| !text.is_empty())
+            .filter(|text| !text.is_empty() && check_filter(text).is_ok())
             .unwrap_or_else(|| "info".to_owned()),
     )
+}
+
+/// Checks `RUST_LOG`. A bare word that is no level is a filter too, one for a module of that name: `RUST_LOG=verbose`
+/// would silence every line of this service, the failures among them.
+fn check_filter(text: &str) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    if text
+        .split(',')
+        .map(str::trim)
+        .any(|word| !word.contains(['=', '[']) && !is_level(word))
+    {
+        return Err(
+            "is not a list of level or target=level; use error, warn, info, debug or trace"
+                .to_owned(),
+        );
+    }
+    telemetry::check_filter(text)
 }
 
 /// `PORT`, for the probe of a running daemon, which needs nothing else.
@@ -257,7 +276,7 @@ impl Config {
         {
             findings.refuse("LOG_FORMAT", "is neither json nor text");
         }
-        if let Some(Err(problem)) = raw.rust_log.as_deref().map(telemetry::check_filter) {
+        if let Some(Err(problem)) = raw.rust_log.as_deref().map(check_filter) {
             findings.refuse("RUST_LOG", problem);
         }
         let schedule = schedule?;
@@ -370,6 +389,11 @@ fn duration(text: &str) -> Option<Duration> {
         .then(|| Duration::from_secs(seconds))
 }
 
+/// Without blanks and line ends around it, nor the byte order mark that editors on Windows put before a file's text.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
 /// Our own variables, trimmed, the empty ones left out, the `_FILE` ones read.
 fn present(
     variables: &[(OsString, OsString)],
@@ -391,7 +415,7 @@ fn present(
             }
             continue;
         }
-        match value.to_str().map(str::trim) {
+        match value.to_str().map(trimmed) {
             None => findings.refuse(name, "is not UTF-8 text"),
             Some("") => {}
             Some(text) => {
@@ -408,7 +432,7 @@ fn present(
             findings.refuse(name, format!("and {file_name} are both set; remove one"));
             continue;
         }
-        match read_file(&path).map(|content| content.trim().to_owned()) {
+        match read_file(&path).map(|content| trimmed(&content).to_owned()) {
             Ok(content) if content.is_empty() => findings.refuse(&file_name, "names an empty file"),
             Ok(content) => {
                 ours.insert((*name).to_owned(), content);
@@ -471,11 +495,12 @@ fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
                 "AWS_S3_BUCKET",
                 "holds a /; give the bare name of the bucket, and the folder in BUCKET_SUBFOLDER",
             );
-        } else if !bucket
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        } else if !bucket.starts_with(|c: char| c.is_ascii_alphanumeric())
+            || !bucket
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
         {
-            findings.refuse("AWS_S3_BUCKET", "holds a character that no bucket name has");
+            findings.refuse("AWS_S3_BUCKET", "holds a character that no bucket's name has there");
         }
     }
     let endpoint = endpoint(raw, findings);
@@ -500,9 +525,20 @@ fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
         .aws_s3_region
         .clone()
         .unwrap_or_else(|| "auto".to_owned());
-    let is_aws = endpoint
-        .as_deref()
-        .is_none_or(|endpoint| host(endpoint).ends_with(".amazonaws.com"));
+    if !region
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    {
+        findings.refuse(
+            "AWS_S3_REGION",
+            "holds a character that no region's name has",
+        );
+    }
+    let is_aws = endpoint.as_deref().is_none_or(|endpoint| {
+        [".amazonaws.com", ".amazonaws.com.cn"]
+            .iter()
+            .any(|domain| host(endpoint).ends_with(domain))
+    });
     if region == "auto"
         && is_aws
         && !findings
@@ -586,7 +622,7 @@ fn endpoint(raw: &Raw, findings: &mut Findings) -> Option<String> {
     }
     let is_local = ["localhost", "127.0.0.1", "[::1]"].contains(&host)
         || host.ends_with(".internal")
-        || !host.contains('.');
+        || !host.contains(['.', ':']);
     if scheme == "http" && !is_local {
         findings.warn(
             NAME,
@@ -742,31 +778,31 @@ const LONG_WITH_VALUE: &[&str] = &[
     "table-and-children",
 ];
 
-/// Options that leave part of the database out.
-const PARTIAL: &[&str] = &[
-    "-a",
-    "-s",
-    "-n",
-    "-N",
-    "-t",
-    "-T",
-    "-e",
-    "-B",
-    "--data-only",
-    "--schema-only",
-    "--schema",
-    "--exclude-schema",
-    "--table",
-    "--exclude-table",
-    "--exclude-table-data",
-    "--section",
-    "--no-large-objects",
-    "--no-blobs",
-    "--no-data",
-    "--no-schema",
-    "--filter",
-    "--extension",
-    "--exclude-extension",
+/// Short options of `pg_dump` that leave part of the database out.
+const SHORT_PARTIAL: &str = "asnNtTeB";
+
+/// Long options of `pg_dump` that leave part of the database out.
+const LONG_PARTIAL: &[&str] = &[
+    "data-only",
+    "exclude-extension",
+    "exclude-schema",
+    "exclude-table",
+    "exclude-table-and-children",
+    "exclude-table-data",
+    "exclude-table-data-and-children",
+    "extension",
+    "filter",
+    "no-blobs",
+    "no-data",
+    "no-large-objects",
+    "no-schema",
+    "no-unlogged-table-data",
+    "schema",
+    "schema-only",
+    "section",
+    "statistics-only",
+    "table",
+    "table-and-children",
 ];
 
 fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
@@ -777,63 +813,55 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
         return None;
     };
     let before = findings.problems.len();
-    let mut refuse = |option: &str, reason: &str| {
-        findings.refuse(NAME, format!("must not hold {option}: {reason}"))
-    };
+    let mut partial = false;
+    let mut refuse = |text: String| findings.refuse(NAME, text);
+    let positional = "must not hold a word that is not an option: pg_dump would take it for the name of another database";
+    let no_value = "ends in an option whose value is missing";
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
-        if let Some(long) = word.strip_prefix("--") {
+        if word == "--" {
+            refuse("must not hold --: no option may follow it".to_owned());
+        } else if let Some(long) = word.strip_prefix("--") {
             let name = long.split_once('=').map_or(long, |(name, _)| name);
             // getopt takes any abbreviation that is not ambiguous.
             let abbreviated = |full: &str| !name.is_empty() && full.starts_with(name);
-            if let Some((full, _, reason)) = REFUSED_OPTIONS
+            let refused = REFUSED_OPTIONS
                 .iter()
-                .find(|(full, _, _)| abbreviated(full))
-                && !LONG_WITH_VALUE.contains(&name)
-            {
-                refuse(&format!("--{full}"), reason);
+                .find(|(full, _, _)| abbreviated(full));
+            if let Some((full, _, reason)) = refused {
+                refuse(format!("must not hold --{full}: {reason}"));
             }
-            if !long.contains('=') && LONG_WITH_VALUE.iter().any(|full| abbreviated(full)) {
-                rest.next();
+            let takes_value = LONG_WITH_VALUE.iter().any(|full| abbreviated(full))
+                || refused.is_some_and(|(_, short, _)| SHORT_WITH_VALUE.contains(*short));
+            // --statistics adds to the dump, though it is how --statistics-only begins.
+            partial |= name != "statistics" && LONG_PARTIAL.iter().any(|full| abbreviated(full));
+            if takes_value && !long.contains('=') && rest.next().is_none() {
+                refuse(no_value.to_owned());
             }
-            continue;
-        }
-        let Some(cluster) = word.strip_prefix('-').filter(|cluster| !cluster.is_empty()) else {
-            refuse(
-                "a word that is not an option",
-                "pg_dump would take it for the name of another database",
-            );
-            continue;
-        };
-        let mut letters = cluster.chars();
-        while let Some(letter) = letters.next() {
-            if let Some((_, _, reason)) = REFUSED_OPTIONS
-                .iter()
-                .find(|(_, short, _)| *short == letter)
-            {
-                refuse(&format!("-{letter}"), reason);
-            }
-            if SHORT_WITH_VALUE.contains(letter) {
-                if letters.as_str().is_empty() {
-                    rest.next();
+        } else if let Some(cluster) = word.strip_prefix('-').filter(|cluster| !cluster.is_empty()) {
+            let mut letters = cluster.chars();
+            while let Some(letter) = letters.next() {
+                if let Some((_, _, reason)) = REFUSED_OPTIONS
+                    .iter()
+                    .find(|(_, short, _)| *short == letter)
+                {
+                    refuse(format!("must not hold -{letter}: {reason}"));
                 }
-                break;
+                partial |= SHORT_PARTIAL.contains(letter);
+                if SHORT_WITH_VALUE.contains(letter) {
+                    if letters.as_str().is_empty() && rest.next().is_none() {
+                        refuse(no_value.to_owned());
+                    }
+                    break;
+                }
             }
+        } else {
+            refuse(positional.to_owned());
         }
     }
     if words.iter().any(|word| word.contains('\0')) {
-        findings.refuse(NAME, "holds a NUL character");
+        refuse("holds a NUL character".to_owned());
     }
-    let partial = words.iter().any(|word| {
-        let option = word
-            .split_once('=')
-            .map_or(word.as_str(), |(option, _)| option);
-        PARTIAL.contains(&option)
-            || !option.starts_with("--")
-                && option
-                    .get(..2)
-                    .is_some_and(|short| PARTIAL.contains(&short))
-    });
     if partial {
         findings.warn(
             NAME,

@@ -300,7 +300,11 @@ async fn list_until_known(job: &Job) -> Option<Backup> {
     let mut told: Option<Kind> = None;
     loop {
         match job.catalog.newest().await {
-            Ok(newest) => return newest,
+            Ok(newest) => {
+                // A run sweeps too, but the next one may be a day away.
+                job.catalog.sweep(job.timeout, (job.clock)()).await;
+                return newest;
+            }
             Err(error) => {
                 if told != Some(error.kind()) {
                     tracing::error!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "could not read the bucket");

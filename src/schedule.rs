@@ -1,11 +1,11 @@
 //! When backups are due, and the alarm that waits for it.
 //!
 //! [`Schedule`] is pure: an expression, a zone and a time give the next due time. [`Alarm`] is the only part that
-//! sleeps, and what it decides at each look at the clock is the pure function [`step`].
+//! sleeps, and what it decides at each look at the clock is a pure function too.
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, Offset, SubsecRound, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Days, NaiveDateTime, Offset, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -38,8 +38,8 @@ const NICKNAMES: [(&str, &str); 11] = [
 pub struct Schedule {
     expression: String,
     zone: Tz,
-    /// Only ever asked about wall-clock times dressed as UTC, where there is neither gap nor fold: its own rules for
-    /// those differ from cron's (it takes `0,30 2 * * *` for an interval), and a search from within them went wrong before.
+    /// Only ever asked about wall-clock readings dressed as UTC, which has neither gap nor fold. Its own rules for those
+    /// are not cron's (with them, hundreds of the cases in `tests/schedule.rs` fail).
     cron: Cron,
     fixed_time: bool,
 }
@@ -155,29 +155,31 @@ impl Schedule {
     /// It is found by bisection over [`Self::next_after`], so the two cannot disagree about a gap or a fold.
     #[must_use]
     pub fn last_at_or_before(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let was_due_after = |at| self.find_after(at).is_some_and(|due| due <= now);
-        let mut late = now.trunc_subsecs(0);
-        let mut reach = TimeDelta::seconds(1);
-        let mut early = loop {
-            let early = now.trunc_subsecs(0).checked_sub_signed(reach)?;
-            if was_due_after(early) {
-                break early;
-            }
-            if reach > HORIZON {
+        // Where to begin is asked of croner. The days to spare are for the offset from UTC and for changes of it.
+        let mut reading = now.checked_sub_days(Days::new(2))?;
+        let mut due = loop {
+            reading = self
+                .cron
+                .find_previous_occurrence(&reading.trunc_subsecs(0), false)
+                .ok()?;
+            if now - reading > HORIZON {
                 return None;
             }
-            late = early;
-            reach = reach * 2;
+            let due = self.find_after(reading.checked_sub_days(Days::new(2))?)?;
+            if due <= now {
+                break due;
+            }
         };
-        while late - early > TimeDelta::seconds(1) {
-            let middle = (early + (late - early) / 2).trunc_subsecs(0);
-            if was_due_after(middle) {
-                early = middle;
-            } else {
-                late = middle;
+        let mut late = now;
+        while let Some(next) = self.find_after(due).filter(|next| *next <= now) {
+            due = next;
+            let middle = due + (late - due) / 2;
+            match self.find_after(middle) {
+                Some(after) if after <= now => due = after,
+                _ => late = middle,
             }
         }
-        self.find_after(early)
+        Some(due)
     }
 
     /// The first `count` due times after `now`.
@@ -651,4 +653,627 @@ fn step(
         },
         next_due,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        let text = if text.len() == 16 {
+            format!("{text}:00")
+        } else {
+            text.to_owned()
+        };
+        NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f")
+            .unwrap()
+            .and_utc()
+    }
+
+    fn schedule(expression: &str, zone: &str) -> Schedule {
+        Schedule::parse(expression, zone.parse().unwrap(), at("2026-11-24 02:15:30")).unwrap()
+    }
+
+    #[test]
+    fn reads_what_cron_reads() {
+        for (expression, expected) in [
+            (
+                "0 3 * * *",
+                ["2026-11-24 03", "2026-11-25 03", "2026-11-26 03"],
+            ),
+            (
+                "*/5 * * * *",
+                ["2026-11-24 02:20", "2026-11-24 02:25", "2026-11-24 02:30"],
+            ),
+            (
+                "15,45 30 3 * * *",
+                [
+                    "2026-11-24 03:30:15",
+                    "2026-11-24 03:30:45",
+                    "2026-11-25 03:30:15",
+                ],
+            ),
+            (
+                "  0\t3 * * SUN ",
+                ["2026-11-29 03", "2026-12-06 03", "2026-12-13 03"],
+            ),
+            (
+                "0 3 * * 0",
+                ["2026-11-29 03", "2026-12-06 03", "2026-12-13 03"],
+            ),
+            (
+                "0 3 * * 7",
+                ["2026-11-29 03", "2026-12-06 03", "2026-12-13 03"],
+            ),
+            (
+                "0 3 * * fri-sun",
+                ["2026-11-27 03", "2026-11-28 03", "2026-11-29 03"],
+            ),
+            (
+                "0 3 * * Mon-Fri/2",
+                ["2026-11-25 03", "2026-11-27 03", "2026-11-30 03"],
+            ),
+            (
+                "0 3 1 jan,JUL *",
+                ["2027-01-01 03", "2027-07-01 03", "2028-01-01 03"],
+            ),
+            // Either day, unless one of the fields begins with a star.
+            (
+                "0 3 13 * 5",
+                ["2026-11-27 03", "2026-12-04 03", "2026-12-11 03"],
+            ),
+            (
+                "0 3 */2 * 1",
+                ["2026-12-07 03", "2026-12-21 03", "2027-01-11 03"],
+            ),
+            (
+                "0 3 ? * 5",
+                ["2026-11-27 03", "2026-12-04 03", "2026-12-11 03"],
+            ),
+            (
+                "0 3 L * *",
+                ["2026-11-30 03", "2026-12-31 03", "2027-01-31 03"],
+            ),
+            (
+                "0 3 15W * *",
+                ["2026-12-15 03", "2027-01-15 03", "2027-02-15 03"],
+            ),
+            (
+                "0 3 * * 5#2",
+                ["2026-12-11 03", "2027-01-08 03", "2027-02-12 03"],
+            ),
+            (
+                "0 3 * * sunL",
+                ["2026-11-29 03", "2026-12-27 03", "2027-01-31 03"],
+            ),
+            (
+                "0 3 * * 7L",
+                ["2026-11-29 03", "2026-12-27 03", "2027-01-31 03"],
+            ),
+            (
+                "0/20,* 3 * * *",
+                ["2026-11-24 03", "2026-11-24 03:01", "2026-11-24 03:02"],
+            ),
+            (
+                "0 3 29 2 *",
+                ["2028-02-29 03", "2032-02-29 03", "2036-02-29 03"],
+            ),
+            (
+                "@secondly",
+                [
+                    "2026-11-24 02:15:31",
+                    "2026-11-24 02:15:32",
+                    "2026-11-24 02:15:33",
+                ],
+            ),
+            (
+                "@minutely",
+                ["2026-11-24 02:16", "2026-11-24 02:17", "2026-11-24 02:18"],
+            ),
+            (
+                "@Hourly",
+                ["2026-11-24 03", "2026-11-24 04", "2026-11-24 05"],
+            ),
+            (
+                "@daily",
+                ["2026-11-25 00", "2026-11-26 00", "2026-11-27 00"],
+            ),
+            (
+                "@MIDNIGHT",
+                ["2026-11-25 00", "2026-11-26 00", "2026-11-27 00"],
+            ),
+            (
+                "@weekly",
+                ["2026-11-29 00", "2026-12-06 00", "2026-12-13 00"],
+            ),
+            (
+                "@weekdays",
+                ["2026-11-25 00", "2026-11-26 00", "2026-11-27 00"],
+            ),
+            (
+                "@weekends",
+                ["2026-11-28 00", "2026-11-29 00", "2026-12-05 00"],
+            ),
+            (
+                "@monthly",
+                ["2026-12-01 00", "2027-01-01 00", "2027-02-01 00"],
+            ),
+            (
+                "@yearly",
+                ["2027-01-01 00", "2028-01-01 00", "2029-01-01 00"],
+            ),
+            (
+                "@annually",
+                ["2027-01-01 00", "2028-01-01 00", "2029-01-01 00"],
+            ),
+        ] {
+            let expected = expected.map(|due| {
+                if due.len() == 13 {
+                    format!("{due}:00")
+                } else {
+                    due.to_owned()
+                }
+            });
+            let due = schedule(expression, "UTC").upcoming(at("2026-11-24 02:15:30"), 3);
+            for (due, expected) in due.iter().zip(expected) {
+                assert_eq!(*due, at(&expected), "{expression}");
+            }
+            assert_eq!(due.len(), 3);
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (expression, expected) in [
+            ("", "empty"),
+            (" \t", "empty"),
+            (
+                "0 3",
+                "expected five fields, or six with leading seconds, found 2",
+            ),
+            (
+                "postgres://u:secret@h/d",
+                "expected five fields, or six with leading seconds, found 1",
+            ),
+            (
+                "0 0 3 * * * 2027",
+                "expected five fields, or six with leading seconds, found 7: a year is not supported",
+            ),
+            (
+                "@reboot",
+                "unknown nickname, expected one of @secondly @minutely @hourly @daily @midnight @weekly @weekdays @weekends @monthly @yearly @annually",
+            ),
+            ("0 25 * * *", "hour 25: 25 is not between 0 and 23"),
+            ("60 3 * * *", "minute 60: 60 is not between 0 and 59"),
+            ("61 0 3 * * *", "second 61: 61 is not between 0 and 59"),
+            ("0 3 0 * *", "day of month 0: 0 is not between 1 and 31"),
+            ("0 3 * 13 *", "month 13: 13 is not between 1 and 12"),
+            ("0 3 * * 8", "day of week 8: 8 is not between 0 and 7"),
+            ("SUN 3 * * *", "minute SUN: not a number"),
+            (
+                "0 3 * * Sunday",
+                "day of week Sunday: neither a number nor a name",
+            ),
+            ("0 22-2 * * *", "hour 22-2: the range runs backwards"),
+            ("*/0 * * * *", "minute */0: a step is a number above 0"),
+            ("*/x * * * *", "minute */x: a step is a number above 0"),
+            ("0 3, * * *", "hour 3,: a value is missing"),
+            ("0 -3 * * *", "hour -3: a value is missing"),
+            ("0 +3 * * *", "hour +3: not a number"),
+            ("\"0 3 * * *\"", "minute \\\"0: not a number"),
+            ("0 3 * * 5#6", "day of week 5#6: # is followed by 1 to 5"),
+            ("0 3 LW * *", "day of month LW: not a number"),
+            ("0 3 * * L", "day of week L: a value is missing"),
+            ("0 3 * * ٣", "day of week ٣: neither a number nor a name"),
+            (
+                "0 99999999999999999999999999999999 * * *",
+                "hour 999999999999999999999999: not a number",
+            ),
+            (
+                "0 0 30 2 *",
+                "never fires: no day in the next fifty years matches",
+            ),
+            (
+                "0 0 31 4,6,9,11 *",
+                "never fires: no day in the next fifty years matches",
+            ),
+        ] {
+            let error = Schedule::parse(expression, Tz::UTC, at("2026-11-24 02:15")).unwrap_err();
+            assert_eq!(error.to_string(), expected, "{expression}");
+        }
+        // Always within the hour that Berlin skips.
+        let error = Schedule::parse("*/10 2 * 3 0L", Tz::Europe__Berlin, at("2026-11-24 02:15"))
+            .unwrap_err();
+        assert_eq!(error, ScheduleError::NeverFires);
+    }
+
+    #[test]
+    fn daylight_saving_is_crons() {
+        for (expression, zone, now, expected) in [
+            // 02:00 to 03:00 does not exist: right after it, once.
+            (
+                "30 2 * * *",
+                "Europe/Berlin",
+                "2026-03-28 12:00",
+                ["2026-03-29 01", "2026-03-30 00:30"],
+            ),
+            (
+                "0,30 2 * * *",
+                "Europe/Berlin",
+                "2026-03-28 12:00",
+                ["2026-03-29 01", "2026-03-30 00"],
+            ),
+            (
+                "0 2,3 * * *",
+                "Europe/Berlin",
+                "2026-03-28 12:00",
+                ["2026-03-29 01", "2026-03-30 00"],
+            ),
+            (
+                "15 30 2 * * *",
+                "Europe/Berlin",
+                "2026-03-28 12:00",
+                ["2026-03-29 01", "2026-03-30 00:30:15"],
+            ),
+            (
+                "*/30 2 * * *",
+                "Europe/Berlin",
+                "2026-03-28 12:00",
+                ["2026-03-30 00", "2026-03-30 00:30"],
+            ),
+            (
+                "30 * * * *",
+                "Europe/Berlin",
+                "2026-03-29 00:00",
+                ["2026-03-29 00:30", "2026-03-29 01:30"],
+            ),
+            // 02:00 to 03:00 comes twice: the first time, once; an interval each time.
+            (
+                "30 2 * * *",
+                "Europe/Berlin",
+                "2026-10-25 00:00",
+                ["2026-10-25 00:30", "2026-10-26 01:30"],
+            ),
+            (
+                "30 2 * * *",
+                "Europe/Berlin",
+                "2026-10-25 01:10",
+                ["2026-10-26 01:30", "2026-10-27 01:30"],
+            ),
+            (
+                "*/30 2 * * *",
+                "Europe/Berlin",
+                "2026-10-25 00:15",
+                ["2026-10-25 00:30", "2026-10-25 01"],
+            ),
+            (
+                "30 * * * *",
+                "Europe/Berlin",
+                "2026-10-25 00:00",
+                ["2026-10-25 00:30", "2026-10-25 01:30"],
+            ),
+            // Half an hour: 02:00 to 02:30 does not exist, 01:30 to 02:00 comes twice.
+            (
+                "15 2 * * *",
+                "Australia/Lord_Howe",
+                "2026-10-03 15:00",
+                ["2026-10-03 15:30", "2026-10-04 15:15"],
+            ),
+            (
+                "*/15 1 * * *",
+                "Australia/Lord_Howe",
+                "2026-04-04 14:45",
+                ["2026-04-04 15", "2026-04-04 15:15"],
+            ),
+            // Midnight does not exist.
+            (
+                "0 0 * * *",
+                "Africa/Cairo",
+                "2026-04-23 12:00",
+                ["2026-04-23 22", "2026-04-24 21"],
+            ),
+            // A whole day did not exist.
+            (
+                "0 12 30 12 *",
+                "Pacific/Apia",
+                "2011-01-01 00:00",
+                ["2011-12-30 10", "2012-12-29 22"],
+            ),
+        ] {
+            let due = schedule(expression, zone).upcoming(at(now), 2);
+            let expected = expected.map(|due| {
+                at(&if due.len() == 13 {
+                    format!("{due}:00")
+                } else {
+                    due.to_owned()
+                })
+            });
+            assert_eq!(due, expected, "{expression} in {zone} after {now}");
+        }
+    }
+
+    #[test]
+    fn no_time_of_day_breaks_the_search() {
+        for zone in [
+            "Europe/Berlin",
+            "Australia/Lord_Howe",
+            "Pacific/Apia",
+            "Antarctica/Troll",
+        ] {
+            for expression in ["30 2 * * *", "*/7 * * * *", "0 0 29 2 *", "0-59 1-3 * * *"] {
+                let schedule = schedule(expression, zone);
+                for start in [
+                    "2026-03-28 20:00",
+                    "2026-10-03 10:00",
+                    "2026-10-24 20:00",
+                    "2011-12-29 09:00",
+                ] {
+                    for minutes in (0..1800).step_by(11) {
+                        let now =
+                            at(start) + TimeDelta::minutes(minutes) + TimeDelta::milliseconds(999);
+                        let due = schedule.next_after(now);
+                        assert!(due > now, "{expression} {zone} {now}");
+                        let last = schedule.last_at_or_before(now);
+                        assert!(
+                            last.is_none_or(|last| last <= now && schedule.next_after(last) == due),
+                            "{expression} {zone} {now}"
+                        );
+                    }
+                }
+                assert_eq!(
+                    schedule.next_after(DateTime::<Utc>::MAX_UTC),
+                    DateTime::<Utc>::MAX_UTC
+                );
+                assert_eq!(schedule.last_at_or_before(DateTime::<Utc>::MIN_UTC), None);
+            }
+        }
+    }
+
+    #[test]
+    fn gaps_take_the_calendar_into_account() {
+        let (hour, day) = (3600, 86400);
+        for (expression, zone, longest, shortest) in [
+            ("0 3 * * *", "UTC", day, day),
+            ("0 3 * * *", "Europe/Berlin", 25 * hour, 23 * hour),
+            ("*/15 * * * *", "UTC", 900, 900),
+            ("* * * * *", "UTC", 60, 60),
+            ("@secondly", "UTC", 1, 1),
+            ("0 * * * *", "Europe/Berlin", hour, hour),
+            ("0 3 * * 1-5", "UTC", 3 * day, day),
+            ("0 3,15 * * *", "UTC", 12 * hour, 12 * hour),
+            ("0 3 1 * *", "UTC", 31 * day, 28 * day),
+            ("0 3 1 1 *", "UTC", 366 * day, 365 * day),
+            ("* 9-17 * * 1-5", "UTC", 63 * hour + 60, 60),
+            ("* * 9-17 * * 1-5", "UTC", 63 * hour + 1, 1),
+            ("* * * 1-11 *", "UTC", 31 * day + 60, 60),
+            ("0 0 29 2 *", "UTC", 1461 * day, 1461 * day),
+        ] {
+            let (schedule, now) = (schedule(expression, zone), at("2026-11-24 02:15"));
+            assert_eq!(
+                schedule.longest_gap(now).as_secs(),
+                u64::try_from(longest).unwrap(),
+                "longest of {expression}"
+            );
+            assert_eq!(
+                schedule.shortest_gap(now).as_secs(),
+                u64::try_from(shortest).unwrap(),
+                "shortest of {expression}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_look_at_the_clock_has_one_answer() {
+        let (daily, hourly) = (schedule("0 3 * * *", "UTC"), schedule("0 * * * *", "UTC"));
+        let sleep = |seconds| Step::Sleep(Duration::from_secs_f64(seconds));
+        let wake = |due: Option<&str>, missed: &[&str], jumped: Option<i64>, next: &str| {
+            let missed = missed.iter().map(|missed| at(missed)).collect();
+            Step::Wake(
+                Wake {
+                    due: due.map(at),
+                    missed,
+                    clock_jumped: jumped.map(TimeDelta::seconds),
+                },
+                at(next),
+            )
+        };
+        let (day, hour) = (86400, 3600);
+        for (what, schedule, armed, now, gained, expected) in [
+            (
+                "far away",
+                &daily,
+                "2026-01-25 03:00",
+                "2026-01-24 03:00",
+                0,
+                sleep(30.0),
+            ),
+            (
+                "the last hop",
+                &daily,
+                "2026-01-25 03:00",
+                "2026-01-25 02:59:47.5",
+                0,
+                sleep(12.5),
+            ),
+            (
+                "almost",
+                &daily,
+                "2026-01-25 03:00",
+                "2026-01-25 02:59:59.999",
+                0,
+                sleep(0.001),
+            ),
+            (
+                "due",
+                &daily,
+                "2026-01-25 03:00",
+                "2026-01-25 03:00",
+                0,
+                wake(Some("2026-01-25 03:00"), &[], None, "2026-01-26 03:00"),
+            ),
+            (
+                "a little late",
+                &daily,
+                "2026-01-25 03:00",
+                "2026-01-25 03:00:20.1",
+                0,
+                wake(Some("2026-01-25 03:00"), &[], None, "2026-01-26 03:00"),
+            ),
+            (
+                "stopped over three",
+                &hourly,
+                "2026-01-25 03:00",
+                "2026-01-25 05:10",
+                0,
+                wake(
+                    Some("2026-01-25 05:00"),
+                    &["2026-01-25 03:00", "2026-01-25 04:00"],
+                    None,
+                    "2026-01-25 06:00",
+                ),
+            ),
+            (
+                "an hour ahead, none due",
+                &daily,
+                "2026-01-25 03:00",
+                "2026-01-24 04:00",
+                hour,
+                wake(None, &[], Some(hour), "2026-01-25 03:00"),
+            ),
+            (
+                "25 hours ahead",
+                &daily,
+                "2026-01-25 03:00",
+                "2026-01-26 03:30",
+                25 * hour,
+                wake(
+                    Some("2026-01-26 03:00"),
+                    &["2026-01-25 03:00"],
+                    Some(25 * hour),
+                    "2026-01-27 03:00",
+                ),
+            ),
+            (
+                "an hour back",
+                &daily,
+                "2026-01-25 03:00",
+                "2026-01-24 23:00",
+                -hour,
+                wake(None, &[], Some(-hour), "2026-01-25 03:00"),
+            ),
+            (
+                "a day back",
+                &daily,
+                "2026-01-26 03:00",
+                "2026-01-24 03:30",
+                -day,
+                wake(None, &[], Some(-day), "2026-01-25 03:00"),
+            ),
+            (
+                "back right after a run",
+                &daily,
+                "2026-01-26 03:00",
+                "2026-01-25 02:59:30",
+                -31,
+                sleep(30.0),
+            ),
+            (
+                "slewed",
+                &daily,
+                "2026-01-26 03:00",
+                "2026-01-25 12:00",
+                1,
+                sleep(30.0),
+            ),
+        ] {
+            assert_eq!(
+                step(schedule, at(armed), at(now), TimeDelta::seconds(gained)),
+                expected,
+                "{what}"
+            );
+        }
+        let year = step(
+            &schedule("@secondly", "UTC"),
+            at("2026-01-25 03:00"),
+            at("2027-01-25 03:00"),
+            TimeDelta::days(365),
+        );
+        assert!(
+            matches!(year, Step::Wake(wake, _) if wake.missed.len() == MOST_MISSED && wake.due == Some(at("2027-01-25 03:00")))
+        );
+    }
+
+    thread_local! {
+        /// Added to the time that tokio's paused clock makes pass.
+        static OFFSET: Cell<TimeDelta> = const { Cell::new(TimeDelta::zero()) };
+        static START: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+
+    fn clock() -> DateTime<Utc> {
+        let start = START.get().unwrap_or_else(|| {
+            START.set(Some(Instant::now()));
+            Instant::now()
+        });
+        at("2026-01-25 02:00") + TimeDelta::from_std(start.elapsed()).unwrap() + OFFSET.get()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_alarm_goes_off_once_for_each_due_time() {
+        let mut alarm = Alarm::new(schedule("0 3 * * *", "UTC"), clock);
+        for day in 25..31 {
+            let due = at(&format!("2026-01-{day} 03:00"));
+            assert_eq!(alarm.next_due(), due);
+            assert_eq!(
+                alarm.wait().await,
+                Wake {
+                    due: Some(due),
+                    ..Wake::default()
+                }
+            );
+            assert!(
+                clock() - due < TimeDelta::milliseconds(5),
+                "{} late",
+                clock() - due
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_alarm_notices_a_clock_that_was_set() {
+        let mut alarm = Alarm::new(schedule("0 3 * * *", "UTC"), clock);
+        tokio::select! {
+            wake = alarm.wait() => panic!("{wake:?}"),
+            () = tokio::time::sleep(Duration::from_secs(700)) => {}
+        }
+        OFFSET.set(TimeDelta::hours(25));
+        let wake = alarm.wait().await;
+        assert_eq!(
+            (wake.due, wake.missed),
+            (Some(at("2026-01-26 03:00")), vec![at("2026-01-25 03:00")])
+        );
+        assert_eq!(wake.clock_jumped.unwrap().num_minutes(), 25 * 60);
+        OFFSET.set(TimeDelta::zero());
+        let wake = alarm.wait().await;
+        assert_eq!(
+            (
+                wake.due,
+                wake.missed.len(),
+                wake.clock_jumped.unwrap().num_minutes()
+            ),
+            (None, 0, -25 * 60)
+        );
+        assert_eq!(alarm.next_due(), at("2026-01-25 03:00"));
+        assert_eq!(alarm.wait().await.due, Some(at("2026-01-25 03:00")));
+        // Two nights pass in a run that does not end.
+        tokio::time::advance(Duration::from_secs(49 * 3600)).await;
+        let wake = alarm.skip_passed();
+        assert_eq!(
+            (wake.due, wake.missed),
+            (None, vec![at("2026-01-26 03:00"), at("2026-01-27 03:00")])
+        );
+        assert_eq!(alarm.skip_passed(), Wake::default());
+        assert_eq!(alarm.next_due(), at("2026-01-28 03:00"));
+    }
 }

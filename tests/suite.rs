@@ -12,10 +12,12 @@
 
 mod common;
 
+mod clock;
 mod dump;
 mod http;
 mod lifecycle;
 mod name;
 mod round_trip;
+mod store;
 mod troubleshooting;
 mod versions;

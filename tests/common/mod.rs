@@ -2,6 +2,7 @@
 
 pub mod postgres;
 pub mod process;
+pub mod r2;
 pub mod seaweedfs;
 pub mod service;
 

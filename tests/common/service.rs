@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::postgres::Postgres;
 use super::process::{LIMIT, Process, free_port, wait_until};
+use super::r2::R2;
 use super::seaweedfs::SeaweedFs;
 
 /// The binary under test.
@@ -37,6 +38,18 @@ impl Variables {
             .with("AWS_ACCESS_KEY_ID", store.access_key)
             .with("AWS_SECRET_ACCESS_KEY", store.secret_key)
             .with("AWS_S3_BUCKET", bucket)
+            .with("AWS_S3_ENDPOINT", &store.endpoint)
+            .with("BACKUP_DATABASE_URL", database_url)
+            .with("BACKUP_RETRIES", "0")
+            .with("PORT", &free_port().to_string())
+    }
+
+    /// Those of a working service on the strict server.
+    pub fn on_r2(store: &R2, database_url: &str) -> Self {
+        Self::bare(&[17])
+            .with("AWS_ACCESS_KEY_ID", &store.access_key)
+            .with("AWS_SECRET_ACCESS_KEY", &store.secret_key)
+            .with("AWS_S3_BUCKET", store.bucket)
             .with("AWS_S3_ENDPOINT", &store.endpoint)
             .with("BACKUP_DATABASE_URL", database_url)
             .with("BACKUP_RETRIES", "0")

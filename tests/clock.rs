@@ -1,0 +1,236 @@
+//! The real daemon under a faked clock: over midnight, over a change of daylight saving, over several due times, and
+//! over jumps of the clock itself.
+
+use std::path::PathBuf;
+
+use crate::common::postgres;
+use crate::common::process::{Folder, LIMIT, tools, wait_until};
+use crate::common::r2::{Operation, R2};
+use crate::common::service::{Service, Variables};
+
+/// A daemon whose clock starts at a local time of its zone. Sleeps stay real: only the wall clock is faked.
+fn daemon_at(r2: &R2, zone: &str, local: &str, schedule: &str) -> Service {
+    Service::daemon(&faked(r2, zone, schedule).with("FAKETIME", &format!("@{local}")))
+}
+
+fn faked(r2: &R2, zone: &str, schedule: &str) -> Variables {
+    r2.accept_any_clock();
+    let library: PathBuf = tools(&["faketime"]).join("faketime/libfaketime.so.1");
+    Variables::on_r2(r2, &postgres().url("postgres"))
+        .with("LD_PRELOAD", library.to_str().unwrap())
+        // Without this tokio's timers, which use the monotonic clock, would never end.
+        .with("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .with("TZ", zone)
+        .with("BACKUP_CRON_SCHEDULE", schedule)
+}
+
+fn name(event: &serde_json::Value) -> String {
+    event["name"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_backup_due_at_midnight_has_the_new_days_name() {
+    let r2 = R2::start();
+    let service = daemon_at(&r2, "UTC", "2026-06-30 23:59:56", "@daily");
+    assert_eq!(
+        service.wait_for("next backup")["due_at"],
+        "2026-07-01T00:00:00Z"
+    );
+    assert_eq!(
+        name(&service.wait_for("backup finished")),
+        "vlvt_backup_2026-07-01_00-00-00.sql.gz"
+    );
+    assert_eq!(
+        service.wait_for_nth("next backup", 2)["due_at"],
+        "2026-07-02T00:00:00Z"
+    );
+    service.terminate();
+    assert_eq!(r2.keys(), ["vlvt_backup_2026-07-01_00-00-00.sql.gz"]);
+}
+
+#[test]
+fn a_time_that_is_skipped_in_spring_is_due_right_after_the_gap() {
+    let r2 = R2::start();
+    // At 02:00 the clocks of Berlin go to 03:00, which is 01:00 UTC.
+    let service = daemon_at(&r2, "Europe/Berlin", "2026-03-29 01:59:56", "30 2 * * *");
+    assert_eq!(
+        service.wait_for("next backup")["due_at"],
+        "2026-03-29T01:00:00Z"
+    );
+    assert_eq!(
+        name(&service.wait_for("backup finished")),
+        "vlvt_backup_2026-03-29_01-00-00.sql.gz"
+    );
+    assert_eq!(
+        service.wait_for_nth("next backup", 2)["due_at"],
+        "2026-03-30T00:30:00Z"
+    );
+    service.terminate();
+}
+
+#[test]
+fn a_time_that_comes_twice_in_autumn_is_due_once() {
+    let r2 = R2::start();
+    // 02:30 comes at 00:30 and again at 01:30 UTC.
+    let service = daemon_at(&r2, "UTC", "2026-10-25 00:29:57", "30 2 * * *");
+    assert_eq!(
+        service.wait_for("next backup")["due_at"],
+        "2026-10-25T02:30:00Z"
+    );
+    service.terminate();
+    let r2 = R2::start();
+    let variables = faked(&r2, "Europe/Berlin", "30 2 * * *");
+    // The first of the two: faketime reads a local time that comes twice as the later one, so it is given as an offset
+    // from a time before the change.
+    let service = Service::daemon(
+        &variables
+            .with("FAKETIME", "@2026-10-25 01:59:57")
+            .with("BACKUP_CRON_SCHEDULE", "0 2 * * *"),
+    );
+    assert_eq!(
+        service.wait_for("next backup")["due_at"],
+        "2026-10-25T00:00:00Z"
+    );
+    assert_eq!(
+        name(&service.wait_for("backup finished")),
+        "vlvt_backup_2026-10-25_00-00-00.sql.gz"
+    );
+    assert_eq!(
+        service.wait_for_nth("next backup", 2)["due_at"],
+        "2026-10-26T01:00:00Z"
+    );
+    service.terminate();
+}
+
+#[test]
+fn three_due_times_make_three_backups_named_after_them() {
+    let r2 = R2::start();
+    let service = daemon_at(&r2, "UTC", "2026-12-31 23:59:53", "*/5 * * * * *");
+    service.wait_for_nth("backup finished", 3);
+    let ended = service.terminate();
+    assert_eq!(ended.code(), Some(0));
+    let names: Vec<String> = ended
+        .events("backup finished")
+        .iter()
+        .take(3)
+        .map(name)
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "vlvt_backup_2026-12-31_23-59-55.sql.gz",
+            "vlvt_backup_2027-01-01_00-00-00.sql.gz",
+            "vlvt_backup_2027-01-01_00-00-05.sql.gz"
+        ],
+        "{}",
+        ended.text()
+    );
+    assert!(
+        ended.events("due time missed").is_empty(),
+        "{}",
+        ended.text()
+    );
+}
+
+#[test]
+fn a_run_that_overruns_its_next_due_time_skips_it_and_says_so() {
+    let r2 = R2::start();
+    // Every answer to Complete takes longer than the time between two due times.
+    r2.fail(
+        Operation::CompleteUpload,
+        0,
+        1,
+        crate::common::r2::Action::Delay(std::time::Duration::from_secs(5)),
+    );
+    let service = daemon_at(&r2, "UTC", "2026-06-30 11:59:58", "*/2 * * * * *");
+    let missed = service.wait_for("due time missed");
+    assert_eq!(
+        (&missed["level"], &missed["reason"]),
+        (&"WARN".into(), &"a run was active".into())
+    );
+    assert!(missed["count"].as_u64().unwrap() >= 2, "{missed}");
+    let ended = service.terminate();
+    // Never two at once: each start is followed by its own end.
+    let order: Vec<String> = ended
+        .lines
+        .iter()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["message"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .filter(|message| {
+            ["backup started", "backup finished", "backup cancelled"].contains(&message.as_str())
+        })
+        .collect();
+    assert!(
+        order.chunks(2).all(|pair| pair[0] == "backup started"
+            && pair.get(1).is_none_or(|end| end != "backup started")),
+        "{order:?}"
+    );
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_over_several_due_times_makes_one_backup_and_names_the_rest() {
+    let r2 = R2::start();
+    let folder = Folder::new();
+    let file = folder.path().join("time");
+    std::fs::write(&file, "@2026-06-30 12:00:00").unwrap();
+    let variables = faked(&r2, "UTC", "0 * * * *")
+        .with("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap())
+        .with("FAKETIME_NO_CACHE", "1");
+    let service = Service::daemon(&variables);
+    assert_eq!(
+        service.wait_for("next backup")["due_at"],
+        "2026-06-30T13:00:00Z"
+    );
+    std::fs::write(&file, "@2026-07-01 13:30:00").unwrap();
+    assert_eq!(
+        name(&service.wait_for("backup finished")),
+        "vlvt_backup_2026-07-01_13-00-00.sql.gz"
+    );
+    let ended = service.terminate();
+    assert!(
+        ended.events("clock jumped")[0]["seconds"].as_i64().unwrap() > 25 * 3600,
+        "{}",
+        ended.text()
+    );
+    let missed = &ended.events("due time missed")[0];
+    assert_eq!(
+        (&missed["count"], &missed["due_at"], &missed["last_due_at"]),
+        (
+            &24.into(),
+            &"2026-06-30T13:00:00Z".into(),
+            &"2026-07-01T12:00:00Z".into()
+        )
+    );
+    assert_eq!(r2.keys().len(), 1);
+}
+
+#[test]
+fn a_clock_that_is_set_back_runs_nothing_twice_and_waits_for_the_new_next_time() {
+    let r2 = R2::start();
+    let folder = Folder::new();
+    let file = folder.path().join("time");
+    std::fs::write(&file, "@2026-06-30 12:59:57").unwrap();
+    let variables = faked(&r2, "UTC", "0 * * * *")
+        .with("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap())
+        .with("FAKETIME_NO_CACHE", "1");
+    let service = Service::daemon(&variables);
+    service.wait_for("backup finished");
+    // Ten minutes before that due time once more: far enough that it cannot be a small correction.
+    std::fs::write(&file, "@2026-06-30 12:50:00").unwrap();
+    let jumped = wait_until("the jump", LIMIT, || {
+        service.events("clock jumped").first().cloned()
+    });
+    assert!(jumped["seconds"].as_i64().unwrap() < 0, "{jumped}");
+    std::fs::write(&file, "@2026-06-30 12:59:55").unwrap();
+    // Due again, but the bucket holds it already.
+    assert_eq!(
+        name(&service.wait_for("backup skipped: it exists already")),
+        "vlvt_backup_2026-06-30_13-00-00.sql.gz"
+    );
+    service.terminate();
+    assert_eq!(r2.keys().len(), 1);
+}

@@ -1,0 +1,889 @@
+//! An S3 server as strict as Cloudflare R2, in memory: what a lenient server lets pass, and R2 refuses, fails here.
+//!
+//! It checks signatures, answers with R2's own codes, and breaks on demand: each [`Fault`] counts how often it struck,
+//! so that a test can tell that it tested something.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, Request, Response, StatusCode};
+use base64::Engine as _;
+use bytes::Bytes;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use md5::{Digest, Md5};
+use sha2::Sha256;
+use tokio::net::TcpListener;
+
+/// What a client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    ListObjects,
+    ListUploads,
+    CreateUpload,
+    UploadPart,
+    CompleteUpload,
+    AbortUpload,
+    HeadObject,
+    Other,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Answer this status and code, and do nothing.
+    Answer(u16, &'static str),
+    /// Answer 200 with an error in the body, as S3 does for a Complete that fails late.
+    OkWithError(&'static str),
+    /// Answer a page of HTML.
+    Html(u16),
+    /// Never answer.
+    Hang,
+    /// Close the connection without doing anything.
+    Reset,
+    /// Do it, then close the connection without an answer.
+    LoseAnswer,
+    /// Flip a byte of what arrived.
+    Corrupt,
+    /// Do it, and answer with another ETag.
+    WrongEtag,
+    /// Answer after a while.
+    Delay(Duration),
+}
+
+/// A fault: from the `skip`-th matching request on, `times` times.
+#[derive(Debug)]
+pub struct Fault {
+    operation: Operation,
+    skip: usize,
+    times: usize,
+    action: Action,
+    seen: AtomicUsize,
+    struck: AtomicUsize,
+}
+
+impl Fault {
+    /// How often it struck.
+    pub fn struck(&self) -> usize {
+        self.struck.load(Ordering::SeqCst)
+    }
+}
+
+/// A request as it was seen.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub operation: Operation,
+    pub path: String,
+    pub headers: HeaderMap,
+    pub status: u16,
+}
+
+#[derive(Debug, Clone)]
+struct Stored {
+    body: Bytes,
+    etag: String,
+    modified_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone)]
+struct Begun {
+    key: String,
+    initiated_at: DateTime<Utc>,
+    parts: BTreeMap<u32, Bytes>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: BTreeMap<String, Stored>,
+    uploads: BTreeMap<String, Begun>,
+    faults: Vec<Arc<Fault>>,
+    seen: Vec<Seen>,
+    read_only: bool,
+    any_clock: bool,
+    page: Option<usize>,
+    next_id: u64,
+}
+
+/// The server; it ends with the test.
+#[derive(Debug)]
+pub struct R2 {
+    pub endpoint: String,
+    pub access_key: String,
+    pub secret_key: String,
+    pub bucket: &'static str,
+    state: Arc<Mutex<State>>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for R2 {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl R2 {
+    /// A server with an empty bucket and a token that may read and write it.
+    pub fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime
+            .block_on(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))))
+            .unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let state: Arc<Mutex<State>> = Arc::default();
+        let (access_key, secret_key) = ("0123456789abcdef".repeat(2), "fedcba9876543210".repeat(4));
+        let server = Server {
+            state: Arc::clone(&state),
+            access_key: access_key.clone(),
+            secret_key: secret_key.clone(),
+        };
+        runtime.spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else {
+                    continue;
+                };
+                let server = server.clone();
+                tokio::spawn(async move {
+                    let service =
+                        hyper::service::service_fn(move |request| server.clone().answer(request));
+                    drop(
+                        hyper::server::conn::http1::Builder::new()
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await,
+                    );
+                });
+            }
+        });
+        Self {
+            endpoint,
+            access_key,
+            secret_key,
+            bucket: BUCKET,
+            state,
+            runtime: Some(runtime),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something goes wrong from now on.
+    pub fn fail(
+        &self,
+        operation: Operation,
+        skip: usize,
+        times: usize,
+        action: Action,
+    ) -> Arc<Fault> {
+        let fault = Arc::new(Fault {
+            operation,
+            skip,
+            times,
+            action,
+            seen: AtomicUsize::new(0),
+            struck: AtomicUsize::new(0),
+        });
+        self.lock().faults.push(Arc::clone(&fault));
+        fault
+    }
+
+    /// The token may only read from now on.
+    pub fn make_read_only(&self) {
+        self.lock().read_only = true;
+    }
+
+    /// Requests are accepted whatever time they were signed at, for services with a faked clock.
+    pub fn accept_any_clock(&self) {
+        self.lock().any_clock = true;
+    }
+
+    /// Lists hold this many entries a page.
+    pub fn set_page(&self, entries: usize) {
+        self.lock().page = Some(entries);
+    }
+
+    /// The visible objects.
+    pub fn objects(&self) -> BTreeMap<String, Bytes> {
+        self.lock()
+            .objects
+            .iter()
+            .map(|(key, stored)| (key.clone(), stored.body.clone()))
+            .collect()
+    }
+
+    /// The keys of the visible objects.
+    pub fn keys(&self) -> Vec<String> {
+        self.lock().objects.keys().cloned().collect()
+    }
+
+    /// The keys of the unfinished uploads.
+    pub fn uploads(&self) -> Vec<String> {
+        self.lock()
+            .uploads
+            .values()
+            .map(|begun| begun.key.clone())
+            .collect()
+    }
+
+    /// Every request so far.
+    pub fn seen(&self, operation: Operation) -> Vec<Seen> {
+        self.lock()
+            .seen
+            .iter()
+            .filter(|seen| seen.operation == operation)
+            .cloned()
+            .collect()
+    }
+
+    /// Puts an object there.
+    pub fn put(&self, key: &str, body: &[u8]) {
+        let stored = Stored {
+            body: Bytes::copy_from_slice(body),
+            etag: hex(&Md5::digest(body)),
+            modified_at: Utc::now(),
+        };
+        self.lock().objects.insert(key.to_owned(), stored);
+    }
+
+    /// Leaves an unfinished upload there.
+    pub fn leave_upload(&self, key: &str, initiated_at: DateTime<Utc>) {
+        let mut state = self.lock();
+        state.next_id += 1;
+        let id = format!("left-{}", state.next_id);
+        state.uploads.insert(
+            id,
+            Begun {
+                key: key.to_owned(),
+                initiated_at,
+                parts: BTreeMap::new(),
+            },
+        );
+    }
+}
+
+const BUCKET: &str = "vlvt-backups";
+
+#[derive(Debug, Clone)]
+struct Server {
+    state: Arc<Mutex<State>>,
+    access_key: String,
+    secret_key: String,
+}
+
+/// A refusal: HTTP status, R2's code, R2's words.
+struct Refusal(u16, &'static str, String);
+
+fn refuse<T>(status: u16, code: &'static str, message: &str) -> Result<T, Refusal> {
+    Err(Refusal(status, code, message.to_owned()))
+}
+
+/// One request, taken apart.
+struct Call {
+    method: String,
+    path: String,
+    query: BTreeMap<String, String>,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Call {
+    fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    fn key(&self) -> String {
+        let path = percent_encoding::percent_decode_str(&self.path)
+            .decode_utf8_lossy()
+            .into_owned();
+        path.trim_start_matches('/')
+            .split_once('/')
+            .map(|(_, key)| key.to_owned())
+            .unwrap_or_default()
+    }
+
+    fn bucket(&self) -> &str {
+        self.path
+            .trim_start_matches('/')
+            .split('/')
+            .next()
+            .unwrap_or_default()
+    }
+
+    fn operation(&self) -> Operation {
+        let has = |name: &str| self.query.contains_key(name);
+        match (self.method.as_str(), self.key().is_empty()) {
+            ("GET", true) if has("uploads") => Operation::ListUploads,
+            ("GET", true) if has("list-type") => Operation::ListObjects,
+            ("POST", false) if has("uploads") => Operation::CreateUpload,
+            ("PUT", false) if has("partNumber") => Operation::UploadPart,
+            ("POST", false) if has("uploadId") => Operation::CompleteUpload,
+            ("DELETE", false) if has("uploadId") => Operation::AbortUpload,
+            ("HEAD", false) => Operation::HeadObject,
+            _ => Operation::Other,
+        }
+    }
+}
+
+impl Server {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, std::io::Error> {
+        let (head, body) = request.into_parts();
+        let query = head.uri.query().unwrap_or_default();
+        let decode = |text: &str| {
+            percent_encoding::percent_decode_str(text)
+                .decode_utf8_lossy()
+                .into_owned()
+        };
+        let pairs = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let query = pairs
+            .map(|(name, value)| (decode(name), decode(value)))
+            .collect();
+        // R2 does not know 100 Continue; reading the body would make hyper send one.
+        let expects = head.headers.contains_key("expect");
+        let body = if expects {
+            Bytes::new()
+        } else {
+            body.collect()
+                .await
+                .map_err(std::io::Error::other)?
+                .to_bytes()
+        };
+        let mut call = Call {
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+            query,
+            headers: head.headers,
+            body,
+        };
+        let operation = call.operation();
+        let action = self.strike(operation);
+        match &action {
+            Some(Action::Hang) => std::future::pending::<()>().await,
+            Some(Action::Reset) => return Err(std::io::Error::other("reset")),
+            Some(Action::Delay(time)) => tokio::time::sleep(*time).await,
+            Some(Action::Corrupt) => {
+                let mut changed = call.body.to_vec();
+                if let Some(byte) = changed.get_mut(1000) {
+                    *byte ^= 1;
+                }
+                call.body = changed.into();
+            }
+            _ => {}
+        }
+        let answered = match action {
+            Some(Action::Answer(status, code)) => refuse(status, code, "as the test wants it"),
+            Some(Action::OkWithError(code)) => Ok(xml(
+                200,
+                &format!("<Error><Code>{code}</Code><Message>late</Message></Error>"),
+            )),
+            Some(Action::Html(status)) => Ok(respond(
+                status,
+                "<!doctype html><title>oops</title><h1>oops",
+            )),
+            _ => self.act(
+                operation,
+                &call,
+                expects,
+                matches!(action, Some(Action::Corrupt)),
+            ),
+        };
+        let mut response = answered.unwrap_or_else(|Refusal(status, code, message)| {
+            xml(
+                status,
+                &format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>"),
+            )
+        });
+        self.lock().seen.push(Seen {
+            operation,
+            path: call.path,
+            headers: call.headers,
+            status: response.status().as_u16(),
+        });
+        if call.method == "HEAD" && response.status() != StatusCode::OK {
+            *response.body_mut() = Full::default();
+        }
+        match action {
+            Some(Action::LoseAnswer) => return Err(std::io::Error::other("lost")),
+            Some(Action::WrongEtag) => {
+                response.headers_mut().insert(
+                    "etag",
+                    "\"00000000000000000000000000000000\"".parse().unwrap(),
+                );
+            }
+            _ => {}
+        }
+        Ok(response)
+    }
+
+    fn strike(&self, operation: Operation) -> Option<Action> {
+        let state = self.lock();
+        let fault = state.faults.iter().find(|fault| {
+            fault.operation == operation
+                && fault.struck() < fault.times
+                && fault.seen.fetch_add(1, Ordering::SeqCst) >= fault.skip
+        })?;
+        fault.struck.fetch_add(1, Ordering::SeqCst);
+        Some(fault.action.clone())
+    }
+
+    fn act(
+        &self,
+        operation: Operation,
+        call: &Call,
+        expects: bool,
+        corrupted: bool,
+    ) -> Result<Response<Full<Bytes>>, Refusal> {
+        if expects {
+            return refuse(
+                417,
+                "ExpectationFailed",
+                "Expect: 100-continue is not supported",
+            );
+        }
+        self.check_headers(operation, call)?;
+        self.check_signature(call, corrupted)?;
+        if call.bucket() != BUCKET {
+            return refuse(404, "NoSuchBucket", "The specified bucket does not exist.");
+        }
+        let writes = matches!(
+            operation,
+            Operation::CreateUpload
+                | Operation::UploadPart
+                | Operation::CompleteUpload
+                | Operation::AbortUpload
+        );
+        if writes && self.lock().read_only {
+            return refuse(403, "AccessDenied", "Access Denied");
+        }
+        let mut state = self.lock();
+        let key = call.key();
+        let parameter = |name: &str| call.query.get(name).cloned().unwrap_or_default();
+        let upload_gone = || {
+            refuse(
+                404,
+                "NoSuchUpload",
+                "The specified multipart upload does not exist.",
+            )
+        };
+        match operation {
+            Operation::ListObjects => {
+                let (prefix, after) = (
+                    parameter("prefix"),
+                    parameter("continuation-token").max(parameter("start-after")),
+                );
+                let page = state.page.unwrap_or(1000);
+                let mut found = state
+                    .objects
+                    .iter()
+                    .filter(|(key, _)| key.starts_with(&prefix) && **key > after);
+                let listed: Vec<_> = found.by_ref().take(page).collect();
+                let more = found.next().is_some();
+                let token = listed.last().filter(|_| more).map(|(key, _)| {
+                    format!("<NextContinuationToken>{key}</NextContinuationToken>")
+                });
+                let contents: String = listed
+                    .iter()
+                    .map(|(key, stored)| format!("<Contents><Key>{key}</Key><Size>{}</Size><ETag>\"{}\"</ETag><LastModified>{}</LastModified></Contents>", stored.body.len(), stored.etag, iso(stored.modified_at)))
+                    .collect();
+                Ok(xml(
+                    200,
+                    &format!(
+                        "<ListBucketResult><IsTruncated>{more}</IsTruncated>{contents}{}</ListBucketResult>",
+                        token.unwrap_or_default()
+                    ),
+                ))
+            }
+            Operation::ListUploads => {
+                let (prefix, marker) = (parameter("prefix"), parameter("upload-id-marker"));
+                let page = state.page.unwrap_or(1000);
+                let mut found = state
+                    .uploads
+                    .iter()
+                    .filter(|(id, begun)| begun.key.starts_with(&prefix) && **id > marker);
+                let listed: Vec<_> = found.by_ref().take(page).collect();
+                let more = found.next().is_some();
+                let next = listed.last().filter(|_| more).map(|(id, begun)| format!("<NextKeyMarker>{}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>", begun.key));
+                let uploads: String = listed
+                    .iter()
+                    .map(|(id, begun)| format!("<Upload><Key>{}</Key><UploadId>{id}</UploadId><Initiated>{}</Initiated></Upload>", begun.key, iso(begun.initiated_at)))
+                    .collect();
+                Ok(xml(
+                    200,
+                    &format!(
+                        "<ListMultipartUploadsResult><IsTruncated>{more}</IsTruncated>{uploads}{}</ListMultipartUploadsResult>",
+                        next.unwrap_or_default()
+                    ),
+                ))
+            }
+            Operation::CreateUpload => {
+                state.next_id += 1;
+                let id = format!("upload-{}", state.next_id);
+                state.uploads.insert(
+                    id.clone(),
+                    Begun {
+                        key: key.clone(),
+                        initiated_at: Utc::now(),
+                        parts: BTreeMap::new(),
+                    },
+                );
+                Ok(xml(
+                    200,
+                    &format!(
+                        "<InitiateMultipartUploadResult><Bucket>{BUCKET}</Bucket><Key>{key}</Key><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+                    ),
+                ))
+            }
+            Operation::UploadPart => {
+                let number: u32 = parameter("partNumber").parse().unwrap_or(0);
+                if !(1..=10_000).contains(&number) {
+                    return refuse(
+                        400,
+                        "InvalidArgument",
+                        "Part number must be an integer between 1 and 10000, inclusive.",
+                    );
+                }
+                let Some(begun) = state.uploads.get_mut(&parameter("uploadId")) else {
+                    return upload_gone();
+                };
+                begun.parts.insert(number, call.body.clone());
+                let mut response = respond(200, "");
+                response.headers_mut().insert(
+                    "etag",
+                    format!("\"{}\"", hex(&Md5::digest(&call.body)))
+                        .parse()
+                        .unwrap(),
+                );
+                Ok(response)
+            }
+            Operation::CompleteUpload => {
+                let id = parameter("uploadId");
+                let Some(begun) = state.uploads.get(&id).cloned() else {
+                    return upload_gone();
+                };
+                if call.header("if-none-match") == "*" && state.objects.contains_key(&key) {
+                    state.uploads.remove(&id);
+                    return refuse(
+                        412,
+                        "PreconditionFailed",
+                        "At least one of the pre-conditions you specified did not hold.",
+                    );
+                }
+                let parts = listed_parts(&call.body, &begun)?;
+                let md5s: Vec<u8> = parts
+                    .iter()
+                    .flat_map(|part| Md5::digest(part).to_vec())
+                    .collect();
+                let etag = format!("{}-{}", hex(&Md5::digest(&md5s)), parts.len());
+                state.uploads.remove(&id);
+                state.objects.insert(
+                    key.clone(),
+                    Stored {
+                        body: parts.concat().into(),
+                        etag: etag.clone(),
+                        modified_at: Utc::now(),
+                    },
+                );
+                Ok(xml(
+                    200,
+                    &format!(
+                        "<CompleteMultipartUploadResult><Bucket>{BUCKET}</Bucket><Key>{key}</Key><ETag>\"{etag}\"</ETag></CompleteMultipartUploadResult>"
+                    ),
+                ))
+            }
+            Operation::AbortUpload => match state.uploads.remove(&parameter("uploadId")) {
+                Some(_) => Ok(respond(204, "")),
+                None => upload_gone(),
+            },
+            Operation::HeadObject => match state.objects.get(&key) {
+                Some(stored) => {
+                    let mut response = respond(200, "");
+                    response
+                        .headers_mut()
+                        .insert("content-length", stored.body.len().into());
+                    response
+                        .headers_mut()
+                        .insert("etag", format!("\"{}\"", stored.etag).parse().unwrap());
+                    Ok(response)
+                }
+                None => Ok(respond(404, "")),
+            },
+            Operation::Other => refuse(501, "NotImplemented", "not needed here"),
+        }
+    }
+
+    /// What R2 answers with 501 instead of ignoring it, and the checksums it does not take together.
+    fn check_headers(&self, operation: Operation, call: &Call) -> Result<(), Refusal> {
+        const UNKNOWN: &[&str] = &[
+            "x-amz-tagging",
+            "x-amz-acl",
+            "x-amz-grant",
+            "x-amz-server-side-encryption",
+            "x-amz-object-lock",
+            "x-amz-website-redirect-location",
+            "x-amz-expected-bucket-owner",
+            "x-amz-request-payer",
+        ];
+        for name in call.headers.keys().map(|name| name.as_str()) {
+            let sha_on_part = operation == Operation::UploadPart
+                && ["x-amz-checksum-sha1", "x-amz-checksum-sha256"].contains(&name);
+            let empty_class = name == "x-amz-storage-class" && call.header(name).is_empty();
+            if UNKNOWN.iter().any(|unknown| name.starts_with(unknown)) || sha_on_part || empty_class
+            {
+                return Err(Refusal(
+                    501,
+                    "NotImplemented",
+                    format!(
+                        "Header '{name}' with value '{}' not implemented",
+                        call.header(name)
+                    ),
+                ));
+            }
+        }
+        if call
+            .header("x-amz-content-sha256")
+            .starts_with("STREAMING-")
+            || call.header("content-encoding").contains("aws-chunked")
+        {
+            return refuse(
+                501,
+                "NotImplemented",
+                "streaming signatures are not implemented",
+            );
+        }
+        let checksums = call
+            .headers
+            .keys()
+            .filter(|name| name.as_str().starts_with("x-amz-checksum-"))
+            .count();
+        if checksums > 0 && call.headers.contains_key("content-md5") {
+            return refuse(
+                400,
+                "InvalidRequest",
+                "You can only specify one non-default checksum at a time.",
+            );
+        }
+        if call.headers.contains_key("content-md5")
+            && call.header("content-md5")
+                != base64::engine::general_purpose::STANDARD.encode(Md5::digest(&call.body))
+        {
+            return refuse(
+                400,
+                "BadDigest",
+                "The Content-MD5 you specified did not match what we received.",
+            );
+        }
+        Ok(())
+    }
+
+    /// Signature version 4 of the headers, as the documentation of AWS describes it.
+    fn check_signature(&self, call: &Call, corrupted: bool) -> Result<(), Refusal> {
+        let authorization = call.header("authorization");
+        let field = |name: &str| {
+            authorization
+                .split([' ', ','])
+                .find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let (credential, signed, signature) = (
+            field("Credential"),
+            field("SignedHeaders"),
+            field("Signature"),
+        );
+        let (key, scope) = credential.split_once('/').unwrap_or((&credential, ""));
+        if key.len() != 32 {
+            return Err(Refusal(
+                400,
+                "InvalidArgument",
+                format!(
+                    "Credential access key has length {}, should be 32",
+                    key.len()
+                ),
+            ));
+        }
+        if key != self.access_key {
+            return refuse(401, "Unauthorized", "Unauthorized");
+        }
+        let date = call.header("x-amz-date");
+        let signed_at = NaiveDateTime::parse_from_str(date, "%Y%m%dT%H%M%SZ")
+            .map(|time| time.and_utc())
+            .unwrap_or_default();
+        if (Utc::now() - signed_at).abs() > chrono::TimeDelta::minutes(15) && !self.lock().any_clock
+        {
+            return refuse(
+                403,
+                "RequestTimeTooSkewed",
+                "The difference between the request time and the server's time is too large.",
+            );
+        }
+        let payload = call.header("x-amz-content-sha256");
+        if payload != "UNSIGNED-PAYLOAD"
+            && payload != hex(&Sha256::digest(&call.body))
+            && !corrupted
+        {
+            return refuse(
+                400,
+                "XAmzContentSHA256Mismatch",
+                "The provided 'x-amz-content-sha256' header does not match what was computed.",
+            );
+        }
+        let encode =
+            |text: &str| percent_encoding::utf8_percent_encode(text, &UNRESERVED).to_string();
+        let query: Vec<String> = call
+            .query
+            .iter()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+            .collect();
+        let headers: String = signed
+            .split(';')
+            .map(|name| format!("{name}:{}\n", call.header(name).trim()))
+            .collect();
+        let canonical = format!(
+            "{}\n{}\n{}\n{headers}\n{signed}\n{payload}",
+            call.method,
+            call.path,
+            query.join("&")
+        );
+        let text = format!(
+            "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
+            hex(&Sha256::digest(canonical))
+        );
+        let seed = format!("AWS4{}", self.secret_key).into_bytes();
+        let signing_key = scope.split('/').fold(seed, |key, part| hmac(&key, part));
+        if hex(&hmac(&signing_key, &text)) != signature {
+            return refuse(
+                403,
+                "SignatureDoesNotMatch",
+                "The request signature we calculated does not match the signature you provided. Check your secret access key and signing method.",
+            );
+        }
+        Ok(())
+    }
+}
+
+const UNRESERVED: percent_encoding::AsciiSet = percent_encoding::NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The parts that Complete names: sorted, with the right ETags, large enough, and all but the last of one size.
+fn listed_parts(body: &Bytes, begun: &Begun) -> Result<Vec<Bytes>, Refusal> {
+    let text = String::from_utf8_lossy(body).replace("&quot;", "\"");
+    let tag = |part: &str, name: &str| {
+        part.split_once(&format!("<{name}>"))
+            .and_then(|(_, rest)| rest.split_once(&format!("</{name}>")))
+            .map(|(value, _)| value.trim_matches('"').to_owned())
+            .unwrap_or_default()
+    };
+    let named: Vec<(u32, String)> = text
+        .split("<Part>")
+        .skip(1)
+        .map(|part| {
+            (
+                tag(part, "PartNumber").parse().unwrap_or(0),
+                tag(part, "ETag"),
+            )
+        })
+        .collect();
+    if named.is_empty() {
+        return refuse(
+            400,
+            "MalformedXML",
+            "The XML you provided was not well formed or did not validate against our published schema.",
+        );
+    }
+    if !named.is_sorted_by(|a, b| a.0 < b.0) {
+        return refuse(
+            400,
+            "InvalidPartOrder",
+            "The list of parts was not in ascending order.",
+        );
+    }
+    let mut parts = Vec::new();
+    for (number, etag) in &named {
+        match begun.parts.get(number) {
+            Some(part) if hex(&Md5::digest(part)) == *etag => parts.push(part.clone()),
+            _ => {
+                return refuse(
+                    400,
+                    "InvalidPart",
+                    "One or more of the specified parts could not be found.",
+                );
+            }
+        }
+    }
+    if let Some((last, rest)) = parts.split_last() {
+        if rest.iter().any(|part| part.len() < 5 << 20) {
+            return refuse(
+                400,
+                "EntityTooSmall",
+                "Your proposed upload is smaller than the minimum allowed object size.",
+            );
+        }
+        let size = rest.first().map_or(last.len(), Bytes::len);
+        if rest.iter().any(|part| part.len() != size) || last.len() > size {
+            return refuse(
+                400,
+                "InvalidPart",
+                "All non-trailing parts must have the same length.",
+            );
+        }
+    }
+    Ok(parts)
+}
+
+fn hmac(key: &[u8], text: &str) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn iso(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+fn respond(status: u16, body: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body.to_owned()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response
+}
+
+fn xml(status: u16, body: &str) -> Response<Full<Bytes>> {
+    let mut response = respond(
+        status,
+        &format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>{body}"),
+    );
+    response
+        .headers_mut()
+        .insert("content-type", "application/xml".parse().unwrap());
+    response
+}
