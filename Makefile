@@ -15,7 +15,7 @@ test: check deny unit suite demo
 
 check:
 	cargo fmt --check
-	RUSTFLAGS="-D warnings" cargo clippy --locked --all-targets
+	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 # The advisory database is a git repository that a build machine may not reach; everything else is checked offline.
@@ -24,13 +24,13 @@ deny:
 	$(CARGO_DENY) --log-level error check bans licenses sources
 
 unit:
-	RUSTFLAGS="-D warnings" cargo test --locked --lib --bins
-	RUSTFLAGS="-D warnings" cargo test --locked --doc
-	RUSTFLAGS="-D warnings" cargo test --locked --test schedule
+	cargo test --locked --lib --bins
+	cargo test --locked --doc
+	cargo test --locked --test schedule
 
 suite:
 	tests/tools.sh
-	RUSTFLAGS="-D warnings" cargo test --locked --test suite
+	cargo test --locked --test suite
 
 build:
 	cargo build --locked --release

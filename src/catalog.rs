@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
 
 use crate::store::{Object, Store, StoreError};
 
@@ -159,14 +159,14 @@ impl Catalog {
             if self.prefix.parse(&upload.key).is_none() || !left_behind {
                 continue;
             }
-            match self.store.abort_upload(&upload.key, &upload.id).await {
-                Ok(()) => {
-                    tracing::info!(key = upload.key, initiated_at = %upload.initiated_at.to_rfc3339(), "unfinished upload aborted")
-                }
-                Err(error) => {
-                    tracing::warn!(key = upload.key, upload = upload.id, error = %error, "could not abort upload")
-                }
+            if let Err(error) = self.store.abort_upload(&upload.key, &upload.id).await {
+                tracing::warn!(key = upload.key, upload = upload.id, error = %error, "could not abort upload");
+                continue;
             }
+            let initiated_at = upload
+                .initiated_at
+                .to_rfc3339_opts(SecondsFormat::Secs, true);
+            tracing::info!(key = upload.key, initiated_at, "unfinished upload aborted");
         }
     }
 }

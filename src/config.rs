@@ -197,10 +197,8 @@ impl Config {
     ) -> Result<Self, Vec<Problem>> {
         let mut findings = Findings::default();
         let present = present(variables, read_file, &mut findings);
-        let raw: Raw = match envy::from_iter(present) {
-            Ok(raw) => raw,
-            Err(_) => Raw::default(),
-        };
+        // Every field is an optional text, so nothing can fail to parse here.
+        let raw: Raw = envy::from_iter(present).unwrap_or_default();
         let config = Self::from_raw(&raw, &mut findings, now);
         findings.problems.sort_by_key(|problem| {
             VARIABLES
@@ -500,7 +498,10 @@ fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
         {
-            findings.refuse("AWS_S3_BUCKET", "holds a character that no bucket's name has there");
+            findings.refuse(
+                "AWS_S3_BUCKET",
+                "holds a character that no bucket's name has there",
+            );
         }
     }
     let endpoint = endpoint(raw, findings);
@@ -869,4 +870,1110 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
         );
     }
     (findings.problems.len() == before).then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
+
+    fn now() -> DateTime<Utc> {
+        "2026-01-25T12:00:00Z".parse().unwrap()
+    }
+
+    /// A valid configuration of nothing but what is required, with these set on top.
+    fn with(changes: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        let endpoint = format!("https://{ACCOUNT}.r2.cloudflarestorage.com");
+        let (id, secret) = ("a".repeat(32), "b".repeat(64));
+        let required = [
+            ("AWS_ACCESS_KEY_ID", id.as_str()),
+            ("AWS_SECRET_ACCESS_KEY", &secret),
+            ("AWS_S3_BUCKET", "vlvt-backups"),
+            ("AWS_S3_ENDPOINT", &endpoint),
+            ("BACKUP_DATABASE_URL", "postgres://u:p@db.internal/shop"),
+        ];
+        let variables: BTreeMap<_, _> = required.iter().chain(changes).copied().collect();
+        variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
+    }
+
+    fn parse(variables: &[(OsString, OsString)]) -> Result<Config, Vec<Problem>> {
+        let read_file = |path: &str| match path {
+            "/run/good" => Ok(format!("{}\n", "c".repeat(32))),
+            "/run/marked" => Ok(format!("\u{feff}{}\r\n", "d".repeat(32))),
+            "/run/url" => Ok("postgres://u:p@elsewhere/shop\n".to_owned()),
+            "/run/empty" => Ok(" \n".to_owned()),
+            "/run/folder" => Err("it is not a file".to_owned()),
+            "/run/large" => Err("it is larger than 64 KiB".to_owned()),
+            _ => Err("entity not found".to_owned()),
+        };
+        Config::from_variables(variables, read_file, now())
+    }
+
+    fn good(changes: &[(&str, &str)]) -> Config {
+        parse(&with(changes)).unwrap_or_else(|problems| panic!("{changes:?}: {problems:#?}"))
+    }
+
+    fn lines(problems: &[Problem]) -> Vec<String> {
+        problems.iter().map(Problem::to_string).collect()
+    }
+
+    fn bad(changes: &[(&str, &str)]) -> Vec<String> {
+        match parse(&with(changes)) {
+            Ok(_) => panic!("accepted: {changes:?}"),
+            Err(problems) => lines(&problems),
+        }
+    }
+
+    /// One problem and no more, which begins with the variable's name and holds `piece`.
+    fn refused(variable: &str, value: &str, piece: &str) {
+        let problems = bad(&[(variable, value)]);
+        assert_eq!(problems.len(), 1, "{variable}={value}: {problems:#?}");
+        assert!(
+            problems[0].starts_with(&format!("{variable} ")) && problems[0].contains(piece),
+            "{variable}={value}: {problems:#?}"
+        );
+    }
+
+    /// Accepted with exactly these warnings, each by a piece of it.
+    fn warned(changes: &[(&str, &str)], pieces: &[&str]) -> Config {
+        let config = good(changes);
+        let warnings = lines(&config.warnings);
+        assert_eq!(warnings.len(), pieces.len(), "{changes:?}: {warnings:#?}");
+        for (warning, piece) in warnings.iter().zip(pieces) {
+            assert!(warning.contains(piece), "{changes:?}: {warning}");
+        }
+        config
+    }
+
+    #[test]
+    fn what_is_not_set_has_its_default() {
+        let config = warned(&[], &[]);
+        assert_eq!(config.store.region, "auto");
+        assert!(config.store.path_style);
+        assert!(config.store.session_token.is_none());
+        assert_eq!(config.schedule.expression(), "0 3 * * *");
+        assert_eq!(config.schedule.zone(), chrono_tz::UTC);
+        assert_eq!(config.prefix, Prefix::new(None, "vlvt_backup_"));
+        assert_eq!(config.prefix.as_str(), "vlvt_backup_");
+        assert!(config.options.is_empty());
+        assert!(!config.run_on_startup);
+        assert!(!config.single_shot);
+        assert!(config.catch_up);
+        assert_eq!(config.port, 8080);
+        assert_eq!(config.max_age, Duration::from_secs(25 * 3600));
+        assert_eq!(config.timeout, Duration::from_secs(6 * 3600));
+        assert_eq!(config.retries, 3);
+        assert_eq!(
+            log_settings(&with(&[]), false),
+            (LogFormat::Json, "info".to_owned())
+        );
+        assert_eq!(log_settings(&with(&[]), true).0, LogFormat::Text);
+        assert_eq!(port(&with(&[])), 8080);
+    }
+
+    #[test]
+    fn what_is_set_is_taken() {
+        let config = warned(
+            &[
+                ("AWS_SESSION_TOKEN", "token"),
+                ("AWS_S3_REGION", "weur"),
+                ("AWS_S3_FORCE_PATH_STYLE", "false"),
+                ("BACKUP_CRON_SCHEDULE", "@weekly"),
+                ("TZ", "Europe/Berlin"),
+                ("RUN_ON_STARTUP", "true"),
+                ("SINGLE_SHOT_MODE", "true"),
+                ("SUPPORT_OBJECT_LOCK", "true"),
+                ("BACKUP_CATCH_UP", "false"),
+                ("BACKUP_OPTIONS", "--no-owner  --role='the owner'"),
+                ("PORT", "3000"),
+                ("BACKUP_MAX_AGE", "9d"),
+                ("BACKUP_TIMEOUT", "90m"),
+                ("BACKUP_RETRIES", "0"),
+                ("LOG_FORMAT", "TEXT"),
+                ("RUST_LOG", "warn,postgres_s3_backups=debug"),
+            ],
+            &[],
+        );
+        assert_eq!(config.store.session_token.unwrap().expose(), "token");
+        assert_eq!(config.store.region, "weur");
+        assert!(!config.store.path_style && !config.catch_up);
+        assert!(config.run_on_startup && config.single_shot);
+        assert_eq!(config.schedule.expression(), "@weekly");
+        assert_eq!(config.schedule.zone(), chrono_tz::Europe::Berlin);
+        assert_eq!(config.options, ["--no-owner", "--role=the owner"]);
+        assert_eq!(config.port, 3000);
+        assert_eq!(config.max_age, Duration::from_secs(9 * 86_400));
+        assert_eq!(config.timeout, Duration::from_secs(90 * 60));
+        assert_eq!(config.retries, 0);
+    }
+
+    #[test]
+    fn the_default_age_follows_the_longest_gap_of_the_schedule() {
+        for (expression, hours) in [
+            ("0 * * * *", 1),
+            ("0 */6 * * *", 6),
+            ("0 3 * * 1-5", 72),
+            ("@weekly", 168),
+        ] {
+            let config = good(&[("BACKUP_CRON_SCHEDULE", expression)]);
+            assert_eq!(
+                config.max_age,
+                Duration::from_secs((hours + 1) * 3600),
+                "{expression}"
+            );
+        }
+        warned(
+            &[("BACKUP_MAX_AGE", "23h")],
+            &["BACKUP_MAX_AGE is shorter than the longest gap of the schedule (86400 s)"],
+        );
+        warned(&[("BACKUP_MAX_AGE", "24h")], &[]);
+    }
+
+    #[test]
+    fn booleans_are_read_in_every_spelling_and_case() {
+        type Reader = fn(&Config) -> bool;
+        let readers: [(&str, Reader); 4] = [
+            ("AWS_S3_FORCE_PATH_STYLE", |config| config.store.path_style),
+            ("RUN_ON_STARTUP", |config| config.run_on_startup),
+            ("SINGLE_SHOT_MODE", |config| config.single_shot),
+            ("BACKUP_CATCH_UP", |config| config.catch_up),
+        ];
+        for (name, read) in readers {
+            for (spellings, expected) in [
+                (["true", "t", "1", "yes", "on"], true),
+                (["false", "f", "0", "no", "off"], false),
+            ] {
+                for spelling in spellings {
+                    let capital = spelling[..1].to_uppercase() + &spelling[1..];
+                    for text in [spelling.to_owned(), spelling.to_uppercase(), capital] {
+                        assert_eq!(read(&good(&[(name, &text)])), expected, "{name}={text}");
+                    }
+                }
+            }
+            for text in ["y", "enabled", "2", "truee", "-1", "true false", "null"] {
+                refused(name, text, "is neither true nor false");
+            }
+        }
+        refused("SUPPORT_OBJECT_LOCK", "maybe", "is neither true nor false");
+    }
+
+    #[test]
+    fn durations_have_a_number_and_one_unit() {
+        for (text, seconds) in [
+            ("1s", 1),
+            ("90s", 90),
+            ("15m", 900),
+            ("25h", 90_000),
+            ("7d", 604_800),
+            ("007d", 604_800),
+            ("3650d", 315_360_000),
+        ] {
+            assert_eq!(
+                good(&[("BACKUP_TIMEOUT", text)]).timeout,
+                Duration::from_secs(seconds),
+                "{text}"
+            );
+        }
+        for text in [
+            "90",
+            "s",
+            "0s",
+            "-1h",
+            "+1h",
+            "1.5h",
+            "1h30m",
+            "1 h",
+            "25H",
+            "1w",
+            "3651d",
+            "99999999999999999999s",
+            "18446744073709551615d",
+            "1ä",
+            "ä",
+            "٣h",
+        ] {
+            refused("BACKUP_TIMEOUT", text, "is not a duration");
+            refused("BACKUP_MAX_AGE", text, "is not a duration");
+        }
+    }
+
+    #[test]
+    fn numbers_are_in_range() {
+        for text in ["0", "70000", "65536", "-1", "x", "80 80", "8080/tcp"] {
+            refused("PORT", text, "is not a number from 1 to 65535");
+            assert_eq!(port(&with(&[("PORT", text)])), 8080, "{text}");
+        }
+        assert_eq!(good(&[("PORT", "1")]).port, 1);
+        assert_eq!(good(&[("PORT", "65535")]).port, 65535);
+        assert_eq!(port(&with(&[("PORT", " 3000 ")])), 3000);
+        for text in ["21", "-1", "three", "1.0", "256"] {
+            refused("BACKUP_RETRIES", text, "is not a number from 0 to 20");
+        }
+        assert_eq!(good(&[("BACKUP_RETRIES", "20")]).retries, 20);
+    }
+
+    #[test]
+    fn blank_is_unset_and_the_rest_is_trimmed() {
+        for blank in ["", " ", "\t\r\n", "\u{feff}"] {
+            for (name, _) in VARIABLES {
+                let result = parse(&with(&[(name, blank)]));
+                match *name {
+                    "AWS_ACCESS_KEY_ID"
+                    | "AWS_SECRET_ACCESS_KEY"
+                    | "AWS_S3_BUCKET"
+                    | "BACKUP_DATABASE_URL" => {
+                        let problems = lines(&result.unwrap_err());
+                        assert_eq!(problems.len(), 1, "{name}: {problems:#?}");
+                        assert!(problems[0].starts_with(&format!("{name} is not set; ")));
+                    }
+                    // Without an endpoint it is AWS, which has no region `auto`.
+                    "AWS_S3_ENDPOINT" => {
+                        assert!(
+                            lines(&result.unwrap_err())[0].starts_with("AWS_S3_REGION is auto")
+                        );
+                    }
+                    _ => assert_eq!(result.unwrap().port, 8080, "{name}"),
+                }
+            }
+        }
+        let config = good(&[
+            ("AWS_S3_BUCKET", " vlvt-backups\n"),
+            ("BACKUP_DATABASE_URL", "\u{feff}postgres://u:p@h/d\r\n"),
+            ("PORT", "\t3000 "),
+            ("RUN_ON_STARTUP", " true "),
+            ("TZ", " Asia/Tokyo "),
+            ("BACKUP_FILE_PREFIX", " mine_ "),
+        ]);
+        assert_eq!(config.store.bucket, "vlvt-backups");
+        assert_eq!((config.port, config.run_on_startup), (3000, true));
+        assert_eq!(config.schedule.zone(), chrono_tz::Asia::Tokyo);
+        assert_eq!(config.prefix.as_str(), "mine_");
+    }
+
+    #[test]
+    fn quotes_around_a_value_are_refused_by_name() {
+        for (name, _) in VARIABLES
+            .iter()
+            .filter(|(name, _)| *name != "BACKUP_OPTIONS")
+        {
+            for value in ["\"x\"", "'x'", "`x`", "\"\""] {
+                refused(name, value, "has quotes around its value");
+            }
+        }
+    }
+
+    #[test]
+    fn each_secret_may_come_from_a_file() {
+        for name in [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "BACKUP_DATABASE_URL",
+        ] {
+            let file_name = format!("{name}_FILE");
+            let only_file = |path: &str| {
+                let mut variables = with(&[(&file_name, path)]);
+                variables.retain(|(known, _)| known != name);
+                variables
+            };
+            for (path, piece) in [
+                ("/run/missing", "entity not found"),
+                ("/run/folder", "it is not a file"),
+                ("/run/large", "it is larger than 64 KiB"),
+                ("/run/empty", "names an empty file"),
+            ] {
+                let problems = lines(&parse(&only_file(path)).unwrap_err());
+                assert_eq!(problems.len(), 1, "{file_name}={path}: {problems:#?}");
+                assert!(
+                    problems[0].starts_with(&format!("{file_name} names "))
+                        && problems[0].contains(piece)
+                        && !problems[0].contains(path),
+                    "{file_name}={path}: {problems:#?}"
+                );
+            }
+            let both = bad(&[(name, "x"), (&file_name, "/run/good")]);
+            assert_eq!(
+                both,
+                [format!("{name} and {file_name} are both set; remove one")]
+            );
+            // A blank one is not set, so there is no conflict.
+            let mut variables = with(&[(name, " "), (&file_name, "/run/url")]);
+            let problems = match parse(&variables) {
+                Ok(_) => Vec::new(),
+                Err(problems) => lines(&problems),
+            };
+            assert!(
+                !problems.iter().any(|line| line.contains("both set")),
+                "{problems:#?}"
+            );
+            variables.retain(|(known, _)| known != file_name.as_str());
+            assert_eq!(parse(&variables).is_err(), name != "AWS_SESSION_TOKEN");
+        }
+        let files = [
+            ("AWS_ACCESS_KEY_ID", ""),
+            ("AWS_ACCESS_KEY_ID_FILE", "/run/marked"),
+            ("BACKUP_DATABASE_URL", ""),
+            ("BACKUP_DATABASE_URL_FILE", " /run/url "),
+        ];
+        let config = warned(&files, &[]);
+        assert_eq!(config.store.access_key_id.expose(), "d".repeat(32));
+        assert!(format!("{:?}", config.database).contains("elsewhere"));
+    }
+
+    #[test]
+    fn what_holds_no_secret_has_no_file_form() {
+        warned(
+            &[("AWS_S3_BUCKET_FILE", "/run/good")],
+            &["AWS_S3_BUCKET_FILE is not a variable of this service"],
+        );
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once_in_the_order_of_the_variables() {
+        let wrong = [
+            ("RUST_LOG", "x=y=z"),
+            ("LOG_FORMAT", "xml"),
+            ("BACKUP_CATCH_UP", "maybe"),
+            ("BACKUP_RETRIES", "many"),
+            ("BACKUP_TIMEOUT", "long"),
+            ("BACKUP_MAX_AGE", "old"),
+            ("PORT", "0"),
+            ("SUPPORT_OBJECT_LOCK", "maybe"),
+            ("BACKUP_OPTIONS", "-f x"),
+            ("BUCKET_SUBFOLDER", "a//b"),
+            ("BACKUP_FILE_PREFIX", "../x"),
+            ("SINGLE_SHOT_MODE", "maybe"),
+            ("RUN_ON_STARTUP", "maybe"),
+            ("TZ", "Mars/Phobos"),
+            ("BACKUP_CRON_SCHEDULE", "hourly"),
+            ("BACKUP_DATABASE_URL", "mysql://u@h/d"),
+            ("AWS_S3_FORCE_PATH_STYLE", "maybe"),
+            ("AWS_S3_REGION", "eu central"),
+            ("AWS_S3_ENDPOINT", "ftp://x"),
+            ("AWS_S3_BUCKET", "a/b"),
+            ("AWS_SESSION_TOKEN", "a b"),
+            ("AWS_SECRET_ACCESS_KEY", "a b"),
+            ("AWS_ACCESS_KEY_ID", "a b"),
+        ];
+        let problems = parse(&with(&wrong)).unwrap_err();
+        let names: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.variable.as_str())
+            .collect();
+        let expected: Vec<&str> = VARIABLES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, expected, "{:#?}", lines(&problems));
+
+        let problems = lines(&parse(&[]).unwrap_err());
+        let names: Vec<&str> = problems
+            .iter()
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "AWS_ACCESS_KEY_ID",
+                "AWS_SECRET_ACCESS_KEY",
+                "AWS_S3_BUCKET",
+                "AWS_S3_REGION",
+                "BACKUP_DATABASE_URL"
+            ]
+        );
+    }
+
+    #[test]
+    fn two_problems_of_one_variable_are_two_lines() {
+        let url = bad(&[("BACKUP_DATABASE_URL", "postgres://u:p#x@h:port")]);
+        assert!(url.len() >= 2, "{url:#?}");
+        assert!(
+            url.iter()
+                .all(|line| line.starts_with("BACKUP_DATABASE_URL "))
+        );
+        assert_eq!(bad(&[("BACKUP_OPTIONS", "-f x -j 4 --host=h")]).len(), 3);
+        assert_eq!(bad(&[("AWS_ACCESS_KEY_ID", "a b")]).len(), 2);
+    }
+
+    #[test]
+    fn endpoints_become_a_scheme_and_a_host() {
+        let r2 = format!("https://{ACCOUNT}.r2.cloudflarestorage.com");
+        for (text, endpoint, warnings) in [
+            (r2.clone(), r2.as_str(), &[][..]),
+            (format!("{r2}/"), &r2, &[]),
+            (format!("{r2}///"), &r2, &[]),
+            (
+                format!("{r2}/vlvt-backups"),
+                &r2,
+                &["ends in the bucket's name"],
+            ),
+            (
+                format!("{r2}/vlvt-backups/"),
+                &r2,
+                &["ends in the bucket's name"],
+            ),
+            (
+                format!("https://{ACCOUNT}.eu.r2.cloudflarestorage.com"),
+                &r2.replace(".r2", ".eu.r2"),
+                &[],
+            ),
+            (
+                format!("https://{ACCOUNT}.fedramp.r2.cloudflarestorage.com"),
+                &r2.replace(".r2", ".fedramp.r2"),
+                &[],
+            ),
+            (
+                "https://s3.example.com:9000".to_owned(),
+                "https://s3.example.com:9000",
+                &[],
+            ),
+            (
+                "http://s3.example.com".to_owned(),
+                "http://s3.example.com",
+                &["unencrypted"],
+            ),
+            (
+                "http://10.0.0.7:9000".to_owned(),
+                "http://10.0.0.7:9000",
+                &["unencrypted"],
+            ),
+            (
+                "http://[2001:db8::7]:9000".to_owned(),
+                "http://[2001:db8::7]:9000",
+                &["unencrypted"],
+            ),
+            (
+                "http://s3.example.com/vlvt-backups".to_owned(),
+                "http://s3.example.com",
+                &["ends in the bucket's name", "unencrypted"],
+            ),
+            (
+                "http://localhost:8333".to_owned(),
+                "http://localhost:8333",
+                &[],
+            ),
+            (
+                "http://127.0.0.1:8333/".to_owned(),
+                "http://127.0.0.1:8333",
+                &[],
+            ),
+            ("http://[::1]:8333".to_owned(), "http://[::1]:8333", &[]),
+            ("http://minio:9000".to_owned(), "http://minio:9000", &[]),
+            (
+                "http://bucket.railway.internal:9000".to_owned(),
+                "http://bucket.railway.internal:9000",
+                &[],
+            ),
+        ] {
+            let mut changes = vec![("AWS_S3_ENDPOINT", text.as_str())];
+            if !text.contains("r2.") {
+                // What R2 asks of keys it asks of nobody else.
+                changes.extend([
+                    ("AWS_ACCESS_KEY_ID", "short"),
+                    ("AWS_SECRET_ACCESS_KEY", "short"),
+                ]);
+            }
+            let config = warned(&changes, warnings);
+            assert_eq!(config.store.endpoint.as_deref(), Some(endpoint), "{text}");
+        }
+    }
+
+    #[test]
+    fn endpoints_that_cannot_work_are_refused() {
+        let r2 = format!("https://{ACCOUNT}.r2.cloudflarestorage.com");
+        for (text, piece) in [
+            (
+                r2.replace("https://", ""),
+                "is not a URL that begins with https://",
+            ),
+            (
+                r2.replace("https", "ftp"),
+                "is not a URL that begins with https://",
+            ),
+            (
+                r2.replace("https", "s3"),
+                "is not a URL that begins with https://",
+            ),
+            (
+                "https:/host".to_owned(),
+                "is not a URL that begins with https://",
+            ),
+            (
+                "localhost:9000".to_owned(),
+                "is not a URL that begins with https://",
+            ),
+            (
+                r2.replace("https://", "https://key:secret@"),
+                "holds a user or password",
+            ),
+            (
+                r2.replace("https://", "https://key@"),
+                "holds a user or password",
+            ),
+            (format!("{r2}/other-bucket"), "holds a path"),
+            (format!("{r2}/vlvt-backups/folder"), "holds a path"),
+            (format!("{r2}/folder/vlvt-backups"), "holds a path"),
+            (
+                "https://{ACCOUNT_ID}.r2.cloudflarestorage.com".to_owned(),
+                "placeholders such as {ACCOUNT_ID}",
+            ),
+            (
+                "https://<ACCOUNT_ID>.r2.cloudflarestorage.com".to_owned(),
+                "placeholders",
+            ),
+            (
+                "https://ACCOUNT_ID.r2.cloudflarestorage.com".to_owned(),
+                "does not hold an account id",
+            ),
+            (
+                "https://.r2.cloudflarestorage.com".to_owned(),
+                "does not hold an account id",
+            ),
+            (
+                r2.replace("https://", "https://vlvt-backups."),
+                "does not hold an account id",
+            ),
+            (r2.replace(".r2", ".us.r2"), "does not hold an account id"),
+            (
+                r2.replace("abcdef", "abcdeg"),
+                "does not hold an account id",
+            ),
+            (format!("{r2}?x=1"), "remove ? and #"),
+            (format!("{r2}/?x=1"), "remove ? and #"),
+            (format!("{r2}#x"), "remove ? and #"),
+            ("https://".to_owned(), "is not a plain https://host URL"),
+            (
+                "https:///vlvt-backups".to_owned(),
+                "is not a plain https://host URL",
+            ),
+            (
+                "https://a b.example.com".to_owned(),
+                "is not a plain https://host URL",
+            ),
+            (
+                "https://hôst.example.com".to_owned(),
+                "is not a plain https://host URL",
+            ),
+            ("https://[::1".to_owned(), "is not a plain https://host URL"),
+            (
+                "https://:9000".to_owned(),
+                "is not a plain https://host URL",
+            ),
+            (
+                "https://host:port".to_owned(),
+                "is not a plain https://host URL",
+            ),
+            (
+                "https://host:99999".to_owned(),
+                "is not a plain https://host URL",
+            ),
+            (
+                "https://host:".to_owned(),
+                "is not a plain https://host URL",
+            ),
+        ] {
+            refused("AWS_S3_ENDPOINT", &text, piece);
+        }
+    }
+
+    #[test]
+    fn r2s_key_id_has_32_characters() {
+        refused(
+            "AWS_ACCESS_KEY_ID",
+            "AKIAIOSFODNN7EXAMPLE",
+            "has 20 characters; an R2 access key id has 32",
+        );
+        let (id, secret) = ("a".repeat(32), "b".repeat(64));
+        let swapped = bad(&[
+            ("AWS_ACCESS_KEY_ID", &secret),
+            ("AWS_SECRET_ACCESS_KEY", &id),
+        ]);
+        assert_eq!(swapped.len(), 1);
+        assert!(swapped[0].starts_with("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are swapped"));
+        for value in [
+            "with blank",
+            "tab\there",
+            "line\nbreak",
+            "bell\u{7}",
+            "ümlaut",
+        ] {
+            let problems = bad(&[("AWS_SECRET_ACCESS_KEY", value)]);
+            assert!(
+                problems[0].contains("a character that no key has"),
+                "{problems:#?}"
+            );
+        }
+    }
+
+    #[test]
+    fn aws_needs_a_region() {
+        for endpoint in [
+            "",
+            "https://s3.eu-central-1.amazonaws.com",
+            "https://s3.cn-north-1.amazonaws.com.cn",
+        ] {
+            for region in ["", "auto"] {
+                let problems = bad(&[("AWS_S3_ENDPOINT", endpoint), ("AWS_S3_REGION", region)]);
+                assert_eq!(problems.len(), 1, "{problems:#?}");
+                assert!(problems[0].starts_with("AWS_S3_REGION is auto, which AWS does not know"));
+            }
+            let config = good(&[
+                ("AWS_S3_ENDPOINT", endpoint),
+                ("AWS_S3_REGION", "eu-central-1"),
+                ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+            ]);
+            assert_eq!(config.store.region, "eu-central-1");
+        }
+        // Which store it is cannot be known from an endpoint that was refused.
+        refused("AWS_S3_ENDPOINT", "\"https://s3.example.com\"", "quotes");
+    }
+
+    #[test]
+    fn buckets_and_regions_are_bare_names() {
+        for (bucket, piece) in [
+            ("vlvt/backups", "bare name of the bucket"),
+            ("s3://vlvt", "bare name of the bucket"),
+            ("vlvt backups", "holds a character"),
+            ("vlvt?", "holds a character"),
+            ("büro", "holds a character"),
+            ("..", "holds a character"),
+        ] {
+            refused("AWS_S3_BUCKET", bucket, piece);
+        }
+        for region in ["eu central", "eu\ncentral", "eu/central"] {
+            refused("AWS_S3_REGION", region, "no region's name has");
+        }
+    }
+
+    #[test]
+    fn time_zones_and_schedules_are_known_or_refused() {
+        for zone in [
+            "Mars/Phobos",
+            ":Europe/Berlin",
+            "/etc/localtime",
+            "CET-1CEST",
+            "Berlin",
+            "+02:00",
+        ] {
+            refused("TZ", zone, "is not a time zone of the IANA database");
+        }
+        for expression in [
+            "hourly",
+            "@reboot",
+            "0 3 * *",
+            "61 3 * * *",
+            "0 0 30 2 *",
+            "a b c d e",
+            "0 3 * * * 2026 x",
+        ] {
+            refused("BACKUP_CRON_SCHEDULE", expression, "is not a schedule");
+        }
+        for expression in ["* * * * *", "*/4 * * * *", "* * * * * *", "0,2 3 * * *"] {
+            warned(
+                &[("BACKUP_CRON_SCHEDULE", expression)],
+                &["can be due more often than every 5 minutes"],
+            );
+        }
+        warned(&[("BACKUP_CRON_SCHEDULE", "*/5 * * * *")], &[]);
+    }
+
+    #[test]
+    fn the_log_settings_are_checked_and_never_silence_the_service() {
+        refused("LOG_FORMAT", "xml", "is neither json nor text");
+        for filter in [
+            "verbose",
+            "inf",
+            "info,verbose",
+            "x=y=z",
+            "=,=",
+            "postgres_s3_backups=loud",
+        ] {
+            refused("RUST_LOG", filter, "is not a list of level or target=level");
+            let (_, used) = log_settings(&with(&[("RUST_LOG", filter)]), false);
+            assert_eq!(used, "info", "{filter}");
+        }
+        for filter in [
+            "debug",
+            "WARN",
+            "info,hyper=debug",
+            "info, hyper=debug",
+            "hyper=off,error",
+        ] {
+            good(&[("RUST_LOG", filter)]);
+            assert_eq!(
+                log_settings(&with(&[("RUST_LOG", filter)]), false).1,
+                filter
+            );
+        }
+        for (text, format) in [
+            ("text", LogFormat::Text),
+            (" JSON ", LogFormat::Json),
+            ("xml", LogFormat::Json),
+        ] {
+            assert_eq!(
+                log_settings(&with(&[("LOG_FORMAT", text)]), false).0,
+                format,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn prefixes_and_subfolders_make_a_key() {
+        for (subfolder, prefix, key) in [
+            ("", "", "vlvt_backup_"),
+            ("", "backup", "backup-"),
+            ("", "nightly/", "nightly/"),
+            ("", "a b+ä_", "a b+ä_"),
+            ("pg", "", "pg/vlvt_backup_"),
+            ("/pg/main//", "x", "pg/main/x-"),
+            ("///", "x_", "x_"),
+        ] {
+            let config = good(&[
+                ("BUCKET_SUBFOLDER", subfolder),
+                ("BACKUP_FILE_PREFIX", prefix),
+            ]);
+            assert_eq!(config.prefix.as_str(), key, "{subfolder:?} {prefix:?}");
+        }
+        let long = "x".repeat(901);
+        for (value, piece) in [
+            ("a/../b", "segment"),
+            ("..", "segment"),
+            ("a/./b", "segment"),
+            ("a//b", "segment"),
+            ("a\nb", "control character"),
+            ("a\0b", "control character"),
+            ("a\u{1b}[2Jb", "control character"),
+            (&long, "longer than 900 bytes"),
+        ] {
+            refused("BACKUP_FILE_PREFIX", value, piece);
+            refused("BUCKET_SUBFOLDER", value, piece);
+        }
+        refused("BACKUP_FILE_PREFIX", "/x", "segment");
+        let half = "ä".repeat(250);
+        let problems = bad(&[("BUCKET_SUBFOLDER", &half), ("BACKUP_FILE_PREFIX", &half)]);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].starts_with("BUCKET_SUBFOLDER and BACKUP_FILE_PREFIX together"));
+    }
+
+    #[test]
+    fn options_that_would_change_what_a_backup_is_are_refused() {
+        for (options, named) in [
+            ("-f x", "-f"),
+            ("-fx", "-f"),
+            ("-vf x", "-f"),
+            ("--file x", "--file"),
+            ("--file=x", "--file"),
+            ("-Fc", "-F"),
+            ("-F p", "-F"),
+            ("--format=plain", "--format"),
+            ("--fo=c", "--format"),
+            ("-j4", "-j"),
+            ("--jobs 4", "--jobs"),
+            ("--j=4", "--jobs"),
+            ("-Z0", "-Z"),
+            ("--compress=0", "--compress"),
+            ("--com gzip", "--compress"),
+            ("-d other", "-d"),
+            ("-dother", "-d"),
+            ("-Ovd other", "-d"),
+            ("--dbname other", "--dbname"),
+            ("--dbn other", "--dbname"),
+            ("--dbname='host=h password=p'", "--dbname"),
+            ("-h elsewhere", "-h"),
+            ("--host=elsewhere", "--host"),
+            ("-p 5433", "-p"),
+            ("--po 5433", "--port"),
+            ("-U other", "-U"),
+            ("--user other", "--username"),
+            ("-W", "-W"),
+            ("-vW", "-W"),
+            ("--password", "--password"),
+            ("--enable-row-security", "--enable-row-security"),
+            ("--enable", "--enable-row-security"),
+            ("--help", "--help"),
+            ("-?", "-?"),
+            ("-V", "-V"),
+            ("--version", "--version"),
+            ("--vers", "--version"),
+            ("'-f' 'x y'", "-f"),
+            ("\"-\"f x", "-f"),
+            ("-t a -f b", "-f"),
+            ("--table a -f b", "-f"),
+            ("--table=a -f b", "-f"),
+            ("--schema-only -f b", "-f"),
+            ("-s -f b", "-f"),
+            ("--no-owner\n-f\nb", "-f"),
+        ] {
+            refused(
+                "BACKUP_OPTIONS",
+                options,
+                &format!("must not hold {named}: "),
+            );
+        }
+        for (options, piece) in [
+            ("--", "must not hold --:"),
+            ("other", "a word that is not an option"),
+            ("-v other", "a word that is not an option"),
+            ("-", "a word that is not an option"),
+            ("''", "a word that is not an option"),
+            ("--table=a b", "a word that is not an option"),
+            ("; rm", "a word that is not an option"),
+            ("-t 'a", "a quote that is not closed"),
+            ("-t", "value is missing"),
+            ("-vt", "value is missing"),
+            ("--schema", "value is missing"),
+            ("--no-owner --role", "value is missing"),
+            ("-t a\0b", "NUL"),
+        ] {
+            let problems = bad(&[("BACKUP_OPTIONS", options)]);
+            assert!(
+                problems
+                    .iter()
+                    .all(|line| line.starts_with("BACKUP_OPTIONS ") && line.contains(piece)),
+                "{options:?}: {problems:#?}"
+            );
+        }
+        assert!(
+            bad(&[("BACKUP_OPTIONS", "-- -f")])
+                .iter()
+                .any(|line| line.contains("must not hold --:"))
+        );
+    }
+
+    #[test]
+    fn other_options_pass_word_by_word() {
+        for (options, words) in [
+            ("--no-owner --no-acl", &["--no-owner", "--no-acl"][..]),
+            ("-xOcb --if-exists", &["-xOcb", "--if-exists"]),
+            ("-w --verbose", &["-w", "--verbose"]),
+            ("--no-password", &["--no-password"]),
+            // Values that look like options, and one that a shell would have run.
+            ("-S -f", &["-S", "-f"]),
+            ("--role --file", &["--role", "--file"]),
+            ("--role=-s", &["--role=-s"]),
+            ("-S -t --role -n", &["-S", "-t", "--role", "-n"]),
+            ("--role '$(touch x);`id`'", &["--role", "$(touch x);`id`"]),
+            ("--lock-wait-timeout=5min", &["--lock-wait-timeout=5min"]),
+            ("-EUTF8", &["-EUTF8"]),
+            ("--statistics", &["--statistics"]),
+            ("--no-sync", &["--no-sync"]),
+        ] {
+            assert_eq!(
+                warned(&[("BACKUP_OPTIONS", options)], &[]).options,
+                words,
+                "{options}"
+            );
+        }
+    }
+
+    #[test]
+    fn options_that_leave_something_out_are_warned_of() {
+        for options in [
+            "-t a -n b",
+            "-ta -nb",
+            "-s",
+            "-vs",
+            "-Oxt a",
+            "-a",
+            "-N x",
+            "-T x",
+            "-e x",
+            "-B",
+            "--table=a",
+            "--table a",
+            "--tab a",
+            "--schema-only",
+            "--schema-o",
+            "--data",
+            "--section=data",
+            "--exclude-table-data=audit",
+            "--exclude-table-data audit",
+            "--exclude-table-and-children=audit",
+            "--table-and-children=a",
+            "--no-blobs",
+            "--no-large-objects",
+            "--no-unlogged-table-data",
+            "--no-data",
+            "--statistics-only",
+            "--filter=f",
+        ] {
+            warned(
+                &[("BACKUP_OPTIONS", options)],
+                &["leaves part of the database out"],
+            );
+        }
+    }
+
+    #[test]
+    fn database_urls_are_refused_or_warned_of_by_name() {
+        for value in [
+            "mysql://u@h/d",
+            "host=h dbname=d",
+            "postgres://u@h",
+            "postgres://u:%zz@h/d",
+        ] {
+            let problems = bad(&[("BACKUP_DATABASE_URL", value)]);
+            assert!(
+                problems
+                    .iter()
+                    .all(|line| line.starts_with("BACKUP_DATABASE_URL ")),
+                "{problems:#?}"
+            );
+        }
+        warned(
+            &[("BACKUP_DATABASE_URL", "postgres://u:p@h/d?schema=public")],
+            &["BACKUP_DATABASE_URL parameter schema belongs to an ORM"],
+        );
+    }
+
+    #[test]
+    fn what_looks_like_a_variable_of_ours_is_warned_of() {
+        let config = good(&[
+            ("BACKUP_CRON_SCHEDUL", "0 4 * * *"),
+            ("AWS_S3_BUCKETS", "x"),
+            ("DATABASE_URL", "postgres://u:p@h/d"),
+            ("PGHOST", "elsewhere"),
+        ]);
+        let names: Vec<&str> = config
+            .warnings
+            .iter()
+            .map(|warning| warning.variable.as_str())
+            .collect();
+        assert_eq!(names, ["AWS_S3_BUCKETS", "BACKUP_CRON_SCHEDUL"]);
+        assert!(
+            lines(&config.warnings)
+                .iter()
+                .all(|line| line.contains("look for a misspelling"))
+        );
+        assert_eq!(config.schedule.expression(), "0 3 * * *");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn text_that_is_not_utf8_matters_in_our_own_variables_only() {
+        use std::os::unix::ffi::OsStringExt;
+        let garbage = || OsString::from_vec(vec![b'x', 0xff, b'y']);
+        let mut foreign = with(&[]);
+        foreign.push(("LS_COLORS".into(), garbage()));
+        foreign.push((garbage(), garbage()));
+        assert!(parse(&foreign).unwrap().warnings.is_empty());
+        for (name, secret) in VARIABLES {
+            let mut names = vec![(*name).to_owned()];
+            if *secret {
+                names.push(format!("{name}_FILE"));
+            }
+            for named in names {
+                let mut variables = with(&[]);
+                variables.retain(|(known, _)| known != name);
+                variables.push((OsString::from(&named), garbage()));
+                let problems = lines(&parse(&variables).unwrap_err());
+                assert_eq!(problems, [format!("{named} is not UTF-8 text")]);
+                // Neither does it stop the lines about it, nor the probe.
+                log_settings(&variables, false);
+                assert_eq!(port(&variables), 8080);
+            }
+        }
+    }
+
+    /// Long, and with no six characters in a row that a message would hold by itself.
+    const CANARY: &str = "Zq7xKj9wLm4vBt2rYh6cNf8sGd3pXe5k";
+
+    fn check_for_canary(what: &str, text: &str, secret: bool) {
+        assert!(!text.contains(CANARY), "{what}: {text}");
+        for run in (0..CANARY.len() - 5).map(|at| &CANARY[at..at + 6]) {
+            assert!(!secret || !text.contains(run), "{what}: {run} in {text}");
+        }
+    }
+
+    #[test]
+    fn no_message_repeats_a_value() {
+        let shapes = [
+            "*",
+            "* x",
+            "x *",
+            "*\nx",
+            "\"*\"",
+            "\"*",
+            "*=1",
+            "-*",
+            "--*",
+            "--*=x",
+            "-f *",
+            "-d*",
+            "--dbname=*",
+            "'*",
+            "/*",
+            "a/../*",
+            "*/..",
+            "*h",
+            "1*",
+            "@*",
+            "0 3 * * *",
+            "https://*",
+            "https://*/",
+            "https://host/*",
+            "https://u:*@host",
+            "https://host?*",
+            "ftp://*",
+            "*.r2.cloudflarestorage.com",
+            "https://*.r2.cloudflarestorage.com",
+            "postgres://u:*@h",
+            "postgres://u:*@h/",
+            "postgres://u:*#@h/d",
+            "postgres://u:*%zz@h/d",
+            "postgres://u:*/x@h/d",
+            "postgres://u:x/*@h/d",
+            "postgres://u:x?*@h/d",
+            "postgres://u:x@*@h/d",
+            "postgres://u:x:*@h/d",
+            "postgres://u:x @*/d",
+            "postgres://u@h:*/d",
+            "postgres://u@h/d?*=1",
+            "postgres://u@h/d?sslmode=*",
+            "postgres://u@h/d?schema=*",
+            "postgres://u@h/d?password=*&x=y",
+            "postgres://u:*@pgbouncer/d",
+            "mysql://u:*@h/d",
+            "u:*@h/d",
+            "host=h password=*",
+        ];
+        let mut refusals = 0;
+        for (name, secret) in VARIABLES {
+            for shape in shapes {
+                let value = shape.replace('*', CANARY);
+                let messages = match parse(&with(&[(name, &value)])) {
+                    Ok(config) => lines(&config.warnings),
+                    Err(problems) => {
+                        refusals += 1;
+                        lines(&problems)
+                    }
+                };
+                check_for_canary(&format!("{name}={shape}"), &messages.join("\n"), *secret);
+            }
+            // The path of a secret's file is no secret, but what somebody took for a path may be one.
+            let messages = bad(&[
+                (name, ""),
+                (&format!("{name}_FILE"), CANARY),
+                ("PORT", "x"),
+            ]);
+            check_for_canary(&format!("{name}_FILE"), &messages.join("\n"), true);
+        }
+        assert!(refusals > 500, "{refusals}");
+    }
+
+    #[test]
+    fn no_secret_shows_in_a_configurations_debug_output() {
+        let secret_key = format!("{CANARY}{CANARY}");
+        let url = format!("postgres://u:{CANARY}%40@h/d?sslmode=require");
+        let config = good(&[
+            ("AWS_ACCESS_KEY_ID", CANARY),
+            ("AWS_SECRET_ACCESS_KEY", &secret_key),
+            ("AWS_SESSION_TOKEN", CANARY),
+            ("BACKUP_DATABASE_URL", &url),
+        ]);
+        check_for_canary("Config", &format!("{config:?} {config:#?}"), true);
+        assert_eq!(config.store.access_key_id.expose(), CANARY);
+    }
 }

@@ -647,7 +647,7 @@ impl Server {
             "x-amz-expected-bucket-owner",
             "x-amz-request-payer",
         ];
-        for name in call.headers.keys().map(|name| name.as_str()) {
+        for name in call.headers.keys().map(axum::http::HeaderName::as_str) {
             let sha_on_part = operation == Operation::UploadPart
                 && ["x-amz-checksum-sha1", "x-amz-checksum-sha256"].contains(&name);
             let empty_class = name == "x-amz-storage-class" && call.header(name).is_empty();
