@@ -1953,11 +1953,7 @@ mod tests {
                 check_for_canary(&format!("{name}={shape}"), &messages.join("\n"), *secret);
             }
             // The path of a secret's file is no secret, but what somebody took for a path may be one.
-            let messages = bad(&[
-                (name, ""),
-                (&format!("{name}_FILE"), CANARY),
-                ("PORT", "x"),
-            ]);
+            let messages = bad(&[(name, ""), (&format!("{name}_FILE"), CANARY), ("PORT", "x")]);
             check_for_canary(&format!("{name}_FILE"), &messages.join("\n"), true);
         }
         assert!(refusals > 500, "{refusals}");

@@ -13,11 +13,13 @@
 mod common;
 
 mod clock;
+mod config;
 mod dump;
 mod http;
 mod lifecycle;
 mod name;
 mod round_trip;
 mod store;
+mod tidy;
 mod troubleshooting;
 mod versions;

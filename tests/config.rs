@@ -1,0 +1,368 @@
+//! The real binary with each variable wrong: everything is told at once, by name, and no value of a secret is shown.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::common::process::{Folder, LIMIT};
+use crate::common::service::{BINARY, Ended, Service, Variables};
+use crate::common::{postgres, seaweedfs, unique};
+
+fn variables_named(ended: &Ended) -> Vec<String> {
+    ended
+        .events("invalid configuration")
+        .iter()
+        .map(|event| event["variable"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn working() -> Variables {
+    Variables::working(
+        seaweedfs(),
+        "some-bucket",
+        "postgres://u:testpass@127.0.0.1:1/d",
+    )
+}
+
+#[test]
+fn an_empty_environment_names_every_missing_variable_and_exits_2() {
+    let began = Instant::now();
+    let output = Command::new(BINARY)
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "",
+        "nothing on stderr"
+    );
+    let lines: Vec<serde_json::Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let named: Vec<&str> = lines
+        .iter()
+        .map(|line| line["variable"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        named,
+        [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_S3_BUCKET",
+            "AWS_S3_REGION",
+            "BACKUP_DATABASE_URL"
+        ]
+    );
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["level"] == "ERROR" && line["message"] == "invalid configuration")
+    );
+}
+
+#[test]
+fn each_variable_that_is_wrong_is_named() {
+    let r2 = format!("https://{}.r2.cloudflarestorage.com", "0".repeat(32));
+    let table = [
+        ("AWS_ACCESS_KEY_ID", "with blank"),
+        ("AWS_SECRET_ACCESS_KEY", "canary\u{7f}secret"),
+        ("AWS_SESSION_TOKEN", "a b"),
+        ("AWS_S3_BUCKET", "folder/bucket"),
+        ("AWS_S3_BUCKET", "{bucket}"),
+        ("AWS_S3_ENDPOINT", "account.r2.cloudflarestorage.com"),
+        (
+            "AWS_S3_ENDPOINT",
+            "https://{ACCOUNT_ID}.r2.cloudflarestorage.com",
+        ),
+        ("AWS_S3_ENDPOINT", "https://user:canary@host"),
+        ("AWS_S3_ENDPOINT", "https://host/path"),
+        ("AWS_S3_ENDPOINT", "\"https://host\""),
+        ("AWS_S3_FORCE_PATH_STYLE", "maybe"),
+        ("BACKUP_DATABASE_URL", "mysql://u:canary@h/d"),
+        ("BACKUP_DATABASE_URL", "postgres://u:canary@h"),
+        ("BACKUP_CRON_SCHEDULE", "0 3 * *"),
+        ("TZ", "Mars/Phobos"),
+        ("TZ", ":Europe/Berlin"),
+        ("RUN_ON_STARTUP", "2"),
+        ("SINGLE_SHOT_MODE", "enabled"),
+        ("BACKUP_FILE_PREFIX", "../x"),
+        ("BUCKET_SUBFOLDER", "a//b"),
+        ("BACKUP_OPTIONS", "--file=x"),
+        ("BACKUP_OPTIONS", "'open"),
+        ("SUPPORT_OBJECT_LOCK", "?"),
+        ("PORT", "0"),
+        ("PORT", "70000"),
+        ("BACKUP_MAX_AGE", "25"),
+        ("BACKUP_TIMEOUT", "0s"),
+        ("BACKUP_RETRIES", "-1"),
+        ("BACKUP_CATCH_UP", "later"),
+        ("LOG_FORMAT", "xml"),
+        ("RUST_LOG", "a=b=c"),
+        ("AWS_SECRET_ACCESS_KEY_FILE", "/no/such/file"),
+    ];
+    for (name, value) in table {
+        let mut variables = working().with(name, value);
+        if let Some(plain) = name.strip_suffix("_FILE") {
+            variables = variables.without(plain);
+        }
+        let ended = Service::daemon(&variables).end(LIMIT);
+        assert_eq!(ended.code(), Some(2), "{name}={value}: {}", ended.text());
+        assert_eq!(
+            variables_named(&ended),
+            [name],
+            "{name}={value}: {}",
+            ended.text()
+        );
+        assert!(!ended.text().contains("canary"), "{}", ended.text());
+        assert!(ended.events("starting").is_empty(), "nothing was begun");
+    }
+    let swapped = working()
+        .with("AWS_S3_ENDPOINT", &r2)
+        .with("AWS_ACCESS_KEY_ID", &"a".repeat(64))
+        .with("AWS_SECRET_ACCESS_KEY", &"b".repeat(32));
+    let ended = Service::daemon(&swapped).end(LIMIT);
+    assert!(
+        ended.text().contains("are swapped") && !ended.text().contains(&"a".repeat(6)),
+        "{}",
+        ended.text()
+    );
+    let ended = Service::daemon(&working().with("AWS_S3_ENDPOINT", &r2)).end(LIMIT);
+    assert!(
+        ended
+            .text()
+            .contains("AWS_ACCESS_KEY_ID has 7 characters; an R2 access key id has 32"),
+        "{}",
+        ended.text()
+    );
+    let ended = Service::daemon(&working().with("AWS_ACCESS_KEY_ID", &"a".repeat(32)).with(
+        "AWS_S3_ENDPOINT",
+        "https://bucket.account.r2.cloudflarestorage.com",
+    ))
+    .end(LIMIT);
+    assert_eq!(variables_named(&ended), ["AWS_S3_ENDPOINT"]);
+    assert!(
+        ended.text().contains("does not hold an account id"),
+        "{}",
+        ended.text()
+    );
+}
+
+#[test]
+fn all_problems_come_at_once_and_two_in_one_variable_are_two_lines() {
+    let variables = Variables::bare(&[17])
+        .with("BACKUP_OPTIONS", "--file=x -j4 --dbn=y")
+        .with("PORT", "x")
+        .with("BACKUP_DATABASE_URL", "postgres://u:pw@h:port")
+        .with("LOG_FORMAT", "xml");
+    let ended = Service::daemon(&variables).end(LIMIT);
+    assert_eq!(ended.code(), Some(2));
+    let named = variables_named(&ended);
+    let count = |name: &str| named.iter().filter(|named| *named == name).count();
+    assert_eq!(
+        (
+            count("BACKUP_OPTIONS"),
+            count("PORT"),
+            count("BACKUP_DATABASE_URL"),
+            count("LOG_FORMAT"),
+            count("AWS_S3_BUCKET")
+        ),
+        (3, 1, 2, 1, 1),
+        "{}",
+        ended.text()
+    );
+}
+
+#[test]
+fn secrets_come_from_files_too_but_not_from_both() {
+    let bucket = unique("files");
+    seaweedfs().create_bucket(&bucket);
+    let folder = Folder::new();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let variables = Variables::working(seaweedfs(), &bucket, "unused")
+        .without("AWS_ACCESS_KEY_ID")
+        .without("AWS_SECRET_ACCESS_KEY")
+        .without("BACKUP_DATABASE_URL")
+        .with(
+            "AWS_ACCESS_KEY_ID_FILE",
+            &file("id", &format!("{}\n", seaweedfs().access_key)),
+        )
+        .with(
+            "AWS_SECRET_ACCESS_KEY_FILE",
+            &file("secret", seaweedfs().secret_key),
+        )
+        .with(
+            "BACKUP_DATABASE_URL_FILE",
+            &file("url", &format!("  {}\n\n", postgres().url("postgres"))),
+        );
+    let ended = Service::backup(&variables);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+
+    let both = Service::backup(&variables.clone().with("AWS_SECRET_ACCESS_KEY", "canary"));
+    assert_eq!(
+        (both.code(), both.text().contains("are both set")),
+        (Some(2), true),
+        "{}",
+        both.text()
+    );
+    let empty = Service::backup(
+        &variables
+            .clone()
+            .with("AWS_SECRET_ACCESS_KEY_FILE", &file("empty", "\n")),
+    );
+    assert_eq!(
+        (empty.code(), empty.text().contains("names an empty file")),
+        (Some(2), true),
+        "{}",
+        empty.text()
+    );
+    let large = Service::backup(&variables.clone().with(
+        "AWS_SECRET_ACCESS_KEY_FILE",
+        &file("large", &"x".repeat(70_000)),
+    ));
+    assert_eq!(
+        (large.code(), large.text().contains("larger than 64 KiB")),
+        (Some(2), true),
+        "{}",
+        large.text()
+    );
+    let directory = Service::backup(&variables.with(
+        "AWS_SECRET_ACCESS_KEY_FILE",
+        folder.path().to_str().unwrap(),
+    ));
+    assert_eq!(
+        (
+            directory.code(),
+            directory.text().contains("it is not a file")
+        ),
+        (Some(2), true),
+        "{}",
+        directory.text()
+    );
+}
+
+#[test]
+fn blank_is_unset_values_are_trimmed_and_strange_variables_of_others_do_no_harm() {
+    use std::os::unix::ffi::OsStrExt;
+    let bucket = unique("blank");
+    seaweedfs().create_bucket(&bucket);
+    let variables = Variables::working(
+        seaweedfs(),
+        &format!("  {bucket} "),
+        &postgres().url("postgres"),
+    )
+    .with("BACKUP_OPTIONS", " ")
+    .with("BACKUP_FILE_PREFIX", "")
+    .with("AWS_SESSION_TOKEN", "")
+    .with("RUN_ON_STARTUP", " TRUE ")
+    .with("BACKUP_CRON_SCHEDUL", "x");
+    let mut command = crate::common::process::Process::command("/usr/bin/env");
+    command
+        .arg(std::ffi::OsStr::from_bytes(b"FOREIGN=\xff\xfe"))
+        .arg(BINARY);
+    let service = Service::start_by(command, &variables, &[]);
+    service.wait_for("backup finished");
+    let ended = service.terminate();
+    assert!(
+        ended
+            .events("configuration")
+            .iter()
+            .any(|warning| warning["variable"] == "BACKUP_CRON_SCHEDUL"),
+        "{}",
+        ended.text()
+    );
+    assert!(seaweedfs().list(&bucket)[0].0.starts_with("vlvt_backup_"));
+}
+
+#[test]
+fn an_endpoint_as_the_dashboard_shows_it_does_not_move_the_backups() {
+    let bucket = unique("dashboard");
+    seaweedfs().create_bucket(&bucket);
+    let variables = Variables::working(seaweedfs(), &bucket, &postgres().url("postgres"));
+    let endpoint = format!("{}/{bucket}", seaweedfs().endpoint);
+    let ended = Service::backup(&variables.with("AWS_S3_ENDPOINT", &endpoint));
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(ended.event("configuration")["variable"], "AWS_S3_ENDPOINT");
+    let (key, _) = seaweedfs().list(&bucket).remove(0);
+    assert!(key.starts_with("vlvt_backup_"), "{key}");
+    assert!(
+        ended.event("backup finished")["restore"]
+            .as_str()
+            .unwrap()
+            .contains(&format!("--endpoint-url {} ", seaweedfs().endpoint))
+    );
+}
+
+#[test]
+fn single_shot_mode_exits_by_itself_and_opens_no_port() {
+    let bucket = unique("single");
+    seaweedfs().create_bucket(&bucket);
+    let holder = std::net::TcpListener::bind(("::", 0)).unwrap();
+    let variables = Variables::working(seaweedfs(), &bucket, &postgres().url("postgres"))
+        .with("SINGLE_SHOT_MODE", "true")
+        .with("PORT", &holder.local_addr().unwrap().port().to_string());
+    let ended = Service::daemon(&variables).end(LIMIT);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(seaweedfs().list(&bucket).len(), 1);
+    let ended = Service::daemon(&variables.with("AWS_S3_BUCKET", "no-such-bucket")).end(LIMIT);
+    assert_eq!(ended.code(), Some(1));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_and_exits_1() {
+    let holder = std::net::TcpListener::bind(("::", 0)).unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let ended = Service::daemon(&working().with("PORT", &port.to_string())).end(LIMIT);
+    assert_eq!(ended.code(), Some(1));
+    let event = ended.event("could not listen");
+    assert_eq!(
+        (&event["variable"], &event["port"]),
+        (&"PORT".into(), &port.into())
+    );
+}
+
+#[test]
+fn text_is_for_people_and_usage_is_checked() {
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let output = Command::new(BINARY)
+            .args(arguments)
+            .env_clear()
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            ),
+        )
+    };
+    let (code, text) = run(&[], &[("LOG_FORMAT", "text")]);
+    assert_eq!(code, Some(2));
+    assert!(
+        text.contains("ERROR") && text.contains("AWS_S3_BUCKET is not set"),
+        "{text}"
+    );
+    assert!(!text.contains("{\"timestamp\""), "{text}");
+    assert_eq!(run(&["frobnicate"], &[]).0, Some(2));
+    let (code, version) = run(&["--version"], &[]);
+    assert_eq!(
+        (code, version.trim()),
+        (
+            Some(0),
+            format!("postgres-s3-backups {}", env!("CARGO_PKG_VERSION")).as_str()
+        )
+    );
+    let (code, help) = run(&["--help"], &[]);
+    assert_eq!(code, Some(0));
+    assert!(help.contains("backup") && help.contains("health"), "{help}");
+}
