@@ -73,6 +73,9 @@ pub enum BackupError {
     /// The store refused, or holds something else than was sent.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// A manual run's name exists: a collision is an error, never an overwrite.
+    #[error("begin {0}: an object of that name exists already")]
+    NameTaken(String),
     /// The compressor or its thread failed.
     #[error("compress the dump: {0}")]
     Compress(String),
@@ -92,10 +95,17 @@ impl BackupError {
             Self::Postgres(error) => error.kind,
             Self::Dump(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::NameTaken(_) => Kind::StoreConflict,
             Self::Compress(_) => Kind::Compress,
             Self::Deadline(_) => Kind::Deadline,
             Self::Cancelled => Kind::Cancelled,
         }
+    }
+
+    /// Whether another attempt under the same name can end better.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        !matches!(self, Self::NameTaken(_)) && self.kind().may_pass()
     }
 
     /// What to do about it.
@@ -105,6 +115,7 @@ impl BackupError {
             Self::Postgres(error) => &error.hint,
             Self::Dump(error) => error.hint(),
             Self::Store(error) => error.hint(),
+            Self::NameTaken(_) => "nothing was overwritten; start the run again a second later",
             Self::Compress(_) => {
                 "this is a defect of the service or of the machine; the next attempt starts from the beginning"
             }
@@ -135,23 +146,27 @@ pub async fn run(
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
-        let again = waits.next().filter(|_| error.kind().may_pass());
-        let Some(wait) = again else {
-            let (kind, hint) = (error.kind().as_str(), error.hint());
-            if matches!(error, BackupError::Cancelled) {
-                tracing::warn!(name = %name, kind, attempts = number, error = %error, hint, "backup cancelled");
-            } else {
-                tracing::error!(name = %name, kind, attempts = number, error = %error, hint, "backup failed");
-            }
-            return Err(error);
+        let Some(wait) = waits.next().filter(|_| error.may_pass()) else {
+            return Err(log_end(&name, number, error));
         };
         tracing::warn!(name = %name, kind = error.kind().as_str(), attempt = number, retry_in_seconds = wait.as_secs(), error = %error, hint = error.hint(), "attempt failed");
         tokio::select! {
-            () = stop.cancelled() => return Err(BackupError::Cancelled),
+            () = stop.cancelled() => return Err(log_end(&name, number, BackupError::Cancelled)),
             () = tokio::time::sleep(*wait) => {}
         }
         number = number.saturating_add(1);
     }
+}
+
+/// The one line about a run that made no backup.
+fn log_end(name: &BackupName, attempts: u32, error: BackupError) -> BackupError {
+    let (kind, hint) = (error.kind().as_str(), error.hint());
+    if matches!(error, BackupError::Cancelled) {
+        tracing::warn!(name = %name, kind, attempts, error = %error, hint, "backup cancelled");
+    } else {
+        tracing::error!(name = %name, kind, attempts, error = %error, hint, "backup failed");
+    }
+    error
 }
 
 /// One attempt, from the beginning. Whatever ends it early leaves no object, and aborts the upload.
@@ -253,8 +268,7 @@ async fn prepare<'a>(
     if let Some(backup) = job.catalog.find(name).await? {
         return match trigger {
             Trigger::Scheduled(_) => Ok(Prepared::Exists(backup)),
-            // Two manual runs in one second: a collision is an error, never an overwrite.
-            Trigger::Manual(_) => Err(StoreError::taken(&name.to_string()).into()),
+            Trigger::Manual(_) => Err(BackupError::NameTaken(name.to_string())),
         };
     }
     job.catalog.sweep(job.timeout, (job.clock)()).await;

@@ -587,12 +587,19 @@ fn endpoint(raw: &Raw, findings: &mut Findings) -> Option<String> {
     let authority_is_plain = authority
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
-    if authority.is_empty()
+    let url = format!("{scheme}://{authority}");
+    let port = authority.strip_prefix(host(&url)).unwrap_or_default();
+    let port_is_good = port.is_empty()
+        || port
+            .strip_prefix(':')
+            .is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    if host(&url).is_empty()
+        || !port_is_good
         || !authority_is_plain
         || rest.contains(['?', '#'])
         || text.parse::<axum::http::Uri>().is_err()
     {
-        findings.refuse(NAME, "is not a plain https://host URL; replace placeholders such as {ACCOUNT_ID}, and remove ? and #");
+        findings.refuse(NAME, "is not a plain https://host URL; replace placeholders such as {ACCOUNT_ID}, and remove ? and #, and a port that is not a number");
         return None;
     }
     let path = path.trim_matches('/');
@@ -1593,13 +1600,7 @@ mod tests {
             let (_, used) = log_settings(&with(&[("RUST_LOG", filter)]), false);
             assert_eq!(used, "info", "{filter}");
         }
-        for filter in [
-            "debug",
-            "WARN",
-            "info,hyper=debug",
-            "info, hyper=debug",
-            "hyper=off,error",
-        ] {
+        for filter in ["debug", "WARN", "info,hyper=debug", "hyper=off,error"] {
             good(&[("RUST_LOG", filter)]);
             assert_eq!(
                 log_settings(&with(&[("RUST_LOG", filter)]), false).1,
@@ -1870,8 +1871,8 @@ mod tests {
                 variables.push((OsString::from(&named), garbage()));
                 let problems = lines(&parse(&variables).unwrap_err());
                 assert_eq!(problems, [format!("{named} is not UTF-8 text")]);
-                // Neither does it stop the lines about it, nor the probe.
-                log_settings(&variables, false);
+                // Neither the lines about it nor the probe stop at it.
+                assert_eq!(log_settings(&variables, false).0, LogFormat::Json);
                 assert_eq!(port(&variables), 8080);
             }
         }
@@ -1939,24 +1940,34 @@ mod tests {
             "u:*@h/d",
             "host=h password=*",
         ];
-        let mut refusals = 0;
+        // The gaps of a schedule take a while to be found: only where it is the schedule that is asked for.
+        let messages = |name: &str, value: &str| {
+            let changes = [("BACKUP_CRON_SCHEDULE", "x"), (name, value)];
+            let mut findings = Findings::default();
+            let no_file = |_: &str| Err("entity not found".to_owned());
+            let raw = envy::from_iter(present(&with(&changes), no_file, &mut findings)).unwrap();
+            drop(Config::from_raw(&raw, &mut findings, now()));
+            findings.problems.append(&mut findings.warnings);
+            findings.problems.retain(|problem| {
+                name == "BACKUP_CRON_SCHEDULE" || problem.variable != "BACKUP_CRON_SCHEDULE"
+            });
+            lines(&findings.problems)
+        };
+        let mut told = 0;
         for (name, secret) in VARIABLES {
-            for shape in shapes {
-                let value = shape.replace('*', CANARY);
-                let messages = match parse(&with(&[(name, &value)])) {
-                    Ok(config) => lines(&config.warnings),
-                    Err(problems) => {
-                        refusals += 1;
-                        lines(&problems)
-                    }
-                };
-                check_for_canary(&format!("{name}={shape}"), &messages.join("\n"), *secret);
+            for shape in shapes
+                .iter()
+                .filter(|shape| !shape.starts_with("0 3") || *name != "BACKUP_CRON_SCHEDULE")
+            {
+                let said = messages(name, &shape.replace('*', CANARY));
+                told += said.len();
+                check_for_canary(&format!("{name}={shape}"), &said.join("\n"), *secret);
             }
             // The path of a secret's file is no secret, but what somebody took for a path may be one.
-            let messages = bad(&[(name, ""), (&format!("{name}_FILE"), CANARY), ("PORT", "x")]);
-            check_for_canary(&format!("{name}_FILE"), &messages.join("\n"), true);
+            let said = messages(&format!("{name}_FILE"), CANARY);
+            check_for_canary(&format!("{name}_FILE"), &said.join("\n"), true);
         }
-        assert!(refusals > 500, "{refusals}");
+        assert!(told > 500, "{told}");
     }
 
     #[test]

@@ -143,21 +143,6 @@ impl StoreError {
         }
     }
 
-    /// A name that an object of ours holds already.
-    #[must_use]
-    pub fn taken(key: &str) -> Self {
-        Self {
-            action: "begin upload of",
-            key: key.to_owned(),
-            kind: Kind::StoreConflict,
-            status: None,
-            code: None,
-            message: "an object of that name exists already".to_owned(),
-            hint: "a backup is never overwritten; start the run again a second later",
-            transient: false,
-        }
-    }
-
     fn timeout(action: &'static str, key: &str, limit: Duration) -> Self {
         Self {
             action,

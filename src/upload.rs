@@ -10,8 +10,8 @@ use crate::store::{Store, StoreError, hex};
 /// S3's limit on the parts of one upload.
 const MOST_PARTS: u64 = 10_000;
 
-/// Large enough that 10,000 of them hold 78 GiB, small enough that six of them (four on their way, one waiting, one
-/// being filled) fit into a small container.
+/// Large enough that 10,000 of them hold 78 GiB, small enough that seven of them (four on their way, one held by
+/// the sender, one in the channel, one being filled) fit into a small container.
 const SMALLEST_PART_BYTES: u64 = 8 * 1024 * 1024;
 
 /// R2's and S3's limit on one part, less a little.
