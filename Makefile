@@ -30,7 +30,8 @@ unit:
 
 suite:
 	tests/tools.sh
-	cargo test --locked --test suite
+	# Most of these tests wait for a server or a clock, not for a processor.
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --locked --test suite
 
 build:
 	cargo build --locked --release

@@ -1042,30 +1042,36 @@ mod tests {
 
     #[test]
     fn booleans_are_read_in_every_spelling_and_case() {
-        type Reader = fn(&Config) -> bool;
-        let readers: [(&str, Reader); 4] = [
-            ("AWS_S3_FORCE_PATH_STYLE", |config| config.store.path_style),
-            ("RUN_ON_STARTUP", |config| config.run_on_startup),
-            ("SINGLE_SHOT_MODE", |config| config.single_shot),
-            ("BACKUP_CATCH_UP", |config| config.catch_up),
+        let names = [
+            "AWS_S3_FORCE_PATH_STYLE",
+            "RUN_ON_STARTUP",
+            "SINGLE_SHOT_MODE",
+            "SUPPORT_OBJECT_LOCK",
+            "BACKUP_CATCH_UP",
         ];
-        for (name, read) in readers {
-            for (spellings, expected) in [
-                (["true", "t", "1", "yes", "on"], true),
-                (["false", "f", "0", "no", "off"], false),
-            ] {
-                for spelling in spellings {
-                    let capital = spelling[..1].to_uppercase() + &spelling[1..];
-                    for text in [spelling.to_owned(), spelling.to_uppercase(), capital] {
-                        assert_eq!(read(&good(&[(name, &text)])), expected, "{name}={text}");
-                    }
+        for (spellings, expected) in [
+            (["true", "t", "1", "yes", "on"], true),
+            (["false", "f", "0", "no", "off"], false),
+        ] {
+            for spelling in spellings {
+                let capital = spelling[..1].to_uppercase() + &spelling[1..];
+                for text in [spelling.to_owned(), spelling.to_uppercase(), capital] {
+                    let config = good(&names.map(|name| (name, text.as_str())));
+                    let read = [
+                        config.store.path_style,
+                        config.run_on_startup,
+                        config.single_shot,
+                        config.catch_up,
+                    ];
+                    assert_eq!(read, [expected; 4], "{text}");
                 }
             }
-            for text in ["y", "enabled", "2", "truee", "-1", "true false", "null"] {
-                refused(name, text, "is neither true nor false");
-            }
         }
-        refused("SUPPORT_OBJECT_LOCK", "maybe", "is neither true nor false");
+        for text in ["y", "enabled", "2", "truee", "-1", "true false", "null"] {
+            let problems = bad(&names.map(|name| (name, text)));
+            let expected = names.map(|name| format!("{name} is neither true nor false; use true, t, 1, yes, on or false, f, 0, no, off"));
+            assert_eq!(problems, expected, "{text}");
+        }
     }
 
     #[test]
@@ -1125,7 +1131,7 @@ mod tests {
 
     #[test]
     fn blank_is_unset_and_the_rest_is_trimmed() {
-        for blank in ["", " ", "\t\r\n", "\u{feff}"] {
+        for blank in ["", "\u{feff} \t\r\n"] {
             for (name, _) in VARIABLES {
                 let result = parse(&with(&[(name, blank)]));
                 match *name {
@@ -1163,14 +1169,24 @@ mod tests {
 
     #[test]
     fn quotes_around_a_value_are_refused_by_name() {
-        for (name, _) in VARIABLES
-            .iter()
-            .filter(|(name, _)| *name != "BACKUP_OPTIONS")
-        {
-            for value in ["\"x\"", "'x'", "`x`", "\"\""] {
-                refused(name, value, "has quotes around its value");
-            }
+        for value in ["\"x y\"", "''", "`x`", "'\""] {
+            let changes = VARIABLES.iter().map(|(name, _)| (*name, value));
+            let changes: Vec<_> = changes
+                .filter(|(name, _)| *name != "BACKUP_OPTIONS")
+                .collect();
+            let expected = changes
+                .iter()
+                .map(|(name, _)| format!("{name} has quotes around its value; remove them"));
+            let told = bad(&changes);
+            assert_eq!(
+                told == expected.collect::<Vec<_>>(),
+                value != "'\"",
+                "{told:#?}"
+            );
         }
+        // There a shell's quotes mean something.
+        let config = good(&[("BACKUP_OPTIONS", "'--no-owner'")]);
+        assert_eq!(config.options, ["--no-owner"]);
     }
 
     #[test]

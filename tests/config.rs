@@ -3,8 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::process::{Folder, LIMIT};
-use crate::common::service::{BINARY, Ended, Service, Variables};
+use crate::common::postgres::{PASSWORD, Postgres};
+use crate::common::process::{Folder, LIMIT, Process};
+use crate::common::service::{BINARY, Ended, Service, Variables, processes_with};
 use crate::common::{postgres, seaweedfs, unique};
 
 fn variables_named(ended: &Ended) -> Vec<String> {
@@ -263,7 +264,7 @@ fn blank_is_unset_values_are_trimmed_and_strange_variables_of_others_do_no_harm(
     .with("AWS_SESSION_TOKEN", "")
     .with("RUN_ON_STARTUP", " TRUE ")
     .with("BACKUP_CRON_SCHEDUL", "x");
-    let mut command = crate::common::process::Process::command("/usr/bin/env");
+    let mut command = Process::command("/usr/bin/env");
     command
         .arg(std::ffi::OsStr::from_bytes(b"FOREIGN=\xff\xfe"))
         .arg(BINARY);
@@ -365,4 +366,132 @@ fn text_is_for_people_and_usage_is_checked() {
     let (code, help) = run(&["--help"], &[]);
     assert_eq!(code, Some(0));
     assert!(help.contains("backup") && help.contains("health"), "{help}");
+}
+
+#[test]
+fn nothing_is_touched_before_every_variable_is_valid() {
+    let listen = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (store, database) = (listen(), listen());
+    let port = std::net::TcpListener::bind(("::", 0)).unwrap();
+    let address = |listener: &std::net::TcpListener| listener.local_addr().unwrap();
+    // Were the port taken before the variables are read, this would end as a port that is taken does: with 1.
+    let variables = Variables::bare(&[17])
+        .with("AWS_ACCESS_KEY_ID", "id")
+        .with("AWS_SECRET_ACCESS_KEY", "secret")
+        .with("AWS_S3_BUCKET", "bucket")
+        .with("AWS_S3_ENDPOINT", &format!("http://{}", address(&store)))
+        .with(
+            "BACKUP_DATABASE_URL",
+            &format!("postgres://u:p@{}/d", address(&database)),
+        )
+        .with("PORT", &address(&port).port().to_string())
+        .with("RUN_ON_STARTUP", "true")
+        .with("BACKUP_TIMEOUT", "never");
+    for arguments in [&[][..], &["backup"]] {
+        let began = Instant::now();
+        let ended = Service::start(&variables, arguments).end(LIMIT);
+        assert!(began.elapsed() < Duration::from_secs(5));
+        assert_eq!(ended.code(), Some(2), "{}", ended.text());
+        assert_eq!(ended.lines.len(), 1, "{}", ended.text());
+        assert_eq!(variables_named(&ended), ["BACKUP_TIMEOUT"]);
+    }
+    for listener in [store, database] {
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(
+            listener.accept().unwrap_err().kind(),
+            std::io::ErrorKind::WouldBlock,
+            "somebody connected"
+        );
+    }
+}
+
+#[test]
+fn a_filter_that_would_silence_the_service_is_told_of() {
+    let ended = Service::daemon(&working().with("RUST_LOG", "verbose")).end(LIMIT);
+    assert_eq!(ended.code(), Some(2));
+    assert_eq!(variables_named(&ended), ["RUST_LOG"]);
+}
+
+/// The names and values of a process's environment.
+fn environment_of(id: u32) -> Vec<(String, String)> {
+    let bytes = std::fs::read(format!("/proc/{id}/environ")).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    text.split_terminator('\0')
+        .map(|pair| pair.split_once('=').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn children_get_our_environment_only_whatever_was_inherited() {
+    let bucket = unique("inherited");
+    seaweedfs().create_bucket(&bucket);
+    let (server, database) = (postgres(), bucket.replace('-', "_"));
+    server.create_database(&database, "");
+    server.psql(&database, "CREATE TABLE t AS SELECT 1 AS a");
+    // The dump waits for this session's lock, so that it can be looked at.
+    let mut holder = Process::command(Postgres::bin(17).join("psql"));
+    holder.args(["-X", "-q", "-d", &server.url(&database), "-c"]);
+    holder.arg("BEGIN; LOCK TABLE t; SELECT pg_sleep(600)");
+    let _holder = Process::spawn(holder);
+    server.wait_for(&database, "SELECT count(*) FROM pg_locks WHERE granted AND relation = 't'::regclass AND mode = 'AccessExclusiveLock'", "1");
+
+    let variables = Variables::working(seaweedfs(), &bucket, &server.url(&database))
+        .with("PGHOST", "wrong.invalid")
+        .with("PGHOSTADDR", "192.0.2.1")
+        .with("PGPORT", "1")
+        .with("PGDATABASE", "wrong")
+        .with("PGUSER", "wrong")
+        .with("PGSERVICE", "x")
+        .with("PGSERVICEFILE", "/nowhere")
+        .with("PGOPTIONS", "-c search_path=wrong")
+        .with("PGSSLMODE", "verify-full")
+        .with("PGTZ", "Mars/Phobos")
+        .with("LD_LIBRARY_PATH", "/nowhere")
+        .with("LC_ALL", "de_DE.UTF-8");
+    let service = Service::start(&variables, &["backup"]);
+    let of_ours = |id: &u32| {
+        std::fs::read_to_string(format!("/proc/{id}/status"))
+            .is_ok_and(|status| status.contains(&format!("\nPPid:\t{}\n", service.id())))
+    };
+    server.wait_for(&database, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'postgres-s3-backups' AND wait_event_type = 'Lock'", "1");
+    let dumps: Vec<u32> = processes_with("--lock-wait-timeout")
+        .into_iter()
+        .filter(of_ours)
+        .collect();
+    let [dump] = dumps[..] else {
+        panic!("one pg_dump, not {dumps:?}");
+    };
+    let mut environment = environment_of(dump);
+    environment.sort();
+    let names: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "LC_ALL",
+            "PGAPPNAME",
+            "PGCONNECT_TIMEOUT",
+            "PGDATABASE",
+            "PGHOST",
+            "PGOPTIONS",
+            "PGPASSWORD",
+            "PGPORT",
+            "PGUSER",
+        ]
+    );
+    for (name, value) in &environment {
+        assert!(
+            !value.contains("wrong") && !value.contains(seaweedfs().secret_key),
+            "{name}={value}"
+        );
+    }
+    let command_line = std::fs::read(format!("/proc/{dump}/cmdline")).unwrap();
+    let command_line = String::from_utf8_lossy(&command_line);
+    for secret in [PASSWORD, seaweedfs().secret_key, "postgres://"] {
+        assert!(!command_line.contains(secret), "{command_line}");
+    }
+    server.psql(&database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'BEGIN; LOCK%'");
+    let ended = service.end(LIMIT);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(seaweedfs().list(&bucket).len(), 1);
 }

@@ -279,8 +279,10 @@ fn launch(weed: &Path, port: u16, folder: &Folder, options: &[String]) -> Proces
         .arg(format!("-filer.port={}", port + 3));
     command.args([
         "-master.peers=none",
+        // Every bucket takes several volumes. Counted from the free disk, as 0 means, they ran out after some forty
+        // buckets, and every further upload was answered with 500.
         "-master.volumeSizeLimitMB=256",
-        "-volume.max=0",
+        "-volume.max=5000",
         "-volume.preStopSeconds=0",
     ]);
     // By default it reports to its makers.
