@@ -194,7 +194,7 @@ impl Config {
         variables: &[(OsString, OsString)],
         read_file: impl Fn(&str) -> Result<String, String>,
         now: DateTime<Utc>,
-    ) -> Result<Self, Vec<Problem>> {
+    ) -> Result<Self, Findings> {
         let mut findings = Findings::default();
         let present = present(variables, read_file, &mut findings);
         // Every field is an optional text, so nothing can fail to parse here.
@@ -210,7 +210,7 @@ impl Config {
                 config.warnings = findings.warnings;
                 Ok(config)
             }
-            _ => Err(findings.problems),
+            _ => Err(findings),
         }
     }
 
@@ -302,9 +302,11 @@ impl Config {
 
 /// What is found on the way.
 #[derive(Debug, Default)]
-struct Findings {
-    problems: Vec<Problem>,
-    warnings: Vec<Problem>,
+pub struct Findings {
+    /// What makes the configuration unusable, in the order of [`VARIABLES`].
+    pub problems: Vec<Problem>,
+    /// What is odd: a misspelt name among them, which may be why another is "not set".
+    pub warnings: Vec<Problem>,
 }
 
 impl Findings {
@@ -821,7 +823,7 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
         return None;
     };
     let before = findings.problems.len();
-    let mut partial = false;
+    let (mut partial, mut creates) = (false, false);
     let mut refuse = |text: String| findings.refuse(NAME, text);
     let positional = "must not hold a word that is not an option: pg_dump would take it for the name of another database";
     let no_value = "ends in an option whose value is missing";
@@ -842,6 +844,7 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
             let takes_value = LONG_WITH_VALUE.iter().any(|full| abbreviated(full))
                 || refused.is_some_and(|(_, short, _)| SHORT_WITH_VALUE.contains(*short));
             // --statistics adds to the dump, though it is how --statistics-only begins.
+            creates |= name.len() > 1 && "create".starts_with(name);
             partial |= name != "statistics" && LONG_PARTIAL.iter().any(|full| abbreviated(full));
             if takes_value && !long.contains('=') && rest.next().is_none() {
                 refuse(no_value.to_owned());
@@ -855,6 +858,7 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
                 {
                     refuse(format!("must not hold -{letter}: {reason}"));
                 }
+                creates |= letter == 'C';
                 partial |= SHORT_PARTIAL.contains(letter);
                 if SHORT_WITH_VALUE.contains(letter) {
                     if letters.as_str().is_empty() && rest.next().is_none() {
@@ -869,6 +873,12 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
     }
     if words.iter().any(|word| word.contains('\0')) {
         refuse("holds a NUL character".to_owned());
+    }
+    if creates {
+        findings.warn(
+            NAME,
+            "holds --create: wherever such a backup is restored, psql creates and enters a database of the original name",
+        );
     }
     if partial {
         findings.warn(
@@ -917,7 +927,7 @@ mod tests {
             "/run/large" => Err("it is larger than 64 KiB".to_owned()),
             _ => Err("entity not found".to_owned()),
         };
-        Config::from_variables(variables, read_file, now())
+        Config::from_variables(variables, read_file, now()).map_err(|findings| findings.problems)
     }
 
     fn good(changes: &[(&str, &str)]) -> Config {

@@ -36,16 +36,15 @@ fn main() -> ExitCode {
     }
     let config = match Config::from_variables(&variables, read_secret, now()) {
         Ok(config) => config,
-        Err(problems) => {
-            for problem in &problems {
+        Err(findings) => {
+            log_warnings(&findings.warnings);
+            for problem in &findings.problems {
                 tracing::error!(variable = problem.variable, error = %problem, "invalid configuration");
             }
             return ExitCode::from(2);
         }
     };
-    for warning in &config.warnings {
-        tracing::warn!(variable = warning.variable, warning = %warning, "configuration");
-    }
+    log_warnings(&config.warnings);
     let path = variables
         .into_iter()
         .find(|(name, _)| name == "PATH")
@@ -63,6 +62,12 @@ fn main() -> ExitCode {
     match ending {
         Ending::Done => ExitCode::SUCCESS,
         Ending::Failed => ExitCode::FAILURE,
+    }
+}
+
+fn log_warnings(warnings: &[config::Problem]) {
+    for warning in warnings {
+        tracing::warn!(variable = warning.variable, warning = %warning, "configuration");
     }
 }
 

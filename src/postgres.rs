@@ -202,6 +202,9 @@ impl DatabaseUrl {
         if hosts.iter().any(String::is_empty) {
             problems.push("names no host".to_owned());
         }
+        if user.is_empty() {
+            problems.push("names no user; libpq would take the one this process runs as, which has no name in a container".to_owned());
+        }
         if name.is_empty() {
             problems.push(
                 "names no database; libpq would silently dump the one that is named like the user"
@@ -829,6 +832,8 @@ mod tests {
             "postgres://u:hunter2secret@h/d?hunter2secret=1",
             "postgres://u:hunter2secret@h/d?sslmode=hunter2secret",
             "postgres://u:hunter2secret@/d",
+            "postgres://:hunter2secret@h/d",
+            "postgres://h/d",
             "host=h password=hunter2secret",
             "",
         ] {

@@ -495,3 +495,34 @@ fn children_get_our_environment_only_whatever_was_inherited() {
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     assert_eq!(seaweedfs().list(&bucket).len(), 1);
 }
+
+#[test]
+fn a_misspelt_name_is_told_where_the_right_one_is_missed() {
+    let variables = working()
+        .without("BACKUP_DATABASE_URL")
+        .with("BACKUP_DATABASE_URI", "postgres://u:canary@h/d");
+    let ended = Service::daemon(&variables).end(LIMIT);
+    assert_eq!(ended.code(), Some(2));
+    assert_eq!(variables_named(&ended), ["BACKUP_DATABASE_URL"]);
+    assert_eq!(
+        ended.event("configuration")["variable"],
+        "BACKUP_DATABASE_URI"
+    );
+    assert!(!ended.text().contains("canary"), "{}", ended.text());
+}
+
+#[test]
+fn create_is_warned_of_because_a_restore_would_enter_the_original_database() {
+    for options in ["--create", "-C", "-vC", "--cre"] {
+        let ended = Service::daemon(&working().with("BACKUP_OPTIONS", options).with("PORT", "0"))
+            .end(LIMIT);
+        let warning = ended.event("configuration");
+        assert!(
+            warning["warning"]
+                .as_str()
+                .unwrap()
+                .contains("original name"),
+            "{options}: {warning}"
+        );
+    }
+}

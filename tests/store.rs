@@ -521,3 +521,26 @@ fn r2s_objects_restore_with_gunzip_and_psql() {
     server.psql_file("restored", &file);
     pretty_assertions::assert_eq!(server.digest("postgres"), server.digest("restored"));
 }
+
+#[test]
+fn killed_at_any_moment_there_is_a_whole_object_or_none() {
+    let mut whole = 0;
+    for trial in 0..20 {
+        let r2 = R2::start();
+        let service = Service::start(&Variables::on_r2(&r2, three_parts()), &["backup"]);
+        // The moment is the point of the test: from before the first request to about the last one.
+        let moment = Duration::from_millis(75 * trial);
+        std::thread::sleep(moment);
+        service.signal("KILL");
+        drop(service);
+        for (key, body) in r2.objects() {
+            assert!(
+                gunzip(&body).contains("-- PostgreSQL database dump complete"),
+                "trial {trial}, killed after {moment:?}: {key} is cut"
+            );
+            whole += 1;
+        }
+        assert!(r2.keys().len() + r2.uploads().len() <= 1);
+    }
+    assert!(whole < 20, "no trial was killed before its end");
+}
