@@ -35,14 +35,16 @@ RUN apt-get update; \
     apt-get install -y --no-install-recommends "$@"; \
     rm -rf /var/lib/apt/lists/*
 # Only the programs themselves and the libraries they load: /usr/bin/pg_dump is a Perl wrapper that picks a version by
-# rules of its own, and the package that holds it brings all of Perl.
+# rules of its own, and the package that holds it brings all of Perl. The folders are resolved, because /lib is a link
+# to /usr/lib and a folder can't be copied onto a link.
 RUN for program in /usr/lib/postgresql/*/bin/pg_dump /usr/lib/postgresql/*/bin/psql /usr/lib/postgresql/*/bin/pg_restore; do \
         mkdir -p "/clients$(dirname "$program")"; \
         cp "$program" "/clients$program"; \
         ldd "$program" | awk '$3 ~ /^\// { print $3 }'; \
     done | sort -u | while read -r library; do \
-        mkdir -p "/clients$(dirname "$library")"; \
-        cp -L "$library" "/clients$library"; \
+        directory=$(realpath "$(dirname "$library")"); \
+        mkdir -p "/clients$directory"; \
+        cp -L "$library" "/clients$directory/"; \
     done
 # The C library and its kin are the runtime image's own.
 RUN find /clients -name 'libc.so.*' -delete; find /clients -name 'ld-linux*' -delete; find /clients -name 'libm.so.*' -delete; \
