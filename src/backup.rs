@@ -399,7 +399,7 @@ fn log_finished(
         uncompressed_bytes = contents.bytes,
         ratio = ratio(contents.bytes, stored.size_bytes),
         rows = contents.rows,
-        tables = contents.tables,
+        tables = contents.tables.len(),
         parts = stored.parts,
         duration_seconds = took.as_millis().try_into().map_or(f64::MAX, |ms: u32| f64::from(ms) / 1000.0),
         server_version = server.version,

@@ -1,7 +1,10 @@
 //! A plain dump as text: how many rows of how many tables it holds, and whether it is there to its last line.
 //!
 //! `pg_dump` that exits 0 with half of its output unread, or never written, looks like success to everybody but the one
-//! who reads the text. So the text is read as it streams by.
+//! who reads the text. So the text is read as it streams by, in the manner of `psql`: what ends a statement there ends it
+//! here.
+
+use std::collections::BTreeMap;
 
 /// The last words of every plain dump.
 const END_MARKER: &[u8] = b"--\n-- PostgreSQL database dump complete\n--";
@@ -18,7 +21,9 @@ const HEAD_BYTES: usize = 320;
 pub struct Script {
     bytes: u64,
     rows: u64,
-    tables: u64,
+    tables: BTreeMap<String, u64>,
+    /// The table whose rows are passing, and how many of them passed.
+    copying: (String, u64),
     tail: Vec<u8>,
     restrict_key: Option<Vec<u8>>,
     backslash_escapes: bool,
@@ -29,7 +34,24 @@ pub struct Script {
     last: Vec<u8>,
     /// The byte before the present one, in SQL text.
     previous: u8,
+    /// Open parentheses: inside them a semicolon ends nothing, as in the actions of a rule.
+    parentheses: u32,
+    /// The body of an SQL-standard function, whose statements end in semicolons of their own.
+    body: Body,
+    dumped_from: Option<String>,
     dumped_by: Option<String>,
+    transaction_statements: u64,
+    client_commands: u64,
+}
+
+/// How deep the text is in the `BEGIN ATOMIC … END` of a function. `psql` counts words to find it out, and so does this.
+#[derive(Debug, Default)]
+struct Body {
+    /// Whether the statement is a `CREATE FUNCTION` or `CREATE PROCEDURE`.
+    possible: bool,
+    depth: u32,
+    /// The word at hand, in lower case, as far as it can matter.
+    word: Vec<u8>,
 }
 
 /// What the next byte belongs to.
@@ -65,8 +87,8 @@ pub struct Contents {
     pub bytes: u64,
     /// Rows in all tables.
     pub rows: u64,
-    /// Tables with a data section, the empty ones included.
-    pub tables: u64,
+    /// Rows of each table with a data section, the empty ones included, under its name as SQL spells it.
+    pub tables: BTreeMap<String, u64>,
 }
 
 impl Script {
@@ -76,45 +98,99 @@ impl Script {
             .bytes
             .saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         self.keep_tail(piece);
-        while let Some((&byte, rest)) = piece.split_first() {
-            if let Mode::CopyData { line, dot } = &mut self.mode {
-                let Some(end) = memchr::memchr(b'\n', piece) else {
-                    *dot = still_dot(*dot, *line, piece);
-                    *line = line.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
-                    return;
-                };
-                let (row, after) = piece.split_at(end);
-                let ends = still_dot(*dot, *line, row)
-                    && line.saturating_add(u64::try_from(row.len()).unwrap_or(u64::MAX)) == 2;
-                if ends {
-                    self.mode = Mode::Statement;
-                    self.begin_statement();
-                } else {
-                    self.rows = self.rows.saturating_add(1);
-                    self.mode = Mode::CopyData { line: 0, dot: true };
-                }
-                piece = after.split_first().map_or(&[], |(_, rest)| rest);
-                continue;
-            }
-            self.step(byte);
-            piece = rest;
+        while !piece.is_empty() {
+            let taken = self.advance(piece);
+            piece = piece.get(taken..).unwrap_or_default();
         }
+    }
+
+    /// Takes the next piece up to the end of the statement or of the rows at hand, and says how much of it that was.
+    pub(crate) fn read_statement(&mut self, piece: &[u8]) -> usize {
+        let mut taken: usize = 0;
+        while let Some(rest) = piece.get(taken..).filter(|rest| !rest.is_empty()) {
+            taken = taken.saturating_add(self.advance(rest));
+            if self.is_between_statements() {
+                break;
+            }
+        }
+        let piece = piece.get(..taken).unwrap_or_default();
+        self.bytes = self
+            .bytes
+            .saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
+        self.keep_tail(piece);
+        taken
+    }
+
+    /// Takes a row, or a byte of anything else, from a piece that is not empty.
+    fn advance(&mut self, piece: &[u8]) -> usize {
+        let Mode::CopyData { line, dot } = &mut self.mode else {
+            if let Some(byte) = piece.first() {
+                self.step(*byte);
+            }
+            return 1;
+        };
+        let Some(end) = memchr::memchr(b'\n', piece) else {
+            *dot = still_dot(*dot, *line, piece);
+            *line = line.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+            return piece.len();
+        };
+        let row = piece.get(..end).unwrap_or_default();
+        let ends = still_dot(*dot, *line, row)
+            && line.saturating_add(u64::try_from(row.len()).unwrap_or(u64::MAX)) == 2;
+        if ends {
+            self.mode = Mode::Statement;
+            self.begin_statement();
+            let (table, rows) = std::mem::take(&mut self.copying);
+            let counted = self.tables.entry(table).or_default();
+            *counted = counted.saturating_add(rows);
+        } else {
+            self.rows = self.rows.saturating_add(1);
+            self.copying.1 = self.copying.1.saturating_add(1);
+            self.mode = Mode::CopyData { line: 0, dot: true };
+        }
+        end.saturating_add(1)
+    }
+
+    /// Whether the last statement, comment or row block ended and the next has not begun.
+    pub(crate) fn is_between_statements(&self) -> bool {
+        self.mode == Mode::Statement && self.head.is_empty()
+    }
+
+    /// The table whose rows are passing.
+    pub(crate) fn copying(&self) -> Option<&str> {
+        matches!(self.mode, Mode::CopyData { .. }).then_some(self.copying.0.as_str())
     }
 
     /// What was read so far.
     #[must_use]
-    pub const fn contents(&self) -> Contents {
+    pub fn contents(&self) -> Contents {
         Contents {
             bytes: self.bytes,
             rows: self.rows,
-            tables: self.tables,
+            tables: self.tables.clone(),
         }
+    }
+
+    /// The version of the server that this came from, from its header.
+    #[must_use]
+    pub fn dumped_from(&self) -> Option<&str> {
+        self.dumped_from.as_deref()
     }
 
     /// The version of `pg_dump` that wrote this, from its header.
     #[must_use]
     pub fn dumped_by(&self) -> Option<&str> {
         self.dumped_by.as_deref()
+    }
+
+    /// How many statements began, ended or named a transaction.
+    pub(crate) const fn transaction_statements(&self) -> u64 {
+        self.transaction_statements
+    }
+
+    /// How many commands to `psql` itself there were.
+    pub(crate) const fn client_commands(&self) -> u64 {
+        self.client_commands
     }
 
     /// Whether the text so far ends as a whole dump ends. Since August 2025 the end marker is followed by
@@ -151,6 +227,10 @@ impl Script {
         self.head.clear();
         self.last.clear();
         self.previous = 0;
+        self.parentheses = 0;
+        self.body.possible = false;
+        self.body.depth = 0;
+        self.body.word.clear();
     }
 
     fn remember(&mut self, byte: u8) {
@@ -240,6 +320,7 @@ impl Script {
 
     fn step_statement(&mut self, byte: u8) {
         let begun = !self.head.is_empty();
+        self.step_word(byte);
         match (self.previous, byte) {
             (b'-', b'-') => {
                 // A comment between statements is kept for what it may say; inside one it is only passed over.
@@ -257,8 +338,11 @@ impl Script {
                 self.previous = 0;
                 return;
             }
-            (_, b'\\') if !begun => {
-                self.mode = Mode::ClientCommand;
+            (_, b'\\') => {
+                self.client_commands = self.client_commands.saturating_add(1);
+                if !begun {
+                    self.mode = Mode::ClientCommand;
+                }
                 self.remember(byte);
             }
             (before, b'\'') => {
@@ -278,12 +362,17 @@ impl Script {
             {
                 self.mode = Mode::DollarTag(vec![b'$']);
             }
-            (_, b';') => {
+            (_, b';') if self.parentheses == 0 && self.body.depth == 0 => {
                 self.end_statement();
                 return;
             }
             (_, blank) if blank.is_ascii_whitespace() && !begun => {}
             _ => {
+                match byte {
+                    b'(' => self.parentheses = self.parentheses.saturating_add(1),
+                    b')' => self.parentheses = self.parentheses.saturating_sub(1),
+                    _ => {}
+                }
                 self.remember(byte);
                 self.last.push(byte);
                 if self.last.len() > 64 {
@@ -294,14 +383,56 @@ impl Script {
         self.previous = byte;
     }
 
+    /// Follows the words that open and close the body of an SQL-standard function.
+    fn step_word(&mut self, byte: u8) {
+        const LONGEST: usize = 16;
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80 {
+            if self.body.word.len() < LONGEST {
+                self.body.word.push(byte.to_ascii_lowercase());
+            }
+            return;
+        }
+        if self.body.word.is_empty() {
+            return;
+        }
+        let body = &mut self.body;
+        match body.word.as_slice() {
+            b"function" | b"procedure" => {
+                body.possible |= matches!(
+                    self.head.trim_ascii_end().to_ascii_uppercase().as_slice(),
+                    b"CREATE FUNCTION"
+                        | b"CREATE PROCEDURE"
+                        | b"CREATE OR REPLACE FUNCTION"
+                        | b"CREATE OR REPLACE PROCEDURE"
+                );
+            }
+            b"begin" if body.possible => body.depth = body.depth.saturating_add(1),
+            // CASE … END stands inside a body too.
+            b"case" if body.depth > 0 => body.depth = body.depth.saturating_add(1),
+            b"end" => body.depth = body.depth.saturating_sub(1),
+            _ => {}
+        }
+        body.word.clear();
+    }
+
     fn end_statement(&mut self) {
         if self.head.starts_with(b"COPY ") && self.last.trim_ascii_end().ends_with(b"FROM stdin") {
-            self.tables = self.tables.saturating_add(1);
+            self.copying = (table_name(&self.head), 0);
             self.mode = Mode::CopyBegins;
         } else if self.head.starts_with(b"INSERT INTO ") {
             self.rows = self.rows.saturating_add(1);
         } else if self.head.starts_with(b"SET standard_conforming_strings = ") {
             self.backslash_escapes = self.head.ends_with(b"off");
+        } else {
+            let word = self
+                .head
+                .split(|byte| !byte.is_ascii_alphabetic())
+                .next()
+                .unwrap_or_default()
+                .to_ascii_uppercase();
+            if TRANSACTION_WORDS.contains(&word.as_slice()) {
+                self.transaction_statements = self.transaction_statements.saturating_add(1);
+            }
         }
         self.begin_statement();
     }
@@ -316,12 +447,42 @@ impl Script {
             }
             self.begin_statement();
         } else if self.head.starts_with(b"--") {
-            if let Some(version) = self.head.strip_prefix(b"-- Dumped by pg_dump version ") {
-                self.dumped_by = Some(String::from_utf8_lossy(version).into_owned());
+            let version = |words: &[u8]| {
+                let version = self.head.strip_prefix(words)?;
+                Some(String::from_utf8_lossy(version).into_owned())
+            };
+            if let Some(version) = version(b"-- Dumped from database version ") {
+                self.dumped_from.get_or_insert(version);
+            } else if let Some(version) = version(b"-- Dumped by pg_dump version ") {
+                self.dumped_by.get_or_insert(version);
             }
             self.begin_statement();
         }
     }
+}
+
+/// The words that begin a statement about transactions.
+const TRANSACTION_WORDS: [&[u8]; 8] = [
+    b"BEGIN",
+    b"START",
+    b"COMMIT",
+    b"END",
+    b"ROLLBACK",
+    b"ABORT",
+    b"PREPARE",
+    b"SAVEPOINT",
+];
+
+/// The table's name in `COPY name (…`, as it is spelled there.
+fn table_name(head: &[u8]) -> String {
+    let text = head.strip_prefix(b"COPY ").unwrap_or(head);
+    let mut quoted = false;
+    let end = text.iter().position(|byte| {
+        quoted ^= *byte == b'"';
+        !quoted && *byte == b' '
+    });
+    let name = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
 }
 
 /// Whether a line that was `\.` so far still is with these bytes added.
@@ -354,13 +515,30 @@ mod tests {
                 Contents {
                     bytes: u64::try_from(DUMP.len()).unwrap(),
                     rows: 6,
-                    tables: 2
+                    tables: BTreeMap::from([
+                        ("public.\"odd;\nname\"".to_owned(), 6),
+                        ("public.empty".to_owned(), 0),
+                    ]),
                 },
                 "step {step}"
             );
             assert!(script.is_whole(), "step {step}");
             assert_eq!(script.dumped_by(), Some("17.11"));
         }
+    }
+
+    #[test]
+    fn a_semicolon_inside_parentheses_or_a_function_body_ends_nothing() {
+        let text = "CREATE RULE r AS ON INSERT TO public.t DO ALSO ( INSERT INTO a VALUES (1);\n INSERT INTO b VALUES (2);\n);\n\
+            CREATE FUNCTION public.f(\"begin\" integer) RETURNS integer\n LANGUAGE sql\n BEGIN ATOMIC\n INSERT INTO a VALUES (CASE WHEN true THEN 1 END);\n COMMIT;\n SELECT 1;\nEND;\n\
+            INSERT INTO public.t VALUES (1);\nCREATE TABLE public.begin (\"end\" text);\nINSERT INTO public.t VALUES (2);\n";
+        for step in [1, 5, 10_000] {
+            let script = read(text.as_bytes(), step);
+            assert_eq!(script.contents().rows, 2, "step {step}");
+            assert_eq!(script.transaction_statements(), 0);
+        }
+        assert_eq!(read(b"begin;\nCommit work ;\nBEGINS;\n", 3).transaction_statements(), 2);
+        assert_eq!(read(b"SELECT 1 \\! true\n;\n\\restrict a\nSELECT '\\';\n", 3).client_commands(), 2);
     }
 
     #[test]
