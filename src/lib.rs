@@ -25,9 +25,11 @@ pub mod schedule;
 
 pub mod backup;
 pub mod catalog;
+pub mod download;
 pub mod dump;
 pub mod gzip;
 pub mod postgres;
+pub mod replay;
 pub mod script;
 pub mod store;
 pub mod upload;

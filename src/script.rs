@@ -537,8 +537,14 @@ mod tests {
             assert_eq!(script.contents().rows, 2, "step {step}");
             assert_eq!(script.transaction_statements(), 0);
         }
-        assert_eq!(read(b"begin;\nCommit work ;\nBEGINS;\n", 3).transaction_statements(), 2);
-        assert_eq!(read(b"SELECT 1 \\! true\n;\n\\restrict a\nSELECT '\\';\n", 3).client_commands(), 2);
+        assert_eq!(
+            read(b"begin;\nCommit work ;\nBEGINS;\n", 3).transaction_statements(),
+            2
+        );
+        assert_eq!(
+            read(b"SELECT 1 \\! true\n;\n\\restrict a\nSELECT '\\';\n", 3).client_commands(),
+            2
+        );
     }
 
     #[test]

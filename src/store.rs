@@ -143,6 +143,20 @@ impl StoreError {
         }
     }
 
+    /// An object that was removed or replaced while it was being read.
+    fn replaced(action: &'static str, key: &str) -> Self {
+        Self {
+            action,
+            key: key.to_owned(),
+            kind: Kind::StoreConflict,
+            status: None,
+            code: None,
+            message: "the object was removed or replaced while it was being read".to_owned(),
+            hint: "a lifecycle rule or a person removed it; choose another backup",
+            transient: false,
+        }
+    }
+
     fn timeout(action: &'static str, key: &str, limit: Duration) -> Self {
         Self {
             action,
@@ -514,6 +528,66 @@ impl Store {
             })),
             Err(error) if error.status == Some(404) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the bytes from `from` up to `to`, not included, of an object that still has this ETag.
+    ///
+    /// # Errors
+    /// What the store answered, or that the object is gone or another one now.
+    pub async fn get(
+        &self,
+        key: &str,
+        etag: &str,
+        from: u64,
+        to: u64,
+    ) -> Result<Bytes, StoreError> {
+        const ACTION: &str = "read";
+        let expected = to.saturating_sub(from);
+        let needed = Duration::from_secs(expected / SLOWEST_BYTES_PER_SECOND);
+        let outcome = self
+            .retrying(ACTION, key, self.patience.answer.max(needed), || async {
+                let answer = self
+                    .client
+                    .get_object()
+                    .bucket(&*self.bucket)
+                    .key(key)
+                    .if_match(format!("\"{etag}\""))
+                    .range(format!("bytes={from}-{}", to.saturating_sub(1)))
+                    .send()
+                    .await
+                    .map_err(|e| self.error(ACTION, key, e))?;
+                // A store that ignores the condition says at least which object it sends.
+                if answer
+                    .e_tag()
+                    .is_some_and(|now| now.trim_matches('"') != etag)
+                {
+                    return Err(StoreError::replaced(ACTION, key));
+                }
+                let body = answer.body.collect().await.map_err(|error| StoreError {
+                    action: ACTION,
+                    key: key.to_owned(),
+                    kind: Kind::StoreUnavailable,
+                    status: None,
+                    code: None,
+                    message: format!("the connection broke off: {}", chain(&error)),
+                    hint: HINT_LATER,
+                    transient: true,
+                })?;
+                let body = body.into_bytes();
+                if u64::try_from(body.len()).ok() == Some(expected) {
+                    Ok(body)
+                } else {
+                    let text = format!("{} bytes came in place of {expected}", body.len());
+                    Err(StoreError::mismatch(ACTION, key, text))
+                }
+            })
+            .await;
+        match outcome {
+            Err(error) if matches!(error.status, Some(404 | 412 | 416)) => {
+                Err(StoreError::replaced(ACTION, key))
+            }
+            outcome => outcome,
         }
     }
 
