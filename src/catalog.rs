@@ -129,6 +129,35 @@ impl Catalog {
         Ok(newest(&self.prefix, self.store.list(&self.prefix.0).await?))
     }
 
+    /// Every backup, newest first.
+    ///
+    /// # Errors
+    /// When the bucket could not be listed whole.
+    pub async fn list(&self) -> Result<Vec<Backup>, StoreError> {
+        let mut backups = backups(&self.prefix, self.store.list(&self.prefix.0).await?);
+        backups.sort_by_key(|backup| std::cmp::Reverse(backup.name.at));
+        Ok(backups)
+    }
+
+    /// The backup that an operator means: `latest`, a key, or a key without the folder.
+    ///
+    /// # Errors
+    /// When the bucket could not be listed whole.
+    pub async fn choose(&self, wanted: &str) -> Result<Option<Backup>, StoreError> {
+        let folder = self.prefix.0.rsplit_once('/').map(|(folder, _)| folder);
+        let key = match folder {
+            Some(folder) if !wanted.contains('/') => format!("{folder}/{wanted}"),
+            _ => wanted.to_owned(),
+        };
+        if wanted == "latest" {
+            self.newest().await
+        } else if let Some(name) = self.prefix.parse(&key) {
+            self.find(&name).await
+        } else {
+            Ok(None)
+        }
+    }
+
     /// The backup of that name; none if there is none.
     ///
     /// # Errors
@@ -172,7 +201,13 @@ impl Catalog {
 }
 
 fn newest(prefix: &Prefix, objects: Vec<Object>) -> Option<Backup> {
-    let backups = objects
+    backups(prefix, objects)
+        .into_iter()
+        .max_by_key(|backup| backup.name.at)
+}
+
+fn backups(prefix: &Prefix, objects: Vec<Object>) -> Vec<Backup> {
+    objects
         .into_iter()
         .filter(|object| object.size >= LEAST_BYTES)
         .filter_map(|object| {
@@ -182,8 +217,8 @@ fn newest(prefix: &Prefix, objects: Vec<Object>) -> Option<Backup> {
                 finished_at: object.modified_at,
                 size_bytes: object.size,
             })
-        });
-    backups.max_by_key(|backup| backup.name.at)
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -13,14 +13,13 @@ use std::os::unix::process::ExitStatusExt;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, ReadBuf};
-use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinSet;
 
 use crate::kind::Kind;
-use crate::postgres::{Client, DatabaseUrl, PostgresError, Session};
+use crate::postgres::{self, Client, DatabaseUrl, PostgresError, Session};
 use crate::script::{Contents, Script};
-use crate::secret::Redactor;
 
 /// How patient a dump is. The values are promises to the source database, not matters of taste, so they are not
 /// variables; tests shorten them.
@@ -221,7 +220,7 @@ impl Dump {
             tracing::debug!(%error, "pipe left at its default size");
         }
         let mut tasks = JoinSet::new();
-        tasks.spawn(relay(stderr, url.redactor()));
+        tasks.spawn(postgres::relay(stderr, url.redactor(), "pg_dump"));
         let output = DumpOutput {
             stdout,
             script: Script::default(),
@@ -354,50 +353,6 @@ impl AsyncRead for DumpOutput {
             Poll::Ready(Err(error)) => {
                 Poll::Ready(Err(io::Error::other(DumpError::Read(error.to_string()))))
             }
-        }
-    }
-}
-
-/// Re-logs stderr line by line, redacted, and returns its last lines. Inherited, it would be marked as an error by the
-/// platform, and could show a secret.
-async fn relay(stderr: ChildStderr, redactor: Redactor) -> String {
-    /// A line longer than this is cut: data can be quoted in an error.
-    const LINE_BYTES: usize = 2048;
-    const KEPT_LINES: usize = 20;
-    let mut reader = BufReader::new(stderr);
-    let mut kept = std::collections::VecDeque::new();
-    let mut line = Vec::new();
-    loop {
-        let (taken, ended) = match reader.fill_buf().await {
-            Ok([]) => (0, true),
-            Ok(piece) => {
-                let end = memchr::memchr(b'\n', piece);
-                let part = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default();
-                let room = LINE_BYTES.saturating_sub(line.len());
-                line.extend_from_slice(part.get(..room.min(part.len())).unwrap_or_default());
-                (
-                    end.map_or(piece.len(), |end| end.saturating_add(1)),
-                    end.is_some(),
-                )
-            }
-            Err(_) => (0, true),
-        };
-        reader.consume(taken);
-        if ended && !line.is_empty() {
-            let text = redactor.redact(String::from_utf8_lossy(&line).trim_end());
-            line.clear();
-            if text.starts_with("pg_dump: warning:") {
-                tracing::warn!(line = text, "pg_dump said");
-            } else {
-                tracing::debug!(line = text, "pg_dump said");
-            }
-            kept.push_back(text);
-            if kept.len() > KEPT_LINES {
-                kept.pop_front();
-            }
-        }
-        if taken == 0 {
-            return kept.into_iter().collect::<Vec<_>>().join("\n");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The closed set of names for what can go wrong with a run.
+//! The closed set of names for what can go wrong.
 //!
 //! Operators filter logs by them and monitors read them from `/health`, so a name never carries a value.
 
-/// What kind of failure ended an attempt.
+/// What kind of failure ended an attempt, a restore or a drill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -42,6 +42,14 @@ pub enum Kind {
     StoreMismatch,
     /// This machine's clock differs too much from the store's.
     Clock,
+    /// An object in the bucket is not a whole backup.
+    Damaged,
+    /// Something was asked that could destroy data, or that can't work; nothing was changed.
+    Refused,
+    /// `psql` ended with an error of its own during a restore.
+    Restore,
+    /// What was restored is not what was dumped.
+    Unproven,
     /// The attempt ran into `BACKUP_TIMEOUT`.
     Deadline,
     /// The service was told to stop.
@@ -73,6 +81,10 @@ impl Kind {
             Self::StoreTimeout => "store_timeout",
             Self::StoreMismatch => "store_mismatch",
             Self::Clock => "clock",
+            Self::Damaged => "damaged",
+            Self::Refused => "refused",
+            Self::Restore => "restore",
+            Self::Unproven => "unproven",
             Self::Deadline => "deadline",
             Self::Cancelled => "cancelled",
             Self::Internal => "internal",
@@ -102,6 +114,10 @@ impl Kind {
             | Self::StoreDenied
             | Self::StoreRejected
             | Self::Clock
+            | Self::Damaged
+            | Self::Refused
+            | Self::Restore
+            | Self::Unproven
             | Self::Deadline
             | Self::Cancelled => false,
         }

@@ -29,6 +29,7 @@ pub mod download;
 pub mod dump;
 pub mod gzip;
 pub mod postgres;
+pub mod reader;
 pub mod replay;
 pub mod script;
 pub mod store;

@@ -12,7 +12,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStderr, Command};
 
 use crate::kind::Kind;
 use crate::secret::{Redactor, Secret};
@@ -28,6 +29,8 @@ pub struct DatabaseUrl {
     name: String,
     /// libpq's own parameters, none of which can hold a secret.
     parameters: BTreeMap<String, String>,
+    /// The variable it came from, for hints.
+    variable: &'static str,
 }
 
 /// The parameters of libpq that may stand in the URL; anything else there is an error, as it would be for `psql`.
@@ -250,8 +253,70 @@ impl DatabaseUrl {
             password_as_written: raw_password.map(|p| Secret::new(p.to_owned())),
             name,
             parameters,
+            variable: "BACKUP_DATABASE_URL",
         };
         Ok((url, warnings))
+    }
+
+    /// The superuser's URL of a server that listens on a socket in this folder only.
+    #[must_use]
+    pub fn on_socket(folder: &Path, user: &str, database: &str) -> Self {
+        Self {
+            hosts: folder.display().to_string(),
+            ports: String::new(),
+            user: user.to_owned(),
+            password: None,
+            password_as_written: None,
+            name: database.to_owned(),
+            parameters: BTreeMap::new(),
+            variable: "VERIFY_DATABASE_URL",
+        }
+    }
+
+    /// The same, known to have come from another variable.
+    #[must_use]
+    pub const fn from_variable(mut self, variable: &'static str) -> Self {
+        self.variable = variable;
+        self
+    }
+
+    /// Another database of the same server.
+    #[must_use]
+    pub fn with_database(&self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The variable it came from.
+    #[must_use]
+    pub const fn variable(&self) -> &'static str {
+        self.variable
+    }
+
+    /// The database's name.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether both name the same database at the same address, as far as the texts tell.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let place = |url: &Self| {
+            let ports = if url.ports.is_empty() {
+                "5432"
+            } else {
+                &url.ports
+            };
+            (
+                url.hosts.to_ascii_lowercase(),
+                ports.to_owned(),
+                url.name.clone(),
+            )
+        };
+        place(self) == place(other)
     }
 
     /// What a child gets besides a clean environment; `PGPASSWORD` is the only place the password goes.
@@ -400,6 +465,13 @@ impl PostgresError {
             hint: hint.to_owned(),
         }
     }
+
+    /// Names the variable that holds this URL in the hint.
+    #[must_use]
+    fn about(mut self, url: &DatabaseUrl) -> Self {
+        self.hint = self.hint.replace("BACKUP_DATABASE_URL", url.variable);
+        self
+    }
 }
 
 /// The words of libpq and `pg_dump` (with `LC_ALL=C`), what they mean, and what to do.
@@ -539,42 +611,7 @@ async fn ask(
     session: Session,
 ) -> Result<Server, PostgresError> {
     const QUESTION: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'), pg_database_size(current_database())";
-    let mut command = client.command("psql", url, session);
-    command.args([
-        "-X",
-        "-A",
-        "-t",
-        "-q",
-        "-w",
-        "-F",
-        "\t",
-        "-c",
-        QUESTION,
-        "-d",
-        &url.connection_string(),
-    ]);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let internal = |text: String| PostgresError {
-        kind: Kind::Internal,
-        text,
-        hint: format!(
-            "{} must be an executable psql",
-            client.path("psql").display()
-        ),
-    };
-    let output = tokio::select! {
-        output = command.output() => output.map_err(|e| internal(format!("run psql: {e}")))?,
-        () = tokio::time::sleep(PROBE_LIMIT) => {
-            return Err(PostgresError::from_stderr("timeout expired: the server accepted the connection but did not answer", Kind::Connect));
-        }
-    };
-    if !output.status.success() {
-        let said = url
-            .redactor()
-            .redact(&String::from_utf8_lossy(&output.stderr));
-        return Err(PostgresError::from_stderr(&said, Kind::Connect));
-    }
-    let answer = String::from_utf8_lossy(&output.stdout);
+    let answer = query(client, url, session, QUESTION, PROBE_LIMIT).await?;
     let mut fields = answer.trim().split('\t');
     let parsed = (|| {
         let number: u32 = fields.next()?.parse().ok()?;
@@ -588,7 +625,125 @@ async fn ask(
             session,
         })
     })();
-    parsed.ok_or_else(|| internal("psql's answer was not understood".to_owned()))
+    parsed.ok_or_else(|| not_understood(client))
+}
+
+/// Runs SQL with `psql` and returns what it prints: fields cut by tabs, rows by line ends.
+///
+/// # Errors
+/// Whatever `psql` said, with its kind.
+pub async fn query(
+    client: &Client,
+    url: &DatabaseUrl,
+    session: Session,
+    sql: &str,
+    limit: Duration,
+) -> Result<String, PostgresError> {
+    let mut command = client.command("psql", url, session);
+    command.args(["-X", "-A", "-t", "-q", "-w", "-F", "\t"]);
+    command.args([
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-d",
+        &url.connection_string(),
+        "-f",
+        "-",
+    ]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let internal = |error: std::io::Error| PostgresError {
+        kind: Kind::Internal,
+        text: format!("run psql: {error}"),
+        hint: format!(
+            "{} must be an executable psql",
+            client.path("psql").display()
+        ),
+    };
+    let mut child = command.spawn().map_err(internal)?;
+    let stdin = child.stdin.take();
+    let conversation = async {
+        // SQL goes through the pipe: a command line is readable by every process on the machine.
+        let sent = async {
+            if let Some(mut stdin) = stdin {
+                // psql that ended early says why on stderr.
+                drop(stdin.write_all(sql.as_bytes()).await);
+            }
+        };
+        tokio::join!(sent, child.wait_with_output()).1
+    };
+    let output = tokio::select! {
+        output = conversation => output.map_err(internal)?,
+        () = tokio::time::sleep(limit) => {
+            return Err(PostgresError::from_stderr("timeout expired: the server accepted the connection but did not answer", Kind::Connect).about(url));
+        }
+    };
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = url
+        .redactor()
+        .redact(&String::from_utf8_lossy(&output.stderr));
+    Err(PostgresError::from_stderr(&said, Kind::Connect).about(url))
+}
+
+fn not_understood(client: &Client) -> PostgresError {
+    PostgresError {
+        kind: Kind::Internal,
+        text: "psql's answer was not understood".to_owned(),
+        hint: format!(
+            "{} must be an executable psql",
+            client.path("psql").display()
+        ),
+    }
+}
+
+/// Re-logs a child's stderr line by line, redacted, and returns its last lines. Inherited, it would be marked as an error
+/// by the platform, and could show a secret.
+pub async fn relay(stderr: ChildStderr, redactor: Redactor, program: &'static str) -> String {
+    /// A line longer than this is cut: data can be quoted in an error.
+    const LINE_BYTES: usize = 2048;
+    const KEPT_LINES: usize = 20;
+    let mut reader = BufReader::new(stderr);
+    let mut kept = std::collections::VecDeque::new();
+    let mut line = Vec::new();
+    loop {
+        let (taken, ended) = match reader.fill_buf().await {
+            Ok([]) => (0, true),
+            Ok(piece) => {
+                let end = memchr::memchr(b'\n', piece);
+                let part = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default();
+                let room = LINE_BYTES.saturating_sub(line.len());
+                line.extend_from_slice(part.get(..room.min(part.len())).unwrap_or_default());
+                (
+                    end.map_or(piece.len(), |end| end.saturating_add(1)),
+                    end.is_some(),
+                )
+            }
+            Err(_) => (0, true),
+        };
+        reader.consume(taken);
+        if ended && !line.is_empty() {
+            let text = redactor.redact(String::from_utf8_lossy(&line).trim_end());
+            line.clear();
+            if text.starts_with("pg_dump: warning:")
+                || program == "psql" && text.contains("WARNING:  ")
+            {
+                tracing::warn!(line = text, "{program} said");
+            } else {
+                tracing::debug!(line = text, "{program} said");
+            }
+            kept.push_back(text);
+            if kept.len() > KEPT_LINES {
+                kept.pop_front();
+            }
+        }
+        if taken == 0 {
+            return kept.into_iter().collect::<Vec<_>>().join("\n");
+        }
+    }
 }
 
 /// A client program's version.

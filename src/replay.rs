@@ -100,26 +100,32 @@ impl Replay {
                 }
                 self.read_line(end.is_some(), passed)?
             };
-            let (transactions, commands) = read;
-            if self.script.transaction_statements() != transactions {
-                return Err(Refusal::Transaction);
-            }
-            if self.script.client_commands() != commands {
-                return Err(Refusal::ClientCommand("\\".to_owned()));
-            }
+            self.check(read)?;
         }
         Ok(())
     }
 
-    /// Ends the replay: what was held goes on, and the script tells whether it is whole.
+    /// Compares what the script holds with what it may hold.
+    fn check(&self, (transactions, commands): (u64, u64)) -> Result<(), Refusal> {
+        if self.script.transaction_statements() != transactions {
+            return Err(Refusal::Transaction);
+        }
+        if self.script.client_commands() != commands {
+            return Err(Refusal::ClientCommand("\\".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Ends the replay: what was held goes on.
     ///
     /// # Errors
     /// When the last line may not be passed on.
-    pub fn finish(mut self, passed: &mut Vec<u8>) -> Result<(Script, Needs), Refusal> {
+    pub fn end(&mut self, passed: &mut Vec<u8>) -> Result<(), Refusal> {
         if !self.held.is_empty() {
-            self.read_line(true, passed)?;
+            let allowed = self.read_line(true, passed)?;
+            self.check(allowed)?;
         }
-        Ok((self.script, self.needs))
+        Ok(())
     }
 
     /// The script as far as it was read.
@@ -309,9 +315,12 @@ mod tests {
         for piece in text.as_bytes().chunks(step) {
             replay.read(piece, &mut passed)?;
         }
-        let (script, needs) = replay.finish(&mut passed)?;
-        assert_eq!(script.contents().bytes, u64::try_from(text.len()).unwrap());
-        Ok((String::from_utf8(passed).unwrap(), needs))
+        replay.end(&mut passed)?;
+        assert_eq!(
+            replay.script().position().0,
+            u64::try_from(text.len()).unwrap()
+        );
+        Ok((String::from_utf8(passed).unwrap(), replay.needs))
     }
 
     fn check(text: &str, omit: Omit, expected: &str) -> Needs {

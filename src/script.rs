@@ -161,6 +161,11 @@ impl Script {
         matches!(self.mode, Mode::CopyData { .. }).then_some(self.copying.0.as_str())
     }
 
+    /// How many bytes and rows were read so far.
+    pub(crate) const fn position(&self) -> (u64, u64) {
+        (self.bytes, self.rows)
+    }
+
     /// What was read so far.
     #[must_use]
     pub fn contents(&self) -> Contents {

@@ -1,0 +1,404 @@
+//! A backup read whole: the mirror of `dump`.
+//!
+//! Whoever acts on the end of a backup, by committing a restore or by calling it good, needs a [`ReadWhole`], and only
+//! reading every byte makes one.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::download::Download;
+use crate::gzip;
+use crate::kind::Kind;
+use crate::replay::{Needs, Omit, Refusal, Replay};
+use crate::script::Contents;
+use crate::store::{Store, StoreError};
+
+/// One object as it was found; what is read later is this very one, or there is an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its ETag.
+    pub etag: String,
+}
+
+impl Found {
+    /// Looks an object up.
+    ///
+    /// # Errors
+    /// What the store answered; [`ReadError::Missing`] when it is not there.
+    pub async fn look_up(store: &Store, key: &str) -> Result<Self, ReadError> {
+        let head = store.head(key).await?.ok_or(ReadError::Missing)?;
+        Ok(Self {
+            key: key.to_owned(),
+            size: head.size,
+            etag: head.etag,
+        })
+    }
+}
+
+/// How far reading has come, for a bar or a log line.
+#[derive(Debug, Default)]
+pub struct Meter {
+    object_bytes: AtomicU64,
+    plain_bytes: AtomicU64,
+    rows: AtomicU64,
+    table: Mutex<String>,
+}
+
+/// What a [`Meter`] shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the object that were read.
+    pub object_bytes: u64,
+    /// Bytes of text they held.
+    pub plain_bytes: u64,
+    /// Rows so far.
+    pub rows: u64,
+    /// The table whose rows are passing; empty outside of tables.
+    pub table: String,
+}
+
+impl Meter {
+    /// How far it is now.
+    #[must_use]
+    pub fn show(&self) -> Progress {
+        Progress {
+            object_bytes: self.object_bytes.load(Ordering::Relaxed),
+            plain_bytes: self.plain_bytes.load(Ordering::Relaxed),
+            rows: self.rows.load(Ordering::Relaxed),
+            table: self
+                .table
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        }
+    }
+
+    fn set(&self, object_bytes: u64, replay: &Replay) {
+        let (bytes, rows) = replay.script().position();
+        self.object_bytes.store(object_bytes, Ordering::Relaxed);
+        self.plain_bytes.store(bytes, Ordering::Relaxed);
+        self.rows.store(rows, Ordering::Relaxed);
+        let now = replay.script().copying().unwrap_or_default();
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if *table != now {
+            now.clone_into(&mut table);
+        }
+    }
+}
+
+/// Proof that a backup was read to its end and is whole: the announced length came, each gzip member's checksum fits, and
+/// the dump's end marker stands at the end.
+///
+/// Only [`read`] makes one:
+///
+/// ```compile_fail
+/// use postgres_s3_backups::reader::{ReadWhole, Summary};
+/// let forged = ReadWhole { summary: Summary::default() };
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct ReadWhole {
+    summary: Summary,
+}
+
+impl ReadWhole {
+    /// What it holds.
+    #[must_use]
+    pub const fn summary(&self) -> &Summary {
+        &self.summary
+    }
+}
+
+/// What a backup says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Rows, tables and bytes.
+    pub contents: Contents,
+    /// Roles and extensions.
+    pub needs: Needs,
+    /// The version of the server it came from.
+    pub dumped_from: String,
+    /// The version of the `pg_dump` that made it.
+    pub dumped_by: String,
+}
+
+impl Summary {
+    /// The major version of the server it came from.
+    #[must_use]
+    pub fn server_major(&self) -> Option<u16> {
+        major(&self.dumped_from)
+    }
+
+    /// The major version of the `pg_dump` that made it.
+    #[must_use]
+    pub fn client_major(&self) -> Option<u16> {
+        major(&self.dumped_by)
+    }
+}
+
+fn major(version: &str) -> Option<u16> {
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// Why a backup could not be read whole.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such object.
+    #[error("the bucket holds no such object")]
+    Missing,
+    /// The store refused, or the object changed on the way.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// It has no bytes.
+    #[error("the object is empty")]
+    Empty,
+    /// It is not gzip, or not what the compressor wrote.
+    #[error("{what} {place}")]
+    Gzip {
+        /// What is wrong.
+        what: String,
+        /// How far it was good.
+        place: Place,
+    },
+    /// The gzip file is whole, and what it holds is no dump.
+    #[error("the object is a gzip file, but not of a plain dump of pg_dump ({0} bytes of text)")]
+    NotADump(u64),
+    /// The gzip file is whole, and the dump in it is cut off.
+    #[error("the dump in it has no end {0}")]
+    NotWhole(Place),
+    /// It holds something that must not reach `psql`.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// Nobody wants it any more.
+    #[error("reading was stopped")]
+    Stopped,
+    /// The thread that read it ended early.
+    #[error("reading ended early: {0}")]
+    Internal(String),
+}
+
+/// How far a damaged backup was good.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    object_bytes: u64,
+    size: u64,
+    rows: u64,
+    table: String,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "(after {} of {} bytes, {} rows",
+            self.object_bytes, self.size, self.rows
+        )?;
+        if !self.table.is_empty() {
+            write!(f, ", inside {}", self.table)?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl ReadError {
+    /// The name of it.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Missing
+            | Self::Empty
+            | Self::Gzip { .. }
+            | Self::NotADump(_)
+            | Self::NotWhole(_)
+            | Self::Refused(_) => Kind::Damaged,
+            Self::Stopped => Kind::Cancelled,
+            Self::Internal(_) => Kind::Internal,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Missing => "look at the names with: postgres-s3-backups list",
+            Self::Store(error) => error.hint(),
+            Self::Empty | Self::Gzip { .. } | Self::NotADump(_) | Self::NotWhole(_) => {
+                "this object is not a whole backup; restore an older one, and make a new one now with: postgres-s3-backups backup"
+            }
+            Self::Refused(_) => {
+                "nothing was changed; find out who wrote this object, and restore another one"
+            }
+            Self::Stopped => "nothing was changed",
+            Self::Internal(_) => "this is a defect of the service or of the machine; try again",
+        }
+    }
+}
+
+/// Reads an object to its end on a thread of its own. What may reach `psql` goes to `sink`, which holds the reading up when
+/// it is full; without one the object is only looked at. Dropped, it ends within a piece.
+///
+/// # Errors
+/// Unless every byte was read and the backup is whole.
+pub async fn read(
+    store: &Store,
+    found: &Found,
+    omit: Omit,
+    sink: Option<mpsc::Sender<Bytes>>,
+    meter: &Arc<Meter>,
+) -> Result<ReadWhole, ReadError> {
+    let (replay, outcome) = run(store, found, omit, sink, meter, Extent::Whole).await?;
+    let place = place(&replay, found, meter);
+    if let Err(error) = outcome {
+        return Err(explain(error, place));
+    }
+    let summary = summary(&replay);
+    if !replay.script().is_whole() {
+        return Err(if replay.script().dumped_by().is_some() {
+            ReadError::NotWhole(place)
+        } else {
+            ReadError::NotADump(summary.contents.bytes)
+        });
+    }
+    Ok(ReadWhole { summary })
+}
+
+/// Reads an object up to its first rows: its versions and extensions, the roles that own something. It proves nothing.
+///
+/// # Errors
+/// When the beginning can't be read.
+pub async fn read_head(store: &Store, found: &Found) -> Result<Summary, ReadError> {
+    let meter = Arc::default();
+    let (replay, outcome) = run(store, found, Omit::default(), None, &meter, Extent::Head).await?;
+    let place = place(&replay, found, &meter);
+    match outcome {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(error) => return Err(explain(error, place)),
+    }
+    let summary = summary(&replay);
+    if summary.dumped_by.is_empty() {
+        return Err(ReadError::NotADump(summary.contents.bytes));
+    }
+    Ok(summary)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    Head,
+}
+
+async fn run(
+    store: &Store,
+    found: &Found,
+    omit: Omit,
+    sink: Option<mpsc::Sender<Bytes>>,
+    meter: &Arc<Meter>,
+    extent: Extent,
+) -> Result<(Replay, io::Result<()>), ReadError> {
+    if found.size == 0 {
+        return Err(ReadError::Empty);
+    }
+    let download = Download::start(store, &found.key, &found.etag, found.size);
+    let received = download.counter();
+    let stop = CancellationToken::new();
+    let (meter, stopped) = (Arc::clone(meter), stop.clone());
+    let _stop_when_dropped = stop.drop_guard();
+    let thread = tokio::task::spawn_blocking(move || {
+        let mut replay = Replay::new(omit);
+        let mut passed = Vec::new();
+        let mut outcome = gzip::decompress(download, |piece| {
+            if stopped.is_cancelled() {
+                return Err(io::Error::other(ReadError::Stopped));
+            }
+            replay
+                .read(piece, &mut passed)
+                .map_err(|refusal| io::Error::other(ReadError::Refused(refusal)))?;
+            meter.set(received.load(Ordering::Relaxed), &replay);
+            if extent == Extent::Head && replay.script().copying().is_some() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            send(sink.as_ref(), &mut passed)
+        });
+        if outcome.is_ok() {
+            outcome = replay
+                .end(&mut passed)
+                .map_err(|refusal| io::Error::other(ReadError::Refused(refusal)))
+                .and_then(|()| send(sink.as_ref(), &mut passed));
+        }
+        meter.set(received.load(Ordering::Relaxed), &replay);
+        (replay, outcome)
+    });
+    thread
+        .await
+        .map_err(|join| ReadError::Internal(join.to_string()))
+}
+
+fn send(sink: Option<&mpsc::Sender<Bytes>>, passed: &mut Vec<u8>) -> io::Result<()> {
+    let piece = std::mem::take(passed);
+    match sink {
+        Some(sink) if !piece.is_empty() => sink
+            .blocking_send(piece.into())
+            .map_err(|_| io::Error::other(ReadError::Stopped)),
+        Some(_) => Ok(()),
+        None => {
+            *passed = piece;
+            passed.clear();
+            Ok(())
+        }
+    }
+}
+
+fn place(replay: &Replay, found: &Found, meter: &Meter) -> Place {
+    Place {
+        object_bytes: meter.show().object_bytes,
+        size: found.size,
+        rows: replay.script().position().1,
+        table: replay.script().copying().unwrap_or_default().to_owned(),
+    }
+}
+
+fn summary(replay: &Replay) -> Summary {
+    Summary {
+        contents: replay.script().contents(),
+        needs: replay.needs().clone(),
+        dumped_from: replay.script().dumped_from().unwrap_or_default().to_owned(),
+        dumped_by: replay.script().dumped_by().unwrap_or_default().to_owned(),
+    }
+}
+
+/// What an error of the decompressor means.
+fn explain(error: io::Error, place: Place) -> ReadError {
+    let kind = error.kind();
+    let text = error.to_string();
+    if let Some(inner) = error.into_inner() {
+        return match inner.downcast::<ReadError>() {
+            Ok(error) => *error,
+            Err(inner) => match inner.downcast::<StoreError>() {
+                Ok(error) => ReadError::Store(*error),
+                Err(inner) => ReadError::Gzip {
+                    what: format!("its compressed data is damaged: {inner}"),
+                    place,
+                },
+            },
+        };
+    }
+    let what = if kind == io::ErrorKind::UnexpectedEof {
+        "it is cut off in the middle of its compressed data".to_owned()
+    } else {
+        format!("its compressed data is damaged: {text}")
+    };
+    ReadError::Gzip { what, place }
+}
