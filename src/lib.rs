@@ -31,8 +31,10 @@ pub mod gzip;
 pub mod postgres;
 pub mod reader;
 pub mod replay;
+pub mod restore;
 pub mod script;
 pub mod store;
+pub mod target;
 pub mod upload;
 
 pub mod health;

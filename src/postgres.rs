@@ -466,6 +466,22 @@ impl PostgresError {
         }
     }
 
+    /// Reads what `psql` said while it restored.
+    #[must_use]
+    pub fn from_psql(said: &str, url: &DatabaseUrl) -> Self {
+        let mut error = Self::from_stderr(said, Kind::Restore).about(url);
+        let cause = RESTORE_CAUSES
+            .iter()
+            .find(|(phrases, _)| phrases.iter().any(|phrase| said.contains(phrase)));
+        if let Some((_, hint)) = cause {
+            error.kind = Kind::Restore;
+            (*hint).clone_into(&mut error.hint);
+        } else if error.kind == Kind::Restore {
+            "look at psql's own words in `error`; nothing was changed".clone_into(&mut error.hint);
+        }
+        error
+    }
+
     /// Names the variable that holds this URL in the hint.
     #[must_use]
     fn about(mut self, url: &DatabaseUrl) -> Self {
@@ -562,6 +578,54 @@ const CAUSES: &[(&[&str], Kind, &str)] = &[
         ],
         Kind::Connect,
         "nothing answers at the host and port of BACKUP_DATABASE_URL; on Railway keep this service in the same project and environment as Postgres and use the private URL ${{Postgres.DATABASE_URL}}",
+    ),
+];
+
+/// What stops a restore, and what to do.
+const RESTORE_CAUSES: &[(&[&str], &str)] = &[
+    (
+        &["No space left on device", "could not extend file"],
+        "the target server's disk is full; make it larger, or restore elsewhere",
+    ),
+    (
+        &["out of shared memory"],
+        "the target has more tables than one transaction may lock there; raise max_locks_per_transaction and restart that server",
+    ),
+    (
+        &["canceling statement due to lock timeout"],
+        "another session uses what --clean would replace; stop the application, then try again",
+    ),
+    (
+        &["unrecognized configuration parameter"],
+        "the target is older than the server the backup came from; restore into the same major version or a newer one",
+    ),
+    (
+        &["invalid command \\restrict"],
+        "this psql is older than the pg_dump that made the backup; use this service's image",
+    ),
+    (
+        &["is not available", "could not open extension control file"],
+        "the target's server lacks the extension; restore into a server that has it",
+    ),
+    (
+        &["must be superuser", "must be owner", "permission denied"],
+        "the user of the target may not do this; restore as the database's owner or a superuser, or pass --no-owner --no-privileges",
+    ),
+    (
+        &["does not exist"],
+        "the target lacks something that the backup takes for granted, such as a role; create it, then try again",
+    ),
+    (
+        &["already exists"],
+        "the target was not empty; restore into a new database",
+    ),
+    (
+        &[
+            "server closed the connection",
+            "terminating connection",
+            "connection to server was lost",
+        ],
+        "the target server went away; find out why, then try again",
     ),
 ];
 
@@ -689,7 +753,9 @@ pub async fn query(
     Err(PostgresError::from_stderr(&said, Kind::Connect).about(url))
 }
 
-fn not_understood(client: &Client) -> PostgresError {
+/// An answer of `psql` that is not what was asked for.
+#[must_use]
+pub fn not_understood(client: &Client) -> PostgresError {
     PostgresError {
         kind: Kind::Internal,
         text: "psql's answer was not understood".to_owned(),

@@ -1,0 +1,454 @@
+//! The database that a restore goes into: what it holds, who it is, and what stands in the way.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::postgres::{self, Client, DatabaseUrl, PostgresError, Session};
+use crate::reader::Summary;
+use crate::restore::Permits;
+
+/// How long a question about a whole catalog may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What was found in the target.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Survey {
+    version_number: u32,
+    /// The server's version as it prints it.
+    pub version: String,
+    system_identifier: Option<String>,
+    database_oid: String,
+    read_only: bool,
+    may_create: bool,
+    /// How many tables, views, functions, types and the like it holds.
+    pub objects: u64,
+    /// Some of them.
+    pub examples: Vec<String>,
+    subscriptions: u64,
+    user: String,
+    roles: BTreeSet<String>,
+    available_extensions: BTreeSet<String>,
+}
+
+/// What makes a database this one and no other: its server's identifier and its number there.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Identity {
+    system_identifier: Option<String>,
+    database_oid: String,
+}
+
+impl Survey {
+    /// Looks at a database.
+    ///
+    /// # Errors
+    /// Whatever `psql` said.
+    pub async fn take(
+        client: &Client,
+        url: &DatabaseUrl,
+        session: Session,
+    ) -> Result<Self, PostgresError> {
+        ask(client, url, session, SURVEY).await
+    }
+
+    /// The server's major version.
+    #[must_use]
+    pub fn major(&self) -> u16 {
+        u16::try_from(self.version_number / 10_000).unwrap_or(u16::MAX)
+    }
+
+    /// Whether something would be lost if it were cleaned.
+    #[must_use]
+    pub const fn holds_something(&self) -> bool {
+        self.objects > 0
+    }
+
+    /// Which database it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity {
+            system_identifier: self.system_identifier.clone(),
+            database_oid: self.database_oid.clone(),
+        }
+    }
+}
+
+/// Asks a database who it is.
+///
+/// # Errors
+/// Whatever `psql` said.
+pub async fn identity(client: &Client, url: &DatabaseUrl) -> Result<Identity, PostgresError> {
+    const QUESTION: &str = "SELECT json_build_object('system_identifier', (SELECT system_identifier::text FROM pg_control_system()), 'database_oid', (SELECT oid::text FROM pg_database WHERE datname = current_database()))";
+    ask(client, url, Session::Plain, QUESTION).await
+}
+
+async fn ask<T: for<'a> Deserialize<'a>>(
+    client: &Client,
+    url: &DatabaseUrl,
+    session: Session,
+    question: &str,
+) -> Result<T, PostgresError> {
+    let answer = postgres::query(client, url, session, question, LIMIT).await?;
+    serde_json::from_str(answer.trim()).map_err(|_| postgres::not_understood(client))
+}
+
+/// What a restore into an empty database must not find. Members of extensions are not counted: template1 may hold some.
+const SURVEY: &str = r"
+WITH member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'),
+own_schema AS (
+    SELECT oid, nspname FROM pg_catalog.pg_namespace
+    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+      AND NOT EXISTS (SELECT FROM member WHERE classid = 'pg_catalog.pg_namespace'::regclass AND objid = pg_namespace.oid)),
+object (name, kind, class, oid) AS (
+    SELECT format('%I.%I', nspname, relname), CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' WHEN 'c' THEN 'type' ELSE 'table' END,
+           'pg_catalog.pg_class'::regclass, c.oid
+    FROM pg_catalog.pg_class c JOIN own_schema s ON s.oid = relnamespace WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+  UNION ALL
+    SELECT format('%I.%I', nspname, proname), 'function', 'pg_catalog.pg_proc'::regclass, p.oid
+    FROM pg_catalog.pg_proc p JOIN own_schema s ON s.oid = pronamespace
+  UNION ALL
+    SELECT format('%I.%I', nspname, typname), 'type', 'pg_catalog.pg_type'::regclass, t.oid
+    FROM pg_catalog.pg_type t JOIN own_schema s ON s.oid = typnamespace WHERE typtype IN ('d', 'e', 'r')
+  UNION ALL
+    SELECT format('%I', nspname), 'schema', 'pg_catalog.pg_namespace'::regclass, oid FROM own_schema WHERE nspname <> 'public'
+  UNION ALL
+    SELECT oid::text, 'large object', 'pg_catalog.pg_largeobject'::regclass, oid FROM pg_catalog.pg_largeobject_metadata
+  UNION ALL
+    SELECT format('%I', evtname), 'event trigger', 'pg_catalog.pg_event_trigger'::regclass, oid FROM pg_catalog.pg_event_trigger
+  UNION ALL
+    SELECT format('%I', pubname), 'publication', 'pg_catalog.pg_publication'::regclass, oid FROM pg_catalog.pg_publication
+  UNION ALL
+    SELECT format('%I', srvname), 'foreign server', 'pg_catalog.pg_foreign_server'::regclass, oid FROM pg_catalog.pg_foreign_server),
+own AS (SELECT kind || ' ' || name AS name FROM object o WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = o.class AND m.objid = o.oid))
+SELECT json_build_object(
+    'version_number', current_setting('server_version_num')::int,
+    'version', current_setting('server_version'),
+    'system_identifier', (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
+    'database_oid', (SELECT oid::text FROM pg_catalog.pg_database WHERE datname = current_database()),
+    'read_only', pg_catalog.pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
+    'may_create', pg_catalog.has_database_privilege(current_database(), 'CREATE'),
+    'objects', (SELECT count(*) FROM own),
+    'examples', (SELECT coalesce(json_agg(name), '[]') FROM (SELECT name FROM own ORDER BY name LIMIT 3) few),
+    'subscriptions', (SELECT count(*) FROM pg_catalog.pg_stat_subscription s JOIN pg_catalog.pg_subscription USING (subname) WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())),
+    'user', current_user,
+    'roles', (SELECT json_agg(rolname) FROM pg_catalog.pg_roles),
+    'available_extensions', (SELECT coalesce(json_agg(name), '[]') FROM pg_catalog.pg_available_extensions));
+";
+
+/// Empties a database within the transaction of the restore: either the backup is there afterwards, or what was there.
+pub const CLEAN: &str = r"
+SET lock_timeout = '60s';
+SET client_min_messages = warning;
+DO $clean$
+DECLARE
+    statement text;
+BEGIN
+    FOR statement IN
+        WITH member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
+        SELECT sql FROM (
+            SELECT 1, format('DROP EVENT TRIGGER %I', evtname), 'pg_catalog.pg_event_trigger'::regclass, oid FROM pg_catalog.pg_event_trigger
+          UNION ALL
+            SELECT 2, format('DROP PUBLICATION %I', pubname), 'pg_catalog.pg_publication'::regclass, oid FROM pg_catalog.pg_publication
+          UNION ALL
+            SELECT 3, format('DROP EXTENSION IF EXISTS %I CASCADE', extname), 0, oid FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql'
+          UNION ALL
+            SELECT 4, format('DROP SCHEMA IF EXISTS %I CASCADE', nspname), 'pg_catalog.pg_namespace'::regclass, oid FROM pg_catalog.pg_namespace
+            WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+          UNION ALL
+            SELECT 5, format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', fdwname), 'pg_catalog.pg_foreign_data_wrapper'::regclass, oid FROM pg_catalog.pg_foreign_data_wrapper
+          UNION ALL
+            SELECT 6, format('DROP CAST IF EXISTS (%s AS %s)', format_type(castsource, NULL), format_type(casttarget, NULL)), 'pg_catalog.pg_cast'::regclass, c.oid
+            FROM pg_catalog.pg_cast c
+            WHERE c.oid >= 16384 AND EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid = castsource AND typnamespace = 'pg_catalog'::regnamespace)
+              AND EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid = casttarget AND typnamespace = 'pg_catalog'::regnamespace)
+          UNION ALL
+            SELECT 7, format('DROP LANGUAGE IF EXISTS %I CASCADE', lanname), 'pg_catalog.pg_language'::regclass, oid FROM pg_catalog.pg_language WHERE lanispl AND lanname <> 'plpgsql'
+          UNION ALL
+            SELECT 8, format('DROP ACCESS METHOD IF EXISTS %I CASCADE', amname), 'pg_catalog.pg_am'::regclass, oid FROM pg_catalog.pg_am WHERE oid >= 16384
+          UNION ALL
+            SELECT 9, format('SELECT pg_catalog.lo_unlink(%s)', oid), 0, oid FROM pg_catalog.pg_largeobject_metadata
+        ) AS step (number, sql, class, oid)
+        WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = step.class AND m.objid = step.oid)
+        ORDER BY number
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+    -- As initdb leaves it, which is what a dump takes for granted.
+    CREATE SCHEMA public;
+    COMMENT ON SCHEMA public IS 'standard public schema';
+    IF current_setting('server_version_num')::int >= 150000 THEN
+        ALTER SCHEMA public OWNER TO pg_database_owner;
+        GRANT USAGE ON SCHEMA public TO PUBLIC;
+    ELSE
+        GRANT ALL ON SCHEMA public TO PUBLIC;
+    END IF;
+END
+$clean$;
+RESET client_min_messages;
+";
+
+/// Everything that stands in the way of a restore.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusals(Vec<Refusal>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    text: String,
+    hint: &'static str,
+}
+
+impl Refusals {
+    /// Whether nothing stands in the way.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What to do about the first one.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        self.0.first().map_or("", |refusal| refusal.hint)
+    }
+
+    /// Each one with what to do about it.
+    pub fn each(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.0
+            .iter()
+            .map(|refusal| (refusal.text.as_str(), refusal.hint))
+    }
+
+    fn add(&mut self, text: impl Into<String>, hint: &'static str) {
+        self.0.push(Refusal {
+            text: text.into(),
+            hint,
+        });
+    }
+}
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<&str> = self.0.iter().map(|refusal| refusal.text.as_str()).collect();
+        f.write_str(&texts.join("; "))
+    }
+}
+
+/// Decides what stands in the way of restoring a backup; without one, what stands in the way of any.
+#[must_use]
+pub fn refusals(
+    target: &Survey,
+    is_source: bool,
+    permits: Permits,
+    backup: Option<&Summary>,
+) -> Refusals {
+    let mut refusals = Refusals::default();
+    if is_source && !(permits.clean && permits.overwrite_source) {
+        refusals.add(
+            "the target is the database that is backed up (BACKUP_DATABASE_URL)",
+            "restore into another database; to replace the source itself pass both --clean and --yes-overwrite-source",
+        );
+    }
+    if target.holds_something() && !permits.clean {
+        refusals.add(
+            format!(
+                "the target is not empty: it holds {} objects ({}{})",
+                target.objects,
+                target.examples.join(", "),
+                if target.objects > 3 { ", …" } else { "" }
+            ),
+            "restore into a new database (createdb); or pass --clean to replace everything in this one",
+        );
+    }
+    if target.subscriptions > 0 && permits.clean {
+        refusals.add(
+            "the target has subscriptions, which can't be dropped in a transaction",
+            "drop them by hand (DROP SUBSCRIPTION), or restore into a new database",
+        );
+    }
+    if target.read_only {
+        refusals.add(
+            "the target is read-only",
+            "name the primary server in --to (or RESTORE_DATABASE_URL), or set default_transaction_read_only to off",
+        );
+    }
+    if !target.may_create {
+        refusals.add(
+            format!(
+                "the user {} may not create anything in the target",
+                target.user
+            ),
+            "restore as the database's owner or a superuser, or GRANT CREATE ON DATABASE",
+        );
+    }
+    let Some(backup) = backup else {
+        return refusals;
+    };
+    let missing = |needed: &BTreeSet<String>, there: &BTreeSet<String>| {
+        let missing: Vec<&str> = needed.difference(there).map(String::as_str).collect();
+        (!missing.is_empty()).then(|| missing.join(", "))
+    };
+    if let Some(extensions) = missing(&backup.needs.extensions, &target.available_extensions) {
+        refusals.add(
+            format!("the target's server does not have these extensions: {extensions}"),
+            "restore into a server that has them installed, such as the image of the old one",
+        );
+    }
+    let droppable = permits.no_owner && permits.no_privileges;
+    if let Some(roles) = missing(&backup.needs.roles, &target.roles).filter(|_| !droppable) {
+        refusals.add(
+            format!("the target's server does not have these roles: {roles}"),
+            "create them (CREATE ROLE), or pass --no-owner --no-privileges to leave owners and grants out",
+        );
+    }
+    if let Some(roles) = missing(&backup.needs.named_roles, &target.roles) {
+        refusals.add(
+            format!("policies or user mappings name roles that the target's server does not have: {roles}"),
+            "create them (CREATE ROLE)",
+        );
+    }
+    refusals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::Needs;
+
+    fn empty() -> Survey {
+        Survey {
+            version_number: 170_004,
+            may_create: true,
+            roles: BTreeSet::from(["postgres".to_owned()]),
+            available_extensions: BTreeSet::from(["pgcrypto".to_owned()]),
+            ..Survey::default()
+        }
+    }
+
+    fn check(target: &Survey, is_source: bool, permits: Permits, needs: Needs, expected: &[&str]) {
+        let backup = Summary {
+            needs,
+            ..Summary::default()
+        };
+        let found = refusals(target, is_source, permits, Some(&backup));
+        let texts: Vec<String> = found
+            .each()
+            .map(|(text, hint)| format!("{text} / {hint}"))
+            .collect();
+        assert_eq!(texts.len(), expected.len(), "{texts:#?}");
+        for (text, piece) in texts.iter().zip(expected) {
+            assert!(text.contains(piece), "{piece} in {text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_hurt_unasked() {
+        let full = || Survey {
+            objects: 12,
+            examples: vec!["table public.users".to_owned()],
+            ..empty()
+        };
+        let clean = Permits {
+            clean: true,
+            ..Permits::default()
+        };
+        let both = Permits {
+            overwrite_source: true,
+            ..clean
+        };
+        let half = Permits {
+            overwrite_source: true,
+            ..Permits::default()
+        };
+        let none = Permits::default;
+        check(&empty(), false, none(), Needs::default(), &[]);
+        check(
+            &full(),
+            false,
+            none(),
+            Needs::default(),
+            &["12 objects (table public.users, …)"],
+        );
+        check(&full(), false, clean, Needs::default(), &[]);
+        check(
+            &empty(),
+            true,
+            none(),
+            Needs::default(),
+            &["--yes-overwrite-source"],
+        );
+        check(
+            &empty(),
+            true,
+            clean,
+            Needs::default(),
+            &["--yes-overwrite-source"],
+        );
+        check(
+            &empty(),
+            true,
+            half,
+            Needs::default(),
+            &["--yes-overwrite-source"],
+        );
+        check(&full(), true, both, Needs::default(), &[]);
+        check(
+            &full(),
+            true,
+            half,
+            Needs::default(),
+            &["BACKUP_DATABASE_URL", "not empty"],
+        );
+        let subscriber = Survey {
+            subscriptions: 1,
+            ..full()
+        };
+        check(
+            &subscriber,
+            false,
+            clean,
+            Needs::default(),
+            &["subscriptions"],
+        );
+        let standby = Survey {
+            read_only: true,
+            may_create: false,
+            ..empty()
+        };
+        check(
+            &standby,
+            false,
+            none(),
+            Needs::default(),
+            &["read-only", "may not create"],
+        );
+    }
+
+    #[test]
+    fn what_the_server_lacks_is_named() {
+        let needs = || Needs {
+            roles: ["postgres", "app", "b"].map(str::to_owned).into(),
+            named_roles: BTreeSet::new(),
+            extensions: ["pgcrypto", "vector"].map(str::to_owned).into(),
+        };
+        let none = Permits::default();
+        check(
+            &empty(),
+            false,
+            none,
+            needs(),
+            &["extensions: vector", "roles: app, b"],
+        );
+        let without = Permits {
+            no_owner: true,
+            no_privileges: true,
+            ..none
+        };
+        check(&empty(), false, without, needs(), &["vector"]);
+        let policies = Needs {
+            named_roles: ["reader"].map(str::to_owned).into(),
+            ..Needs::default()
+        };
+        check(&empty(), false, without, policies, &["reader"]);
+    }
+}
