@@ -1,6 +1,12 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use std::fmt::Write as _;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::catalog::Backup;
 
 /// Scheduled PostgreSQL backups to Cloudflare R2 or any S3, configured by environment variables.
 ///
@@ -15,10 +21,204 @@ pub struct Arguments {
 }
 
 /// The commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Make one backup now and exit: 0 done, 1 it did not work, 2 configuration (as SINGLE_SHOT_MODE=true)
     Backup,
+    /// List the backups, newest first
+    List(List),
+    /// Restore a backup into a database: all of it or nothing, and never over data unasked
+    Restore(Restore),
+    /// Read a backup whole, or prove it by restoring it into a scratch database
+    Verify(Verify),
     /// Ask the daemon on this machine's PORT whether it lives: exit 0 or 1 (the container's HEALTHCHECK)
     Health,
+}
+
+/// What `list` can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct List {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the newest N only
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+/// What `restore` can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Restore {
+    /// A name as `list` prints it, or latest
+    #[arg(default_value = "latest")]
+    pub name: String,
+    /// The database to restore into; better in RESTORE_DATABASE_URL, since other users of the machine can read a command line
+    #[arg(long, value_name = "URL")]
+    pub to: Option<String>,
+    /// Replace everything that the target holds, in the same transaction
+    #[arg(long)]
+    pub clean: bool,
+    /// Do not ask before --clean replaces something
+    #[arg(long)]
+    pub yes: bool,
+    /// Allow the target to be the database that is backed up; needs --clean too
+    #[arg(long)]
+    pub yes_overwrite_source: bool,
+    /// Leave owners out: everything will belong to the target's user
+    #[arg(long)]
+    pub no_owner: bool,
+    /// Leave grants out
+    #[arg(long)]
+    pub no_privileges: bool,
+    /// Do not read the backup whole before the target is touched (it is read whole before the commit all the same)
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Do not run ANALYZE at the end
+    #[arg(long)]
+    pub no_analyze: bool,
+}
+
+/// What `verify` can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Verify {
+    /// A name as `list` prints it, or latest
+    #[arg(default_value = "latest", conflicts_with = "all")]
+    pub name: String,
+    /// Every backup in the bucket, and what Railway's template left there
+    #[arg(long)]
+    pub all: bool,
+    /// Prove it by restoring it into a scratch database of this server (its URL), or of a throwaway server (embedded)
+    #[arg(long, value_name = "URL|embedded", conflicts_with = "all")]
+    pub into: Option<String>,
+}
+
+/// A line of `list --json`.
+#[derive(Debug, Serialize)]
+struct Listed {
+    name: String,
+    taken_at: String,
+    age_seconds: u64,
+    size_bytes: u64,
+    /// Against the backup before it, if there is one.
+    size_change_percent: Option<f64>,
+}
+
+/// The backups, newest first, as JSON or as a table for a person.
+#[must_use]
+pub fn list(backups: &[Backup], options: &List, now: DateTime<Utc>) -> String {
+    let olders = backups.iter().skip(1).map(Some).chain([None]);
+    let listed = backups.iter().zip(olders).map(|(backup, older)| Listed {
+        name: backup.name.to_string(),
+        taken_at: backup.name.at().to_rfc3339_opts(SecondsFormat::Secs, true),
+        age_seconds: u64::try_from(now.signed_duration_since(backup.name.at()).num_seconds())
+            .unwrap_or(0),
+        size_bytes: backup.size_bytes,
+        size_change_percent: older
+            .and_then(|older| change_percent(older.size_bytes, backup.size_bytes)),
+    });
+    let listed: Vec<Listed> = listed.take(options.limit.unwrap_or(usize::MAX)).collect();
+    if options.json {
+        let text = serde_json::to_string_pretty(&listed).unwrap_or_default();
+        return text + "\n";
+    }
+    if listed.is_empty() {
+        return "There are no backups yet.\n".to_owned();
+    }
+    let width = listed.iter().map(|l| l.name.chars().count()).max();
+    let width = width.unwrap_or_default();
+    let mut text = format!(
+        "{:width$}  {:20}  {:>8}  {:>9}  {:>8}\n",
+        "NAME", "TAKEN AT (UTC)", "AGE", "SIZE", "CHANGE"
+    );
+    for line in listed {
+        let change = line
+            .size_change_percent
+            .map_or_else(String::new, |percent| format!("{percent:+.1} %"));
+        // Writing to a String cannot fail.
+        let _ok = writeln!(
+            text,
+            "{:width$}  {:20}  {:>8}  {:>9}  {change:>8}",
+            line.name,
+            line.taken_at.replace(['T', 'Z'], " ").trim(),
+            age(line.age_seconds),
+            size(line.size_bytes),
+        );
+    }
+    text
+}
+
+/// How much larger the second is than the first, in percent, to one digit.
+fn change_percent(before: u64, after: u64) -> Option<f64> {
+    let per_mille = u128::from(after)
+        .saturating_mul(1000)
+        .checked_div(u128::from(before))?;
+    let per_mille = u32::try_from(per_mille).unwrap_or(u32::MAX);
+    Some((f64::from(per_mille) - 1000.0) / 10.0)
+}
+
+/// `3 d`, `5 h`, `12 min`: the largest unit of which there are at least two.
+fn age(seconds: u64) -> String {
+    match seconds {
+        172_800.. => format!("{} d", seconds / 86_400),
+        7200.. => format!("{} h", seconds / 3600),
+        120.. => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
+    }
+}
+
+/// Bytes in the unit a person would say, in powers of ten as stores bill them.
+fn size(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        1_000_000_000.. => (1_000_000_000, "GB"),
+        1_000_000.. => (1_000_000, "MB"),
+        1000.. => (1000, "kB"),
+        _ => return format!("{bytes} B"),
+    };
+    format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+
+    use super::*;
+    use crate::catalog::Prefix;
+
+    fn backups() -> Vec<Backup> {
+        let prefix = Prefix::new(None, "db_");
+        [(26, 3, 1_234_567), (25, 3, 1_000_000), (24, 3, 0)]
+            .map(|(day, hour, size_bytes)| {
+                let at = Utc.with_ymd_and_hms(2026, 1, day, hour, 0, 0).unwrap();
+                Backup {
+                    name: prefix.name_at(at),
+                    finished_at: at,
+                    size_bytes,
+                }
+            })
+            .into()
+    }
+
+    #[test]
+    fn the_list_is_a_table_or_json() {
+        let now = Utc.with_ymd_and_hms(2026, 1, 26, 4, 30, 0).unwrap();
+        let options = |json, limit| List { json, limit };
+        assert_eq!(
+            list(&backups(), &options(false, Some(2)), now),
+            "NAME                           TAKEN AT (UTC)             AGE       SIZE    CHANGE\n\
+             db_2026-01-26_03-00-00.sql.gz  2026-01-26 03:00:00     90 min     1.2 MB   +23.4 %\n\
+             db_2026-01-25_03-00-00.sql.gz  2026-01-25 03:00:00       25 h     1.0 MB          \n"
+        );
+        let json: serde_json::Value =
+            serde_json::from_str(&list(&backups(), &options(true, None), now)).unwrap();
+        assert_eq!(
+            json[0],
+            serde_json::json!({"name": "db_2026-01-26_03-00-00.sql.gz", "taken_at": "2026-01-26T03:00:00Z", "age_seconds": 5400, "size_bytes": 1_234_567, "size_change_percent": 23.4})
+        );
+        assert_eq!(json[2]["size_change_percent"], serde_json::Value::Null);
+        assert_eq!(list(&[], &options(true, None), now), "[]\n");
+        assert_eq!(
+            list(&[], &options(false, None), now),
+            "There are no backups yet.\n"
+        );
+    }
 }

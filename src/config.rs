@@ -12,8 +12,9 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::catalog::Prefix;
+use crate::drill::{self, DrillServer};
 use crate::postgres::DatabaseUrl;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, ScheduleError};
 use crate::secret::Secret;
 use crate::store::StoreSettings;
 use crate::telemetry::{self, LogFormat};
@@ -41,6 +42,10 @@ pub const VARIABLES: &[(&str, bool)] = &[
     ("BACKUP_TIMEOUT", false),
     ("BACKUP_RETRIES", false),
     ("BACKUP_CATCH_UP", false),
+    ("RESTORE_DATABASE_URL", true),
+    ("VERIFY_SCHEDULE", false),
+    ("VERIFY_DATABASE_URL", true),
+    ("VERIFY_SQL", false),
     ("LOG_FORMAT", false),
     ("RUST_LOG", false),
 ];
@@ -70,6 +75,10 @@ struct Raw {
     backup_timeout: Option<String>,
     backup_retries: Option<String>,
     backup_catch_up: Option<String>,
+    restore_database_url: Option<String>,
+    verify_schedule: Option<String>,
+    verify_database_url: Option<String>,
+    verify_sql: Option<String>,
     log_format: Option<String>,
     rust_log: Option<String>,
 }
@@ -101,8 +110,94 @@ pub struct Config {
     pub timeout: Duration,
     /// `BACKUP_RETRIES`
     pub retries: usize,
+    /// `VERIFY_SCHEDULE`, with where and how to prove backups.
+    pub drills: Option<(Schedule, Drilling)>,
     /// What is odd but usable.
     pub warnings: Vec<Problem>,
+}
+
+/// Where backups are proven, and how.
+#[derive(Debug, Clone)]
+pub struct Drilling {
+    /// `VERIFY_DATABASE_URL`
+    pub server: DrillServer,
+    /// `VERIFY_SQL`
+    pub sql: Option<String>,
+}
+
+/// What the commands need that read backups. A wrong schedule must not stop a restore, so only the variables that matter
+/// to these commands are looked at.
+#[derive(Debug)]
+pub struct Access {
+    /// Where the backups are.
+    pub store: StoreSettings,
+    /// `BUCKET_SUBFOLDER` and `BACKUP_FILE_PREFIX`.
+    pub prefix: Prefix,
+    /// `BACKUP_DATABASE_URL`, so that a restore can't hit it by accident.
+    pub source: Option<DatabaseUrl>,
+    /// `RESTORE_DATABASE_URL`
+    pub target: Option<DatabaseUrl>,
+    /// `VERIFY_SQL`
+    pub verify_sql: Option<String>,
+    /// `BACKUP_TIMEOUT`
+    pub timeout: Duration,
+    /// What is odd but usable.
+    pub warnings: Vec<Problem>,
+}
+
+impl Access {
+    /// Reads the variables that matter for reading backups.
+    ///
+    /// # Errors
+    /// Every problem of these variables.
+    pub fn from_variables(
+        variables: &[(OsString, OsString)],
+        read_file: impl Fn(&str) -> Result<String, String>,
+    ) -> Result<Self, Findings> {
+        const MATTER: [&str; 5] = [
+            "AWS_",
+            "BACKUP_DATABASE",
+            "BACKUP_FILE",
+            "BUCKET_",
+            "RESTORE_",
+        ];
+        let mut findings = Findings::default();
+        let present = present(variables, read_file, &mut findings);
+        findings.problems.retain(|problem| {
+            MATTER
+                .iter()
+                .any(|beginning| problem.variable.starts_with(beginning))
+        });
+        let raw: Raw = envy::from_iter(present).unwrap_or_default();
+        let store = store(&raw, &mut findings);
+        let prefix = prefix(&raw, &mut findings);
+        let source = database(
+            "BACKUP_DATABASE_URL",
+            raw.backup_database_url.as_ref(),
+            &mut findings,
+        );
+        let target = database(
+            "RESTORE_DATABASE_URL",
+            raw.restore_database_url.as_ref(),
+            &mut findings,
+        );
+        let timeout = raw.backup_timeout.as_deref().and_then(duration);
+        match (store, prefix) {
+            (Some(store), Some(prefix)) if findings.problems.is_empty() => Ok(Self {
+                store,
+                prefix,
+                source,
+                target,
+                verify_sql: raw.verify_sql,
+                timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+                warnings: findings.warnings,
+            }),
+            _ => {
+                findings.sort();
+                Err(findings)
+            }
+        }
+    }
 }
 
 /// Something about one variable.
@@ -177,6 +272,8 @@ pub fn port(variables: &[(OsString, OsString)]) -> u16 {
 
 const DEFAULT_PORT: u16 = 8080;
 
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+
 fn log_format(text: &str) -> Option<LogFormat> {
     match text.to_ascii_lowercase().as_str() {
         "json" => Some(LogFormat::Json),
@@ -200,11 +297,7 @@ impl Config {
         // Every field is an optional text, so nothing can fail to parse here.
         let raw: Raw = envy::from_iter(present).unwrap_or_default();
         let config = Self::from_raw(&raw, &mut findings, now);
-        findings.problems.sort_by_key(|problem| {
-            VARIABLES
-                .iter()
-                .position(|(name, _)| problem.variable.starts_with(name))
-        });
+        findings.sort();
         match config {
             Some(mut config) if findings.problems.is_empty() => {
                 config.warnings = findings.warnings;
@@ -216,25 +309,18 @@ impl Config {
 
     fn from_raw(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<Self> {
         let store = store(raw, findings);
-        let database = findings.required(
+        let url = findings.required(
             "BACKUP_DATABASE_URL",
             raw.backup_database_url.as_ref(),
             "set it to the database's URL; on Railway to ${{Postgres.DATABASE_URL}}",
         );
-        let database = database.and_then(|url| match DatabaseUrl::parse(url) {
-            Ok((url, warnings)) => {
-                warnings
-                    .into_iter()
-                    .for_each(|text| findings.warn("BACKUP_DATABASE_URL", text));
-                Some(url)
-            }
-            Err(problems) => {
-                problems
-                    .into_iter()
-                    .for_each(|text| findings.refuse("BACKUP_DATABASE_URL", text));
-                None
-            }
-        });
+        let source = database("BACKUP_DATABASE_URL", url, findings);
+        database(
+            "RESTORE_DATABASE_URL",
+            raw.restore_database_url.as_ref(),
+            findings,
+        );
+        let drills = drills(raw, findings, now);
         let schedule = schedule(raw, findings, now);
         let prefix = prefix(raw, findings);
         let options = options(raw, findings);
@@ -257,7 +343,7 @@ impl Config {
         };
         let timeout = findings
             .duration("BACKUP_TIMEOUT", raw.backup_timeout.as_ref())
-            .unwrap_or(Duration::from_secs(6 * 3600));
+            .unwrap_or(DEFAULT_TIMEOUT);
         let chosen_age = findings.duration("BACKUP_MAX_AGE", raw.backup_max_age.as_ref());
         let retries = match raw.backup_retries.as_deref().map(str::parse::<u8>) {
             None => 3,
@@ -284,7 +370,7 @@ impl Config {
         }
         Some(Self {
             store: store?,
-            database: database?,
+            database: source?,
             prefix: prefix?,
             options: options?,
             run_on_startup,
@@ -294,6 +380,7 @@ impl Config {
             max_age: chosen_age.unwrap_or(longest_gap + Duration::from_secs(3600)),
             timeout,
             retries,
+            drills,
             warnings: Vec::new(),
             schedule,
         })
@@ -310,6 +397,15 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Puts the problems into the order of [`VARIABLES`].
+    fn sort(&mut self) {
+        self.problems.sort_by_key(|problem| {
+            VARIABLES
+                .iter()
+                .position(|(name, _)| problem.variable.starts_with(name))
+        });
+    }
+
     fn refuse(&mut self, variable: &str, text: impl Into<String>) {
         self.problems.push(Problem {
             variable: variable.to_owned(),
@@ -461,6 +557,67 @@ fn present(
             .any(|problem| problem.variable == *name)
     });
     ours.into_iter().collect()
+}
+
+/// A database's URL, if it is set and understood whole.
+fn database(
+    variable: &'static str,
+    value: Option<&String>,
+    findings: &mut Findings,
+) -> Option<DatabaseUrl> {
+    match DatabaseUrl::parse(value?) {
+        Ok((url, warnings)) => {
+            warnings
+                .into_iter()
+                .for_each(|text| findings.warn(variable, text));
+            Some(url.from_variable(variable))
+        }
+        Err(problems) => {
+            problems
+                .into_iter()
+                .for_each(|text| findings.refuse(variable, text));
+            None
+        }
+    }
+}
+
+/// `VERIFY_SCHEDULE` and what goes with it.
+fn drills(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<(Schedule, Drilling)> {
+    let server = match raw.verify_database_url.as_ref() {
+        Some(word) if word.eq_ignore_ascii_case("embedded") => Some(DrillServer::Embedded),
+        url => database("VERIFY_DATABASE_URL", url, findings).map(DrillServer::At),
+    };
+    if raw
+        .verify_sql
+        .as_deref()
+        .is_some_and(drill::ends_in_a_quote)
+    {
+        findings.refuse("VERIFY_SQL", "ends inside a quote or a comment");
+    }
+    let expression = raw.verify_schedule.as_deref()?;
+    // A wrong TZ is told of beside BACKUP_CRON_SCHEDULE.
+    let zone = raw.tz.as_deref().and_then(|name| name.parse().ok());
+    let schedule = match Schedule::parse(expression, zone.unwrap_or(chrono_tz::UTC), now) {
+        Ok(schedule) => schedule,
+        Err(error) => {
+            findings.refuse("VERIFY_SCHEDULE", not_a_schedule(&error));
+            return None;
+        }
+    };
+    if server.is_none() && raw.verify_database_url.is_none() {
+        findings.refuse(
+            "VERIFY_DATABASE_URL",
+            "is not set, but VERIFY_SCHEDULE is; set it to embedded, or to the URL of a server where scratch databases may be created",
+        );
+    }
+    let sql = raw.verify_sql.clone();
+    Some((
+        schedule,
+        Drilling {
+            server: server?,
+            sql,
+        },
+    ))
 }
 
 fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
@@ -678,10 +835,16 @@ fn schedule(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<Sc
             Some(schedule)
         }
         Err(error) => {
-            findings.refuse("BACKUP_CRON_SCHEDULE", format!("is not a schedule: {error}; five fields such as 0 3 * * * (03:00 every day), six with leading seconds, or @daily"));
+            findings.refuse("BACKUP_CRON_SCHEDULE", not_a_schedule(&error));
             None
         }
     }
+}
+
+fn not_a_schedule(error: &ScheduleError) -> String {
+    format!(
+        "is not a schedule: {error}; five fields such as 0 3 * * * (03:00 every day), six with leading seconds, or @daily"
+    )
 }
 
 fn prefix(raw: &Raw, findings: &mut Findings) -> Option<Prefix> {
@@ -1270,6 +1433,10 @@ mod tests {
         let wrong = [
             ("RUST_LOG", "x=y=z"),
             ("LOG_FORMAT", "xml"),
+            ("VERIFY_SQL", "SELECT 'x"),
+            ("VERIFY_DATABASE_URL", "mysql://u@h/d"),
+            ("VERIFY_SCHEDULE", "hourly"),
+            ("RESTORE_DATABASE_URL", "mysql://u@h/d"),
             ("BACKUP_CATCH_UP", "maybe"),
             ("BACKUP_RETRIES", "many"),
             ("BACKUP_TIMEOUT", "long"),

@@ -1,25 +1,30 @@
 //! The daemon: it owns the tasks, follows the schedule, and outlives every run that fails.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::backup::{self, BackupError, Job, Outcome, Trigger};
 use crate::catalog::{Backup, Catalog};
-use crate::config::Config;
+use crate::commands;
+use crate::config::{Config, Drilling};
+use crate::drill::{self, Drill, DrillError};
 use crate::dump::Patience;
-use crate::health::{Board, LastRun, RunOutcome};
+use crate::health::{Board, DrillOutcome, LastDrill, LastRun, RunOutcome};
 use crate::http::{self, Answers};
 use crate::kind::Kind;
 use crate::postgres::{Clients, client_directories};
+use crate::reader::Found;
 use crate::schedule::{Alarm, Clock, Schedule, Wake};
+use crate::signals::Signals;
 use crate::store::{Store, StorePatience};
 
 /// How the process ends.
@@ -42,7 +47,13 @@ const RETRY_WAITS: [Duration; 3] = [
 const GRACE: Duration = Duration::from_secs(4);
 
 /// Stays, and runs a backup at each due time, until it is told to stop.
-pub async fn run(config: Config, path: Option<&OsString>, clock: Clock) -> Ending {
+/// `temporary` is where throwaway servers may put their files.
+pub async fn run(
+    config: Config,
+    path: Option<&OsString>,
+    temporary: &Path,
+    clock: Clock,
+) -> Ending {
     let stop = CancellationToken::new();
     let listener = match http::bind(config.port).await {
         Ok(listener) => listener,
@@ -75,6 +86,17 @@ pub async fn run(config: Config, path: Option<&OsString>, clock: Clock) -> Endin
         run_now: config.run_on_startup,
         catch_up: config.catch_up,
     };
+    if let Some((schedule, drilling)) = config.drills {
+        let prover = Prover {
+            catalog: job.catalog.clone(),
+            clients: job.clients.clone(),
+            drilling,
+            temporary: temporary.to_owned(),
+            timeout: config.timeout,
+            clock,
+        };
+        tasks.spawn(follow_drills(schedule, prover, board.clone(), stop.clone()));
+    }
     tasks.spawn(follow(config.schedule, job, board, start, stop.clone()));
 
     let mut signals = match Signals::new() {
@@ -275,6 +297,105 @@ async fn run_one(
     }
 }
 
+/// What proves backups, apart from what makes them: neither waits for the other.
+#[derive(Debug)]
+struct Prover {
+    catalog: Catalog,
+    clients: Clients,
+    drilling: Drilling,
+    temporary: PathBuf,
+    timeout: Duration,
+    clock: Clock,
+}
+
+/// The one task that proves backups, at each due time of `VERIFY_SCHEDULE` the newest one.
+async fn follow_drills(schedule: Schedule, prover: Prover, board: Board, stop: CancellationToken) {
+    let mut alarm = Alarm::new(schedule, prover.clock);
+    tracing::info!(due_at = seconds(alarm.next_due()), "next drill");
+    loop {
+        let due = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            wake = alarm.wait() => wake.due,
+        };
+        if due.is_none() {
+            continue;
+        }
+        if let Some(last) = prover.run(&stop).await {
+            board.write(|status| status.last_drill = Some(last));
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+        report(&alarm.skip_passed(), "a drill was active");
+        tracing::info!(due_at = seconds(alarm.next_due()), "next drill");
+    }
+}
+
+impl Prover {
+    /// One drill of the newest backup; none if there is none yet, or it was told to stop.
+    async fn run(&self, stop: &CancellationToken) -> Option<LastDrill> {
+        let began_at = (self.clock)();
+        let newest = match self.catalog.newest().await {
+            Ok(Some(newest)) => newest,
+            Ok(None) => {
+                tracing::warn!("drill skipped: there is no backup yet");
+                return None;
+            }
+            Err(error) => {
+                // The schedule of backups judges the bucket; what was proven before stays proven.
+                tracing::error!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "could not read the bucket for a drill");
+                return None;
+            }
+        };
+        let name = newest.name.to_string();
+        tracing::info!(name, "drill started");
+        let outcome = match Found::look_up(self.catalog.store(), &name).await {
+            Ok(found) => {
+                let drill = Drill {
+                    store: self.catalog.store().clone(),
+                    found,
+                    server: self.drilling.server.clone(),
+                    clients: self.clients.clone(),
+                    sql: self.drilling.sql.clone(),
+                    temporary: self.temporary.clone(),
+                    timeout: self.timeout,
+                };
+                drill::run(&drill, &Arc::default(), stop).await
+            }
+            Err(error) => Err(DrillError::Read(error)),
+        };
+        let kind = match &outcome {
+            Ok(proven) => {
+                commands::tell_proven(&name, proven);
+                None
+            }
+            Err(error) => {
+                commands::tell_unproven(&name, error);
+                if matches!(error, DrillError::Cancelled) {
+                    return None;
+                }
+                Some(error.kind())
+            }
+        };
+        let finished_at = (self.clock)();
+        Some(LastDrill {
+            name,
+            outcome: if kind.is_none() {
+                DrillOutcome::Proven
+            } else {
+                DrillOutcome::Failed
+            },
+            kind,
+            finished_at,
+            duration_seconds: u64::try_from(
+                finished_at.signed_duration_since(began_at).num_seconds(),
+            )
+            .unwrap_or(0),
+        })
+    }
+}
+
 fn seen(status: &mut crate::health::Status, backup: Backup) {
     status.seeded = true;
     if status
@@ -313,29 +434,6 @@ async fn list_until_known(job: &Job) -> Option<Backup> {
             }
         }
         tokio::time::sleep(Duration::from_secs(60)).await;
-    }
-}
-
-/// The signals that end the service.
-#[derive(Debug)]
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }
 

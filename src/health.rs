@@ -18,6 +18,8 @@ pub struct Status {
     pub newest: Option<Backup>,
     /// How the last run ended.
     pub last_run: Option<LastRun>,
+    /// How the last drill ended.
+    pub last_drill: Option<LastDrill>,
     /// Whether a run is under way.
     pub running: bool,
     /// When the next run is due.
@@ -50,6 +52,32 @@ pub enum RunOutcome {
     Skipped,
 }
 
+/// How the last drill ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastDrill {
+    /// The backup that was to be proven.
+    pub name: String,
+    /// Its outcome.
+    pub outcome: DrillOutcome,
+    /// What kind of error it was, if it failed.
+    pub kind: Option<Kind>,
+    /// When it ended.
+    #[serde(serialize_with = "seconds_utc")]
+    pub finished_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_seconds: u64,
+}
+
+/// The closed set of a drill's outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrillOutcome {
+    /// The backup was restored and holds what was dumped.
+    Proven,
+    /// It was not.
+    Failed,
+}
+
 /// The verdict, one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -64,6 +92,8 @@ pub enum Verdict {
     Stale,
     /// The last run failed after its last attempt.
     Failing,
+    /// The last drill failed: the newest backup may be fresh, but it could not be restored.
+    Unproven,
     /// The bucket could not be read, and memory holds nothing fresh.
     Unknown,
 }
@@ -87,10 +117,15 @@ pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdic
     let failed = status
         .last_run
         .is_some_and(|run| run.outcome == RunOutcome::Failed);
+    let unproven = status
+        .last_drill
+        .as_ref()
+        .is_some_and(|drill| drill.outcome == DrillOutcome::Failed);
     let was_due = status.first_due_at.is_some_and(|due| due <= now);
     match () {
         () if status.newest.is_some() && !fresh => Verdict::Stale,
         () if failed => Verdict::Failing,
+        () if unproven => Verdict::Unproven,
         () if !status.seeded && !fresh => Verdict::Unknown,
         () if status.running => Verdict::Running,
         () if fresh => Verdict::Ok,
@@ -111,6 +146,7 @@ pub struct Health {
     status: Verdict,
     newest_backup: Option<NewestBackup>,
     last_run: Option<LastRun>,
+    last_drill: Option<LastDrill>,
     #[serde(serialize_with = "optional_seconds_utc")]
     next_due_at: Option<DateTime<Utc>>,
     max_age_seconds: u64,
@@ -139,6 +175,7 @@ impl Health {
                 size_bytes: backup.size_bytes,
             }),
             last_run: status.last_run,
+            last_drill: status.last_drill.clone(),
             next_due_at: status.next_due_at,
             max_age_seconds: max_age.as_secs(),
             version: env!("CARGO_PKG_VERSION"),
@@ -218,6 +255,16 @@ mod tests {
             outcome,
             kind: (outcome == RunOutcome::Failed).then_some(Kind::Connect),
             finished_at: now(),
+        })
+    }
+
+    fn drill(outcome: DrillOutcome) -> Option<LastDrill> {
+        Some(LastDrill {
+            name: "b_2026-01-26_03-00-00.sql.gz".to_owned(),
+            outcome,
+            kind: (outcome == DrillOutcome::Failed).then_some(Kind::Unproven),
+            finished_at: now(),
+            duration_seconds: 12,
         })
     }
 
@@ -327,6 +374,34 @@ mod tests {
                 Verdict::Ok,
             ),
             (
+                "fresh, but the last drill failed",
+                Status {
+                    newest: backup(1),
+                    last_drill: drill(DrillOutcome::Failed),
+                    running: true,
+                    ..base()
+                },
+                Verdict::Unproven,
+            ),
+            (
+                "proven",
+                Status {
+                    newest: backup(1),
+                    last_drill: drill(DrillOutcome::Proven),
+                    ..base()
+                },
+                Verdict::Ok,
+            ),
+            (
+                "proven once, and too old",
+                Status {
+                    newest: backup(26),
+                    last_drill: drill(DrillOutcome::Failed),
+                    ..base()
+                },
+                Verdict::Stale,
+            ),
+            (
                 "running",
                 Status {
                     newest: backup(1),
@@ -384,6 +459,7 @@ mod tests {
             (Verdict::Running, true),
             (Verdict::Stale, false),
             (Verdict::Failing, false),
+            (Verdict::Unproven, false),
             (Verdict::Unknown, false),
         ] {
             assert_eq!(verdict.is_healthy(), healthy);
@@ -396,6 +472,7 @@ mod tests {
             seeded: true,
             newest: backup(1),
             last_run: run(RunOutcome::Failed),
+            last_drill: drill(DrillOutcome::Failed),
             next_due_at: Some(now()),
             ..Status::default()
         };
@@ -407,6 +484,7 @@ mod tests {
                 "status": "failing",
                 "newest_backup": {"name": "b_2026-01-26_03-00-00.sql.gz", "finished_at": "2026-01-26T03:00:00Z", "age_seconds": 3600, "size_bytes": 500},
                 "last_run": {"outcome": "failed", "kind": "connect", "finished_at": "2026-01-26T04:00:00Z"},
+                "last_drill": {"name": "b_2026-01-26_03-00-00.sql.gz", "outcome": "failed", "kind": "unproven", "finished_at": "2026-01-26T04:00:00Z", "duration_seconds": 12},
                 "next_due_at": "2026-01-26T04:00:00Z",
                 "max_age_seconds": 90000,
                 "version": env!("CARGO_PKG_VERSION"),

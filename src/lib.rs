@@ -22,22 +22,29 @@ pub mod telemetry;
 
 pub mod daemon;
 pub mod schedule;
+pub mod signals;
 
 pub mod backup;
 pub mod catalog;
-pub mod download;
 pub mod dump;
 pub mod gzip;
 pub mod postgres;
+pub mod script;
+pub mod store;
+pub mod upload;
+
+pub mod download;
+pub mod drill;
+pub mod embedded;
 pub mod reader;
 pub mod replay;
 pub mod restore;
-pub mod script;
-pub mod store;
 pub mod target;
-pub mod upload;
+pub mod verify;
 
 pub mod health;
 pub mod http;
 
 pub mod cli;
+pub mod commands;
+pub mod progress;

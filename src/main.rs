@@ -1,21 +1,31 @@
 //! The edge: arguments, environment, clock and logging turned into values, and an exit code made of the outcome.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use postgres_s3_backups::cli::{Arguments, Command};
-use postgres_s3_backups::config::{self, Config};
+use postgres_s3_backups::commands::{self, Surroundings};
+use postgres_s3_backups::config::{self, Access, Config, Findings};
 use postgres_s3_backups::daemon::{self, Ending};
-use postgres_s3_backups::telemetry;
+use postgres_s3_backups::drill::DrillServer;
+use postgres_s3_backups::postgres::{Clients, DatabaseUrl, client_directories};
+use postgres_s3_backups::telemetry::{self, Channel};
+
+/// Wrong usage or configuration.
+const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let (format, filter) = config::log_settings(&variables, std::io::stdout().is_terminal());
-    telemetry::start(format, &filter);
+    let channel = match arguments.command {
+        Some(Command::List(_)) => Channel::Stderr,
+        _ => Channel::Stdout,
+    };
+    telemetry::start(format, &filter, channel);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -27,42 +37,142 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if arguments.command == Some(Command::Health) {
-        return if runtime.block_on(daemon::probe(config::port(&variables))) {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        };
-    }
-    let config = match Config::from_variables(&variables, read_secret, now()) {
-        Ok(config) => config,
-        Err(findings) => {
-            log_warnings(&findings.warnings);
-            for problem in &findings.problems {
-                tracing::error!(variable = problem.variable, error = %problem, "invalid configuration");
-            }
-            return ExitCode::from(2);
-        }
-    };
-    log_warnings(&config.warnings);
-    let path = variables
-        .into_iter()
-        .find(|(name, _)| name == "PATH")
-        .map(|(_, value)| value);
-    let once = arguments.command == Some(Command::Backup) || config.single_shot;
-    let ending = runtime.block_on(async {
-        if once {
-            daemon::once(config, path.as_ref(), now).await
-        } else {
-            daemon::run(config, path.as_ref(), now).await
-        }
-    });
-    // A compressor thread that waits for a part to be taken must not hold the exit up.
+    let ending = runtime.block_on(run(arguments.command, &variables));
+    // A thread that waits for a piece to be taken must not hold the exit up.
     runtime.shutdown_background();
     match ending {
-        Ending::Done => ExitCode::SUCCESS,
-        Ending::Failed => ExitCode::FAILURE,
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Failed) => ExitCode::FAILURE,
+        Err(Unusable) => ExitCode::from(UNUSABLE),
     }
+}
+
+/// The arguments or the variables can't be used, which was logged.
+struct Unusable;
+
+impl From<Findings> for Unusable {
+    fn from(findings: Findings) -> Self {
+        log_warnings(&findings.warnings);
+        for problem in &findings.problems {
+            tracing::error!(variable = problem.variable, error = %problem, "invalid configuration");
+        }
+        Self
+    }
+}
+
+async fn run(
+    command: Option<Command>,
+    variables: &[(OsString, OsString)],
+) -> Result<Ending, Unusable> {
+    let path = variables
+        .iter()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, value)| value);
+    match command {
+        None | Some(Command::Backup) => {
+            let config = Config::from_variables(variables, read_secret, now())?;
+            log_warnings(&config.warnings);
+            Ok(if command.is_some() || config.single_shot {
+                daemon::once(config, path, now).await
+            } else {
+                daemon::run(config, path, &std::env::temp_dir(), now).await
+            })
+        }
+        Some(Command::Health) => Ok(if daemon::probe(config::port(variables)).await {
+            Ending::Done
+        } else {
+            Ending::Failed
+        }),
+        Some(Command::List(options)) => {
+            Ok(commands::list(&access(variables)?, &options, now()).await)
+        }
+        Some(Command::Restore(options)) => {
+            let mut access = access(variables)?;
+            let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+            let target = match &options.to {
+                Some(url) => Some(url_argument("--to", url)?.from_variable("RESTORE_DATABASE_URL")),
+                None => access.target.take(),
+            };
+            let Some(target) = target else {
+                return Err(unusable(
+                    "--to",
+                    "name the database to restore into with --to URL, or set RESTORE_DATABASE_URL",
+                ));
+            };
+            if options.clean && !options.yes && !terminal {
+                return Err(unusable(
+                    "--clean",
+                    "replaces everything in the target and nobody can be asked here; pass --yes too if that is what you want",
+                ));
+            }
+            let surroundings = surroundings(path).await;
+            Ok(commands::restore(access, &options, target, surroundings, ask).await)
+        }
+        Some(Command::Verify(options)) => {
+            let access = access(variables)?;
+            let server = match options.into.as_deref() {
+                None => None,
+                Some(word) if word.eq_ignore_ascii_case("embedded") => Some(DrillServer::Embedded),
+                Some(url) => Some(DrillServer::At(
+                    url_argument("--into", url)?.from_variable("VERIFY_DATABASE_URL"),
+                )),
+            };
+            Ok(commands::verify(access, &options, server, surroundings(path).await).await)
+        }
+    }
+}
+
+fn access(variables: &[(OsString, OsString)]) -> Result<Access, Unusable> {
+    let access = Access::from_variables(variables, read_secret)?;
+    log_warnings(&access.warnings);
+    Ok(access)
+}
+
+async fn surroundings(path: Option<&OsString>) -> Surroundings {
+    Surroundings {
+        clients: Clients::discover(&client_directories(path)).await,
+        terminal: std::io::stderr().is_terminal(),
+        temporary: std::env::temp_dir(),
+        clock: now,
+    }
+}
+
+/// A database's URL from the command line.
+fn url_argument(argument: &str, text: &str) -> Result<DatabaseUrl, Unusable> {
+    match DatabaseUrl::parse(text) {
+        Ok((url, warnings)) => {
+            for warning in warnings {
+                tracing::warn!(argument, warning = format!("{argument} {warning}"), "usage");
+            }
+            Ok(url)
+        }
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!(
+                    argument,
+                    error = format!("{argument} {problem}"),
+                    "invalid usage"
+                );
+            }
+            Err(Unusable)
+        }
+    }
+}
+
+fn unusable(argument: &str, error: &str) -> Unusable {
+    tracing::error!(argument, error, "invalid usage");
+    Unusable
+}
+
+/// Puts a question to the person at the terminal; anything but yes is no.
+async fn ask(question: String) -> bool {
+    let answered = tokio::task::spawn_blocking(move || {
+        let mut answer = String::new();
+        std::io::stderr().write_all(question.as_bytes())?;
+        std::io::stdin().read_line(&mut answer)?;
+        Ok::<bool, std::io::Error>(answer.trim().eq_ignore_ascii_case("yes"))
+    });
+    matches!(answered.await, Ok(Ok(true)))
 }
 
 fn log_warnings(warnings: &[config::Problem]) {

@@ -923,6 +923,11 @@ impl Clients {
         Self(clients)
     }
 
+    /// Each client, oldest major first.
+    pub fn each(&self) -> impl Iterator<Item = &Client> {
+        self.0.values()
+    }
+
     /// The majors that are here, for a log line.
     #[must_use]
     pub fn majors(&self) -> String {

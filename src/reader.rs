@@ -126,6 +126,8 @@ pub struct Summary {
     pub contents: Contents,
     /// Roles and extensions.
     pub needs: Needs,
+    /// Constraints that the source had not checked against its rows (`NOT VALID`).
+    pub unchecked_constraints: u64,
     /// The version of the server it came from.
     pub dumped_from: String,
     /// The version of the `pg_dump` that made it.
@@ -374,6 +376,7 @@ fn summary(replay: &Replay) -> Summary {
     Summary {
         contents: replay.script().contents(),
         needs: replay.needs().clone(),
+        unchecked_constraints: replay.script().unchecked_constraints(),
         dumped_from: replay.script().dumped_from().unwrap_or_default().to_owned(),
         dumped_by: replay.script().dumped_by().unwrap_or_default().to_owned(),
     }

@@ -31,6 +31,8 @@ pub struct Needs {
     pub named_roles: BTreeSet<String>,
     /// Extensions it creates.
     pub extensions: BTreeSet<String>,
+    /// The encoding of the database it came from.
+    pub encoding: Option<String>,
 }
 
 /// Why a dump can't be restored by this service.
@@ -196,6 +198,10 @@ fn judge(line: &str, omit: Omit, needs: &mut Needs) -> Verdict {
         | ["CREATE" | "DROP" | "ALTER", "DATABASE", ..]
         | ["COMMENT", "ON", "DATABASE", ..]
         | ["GRANT" | "REVOKE", _, "ON", "DATABASE", ..] => true,
+        ["SET", "client_encoding", "=", name, ";"] => {
+            needs.encoding = Some(name.trim_matches('\'').to_owned());
+            false
+        }
         ["SET", "transaction_timeout", ..] => omit.transaction_timeout,
         ["ALTER", .., "OWNER", "TO", role, ";"] => {
             note(role, &mut needs.roles);
@@ -430,10 +436,11 @@ mod tests {
 
     #[test]
     fn extensions_and_other_names_are_noted() {
-        let text = "CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public;\nCREATE EXTENSION vector;\n\
+        let text = "SET client_encoding = 'LATIN1';\nCREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public;\nCREATE EXTENSION vector;\n\
             CREATE POLICY p ON public.t FOR SELECT TO reader, \"x y\" USING (true);\nCREATE POLICY q ON public.t TO late USING ((a =\n 'x'));\n\
             CREATE USER MAPPING FOR mapped SERVER s OPTIONS (\n    \"user\" 'x'\n);\nCREATE USER MAPPING FOR PUBLIC SERVER s;\nCOPY public.t (a) FROM stdin;\nCREATE EXTENSION fake;\n\\.\n";
         let needs = check(text, Omit::default(), text);
+        assert_eq!(needs.encoding.as_deref(), Some("LATIN1"));
         assert_eq!(needs.extensions, names(&["uuid-ossp", "vector"]));
         assert_eq!(
             needs.named_roles,

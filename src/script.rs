@@ -42,6 +42,7 @@ pub struct Script {
     dumped_by: Option<String>,
     transaction_statements: u64,
     client_commands: u64,
+    unchecked_constraints: u64,
 }
 
 /// How deep the text is in the `BEGIN ATOMIC … END` of a function. `psql` counts words to find it out, and so does this.
@@ -156,6 +157,14 @@ impl Script {
         self.mode == Mode::Statement && self.head.is_empty()
     }
 
+    /// Whether a quote or a block comment is open.
+    pub(crate) const fn is_inside_quote(&self) -> bool {
+        !matches!(
+            self.mode,
+            Mode::Statement | Mode::LineComment | Mode::ClientCommand
+        )
+    }
+
     /// The table whose rows are passing.
     pub(crate) fn copying(&self) -> Option<&str> {
         matches!(self.mode, Mode::CopyData { .. }).then_some(self.copying.0.as_str())
@@ -191,6 +200,11 @@ impl Script {
     /// How many statements began, ended or named a transaction.
     pub(crate) const fn transaction_statements(&self) -> u64 {
         self.transaction_statements
+    }
+
+    /// How many constraints it adds that the source had not checked either.
+    pub(crate) const fn unchecked_constraints(&self) -> u64 {
+        self.unchecked_constraints
     }
 
     /// How many commands to `psql` itself there were.
@@ -428,6 +442,10 @@ impl Script {
             self.rows = self.rows.saturating_add(1);
         } else if self.head.starts_with(b"SET standard_conforming_strings = ") {
             self.backslash_escapes = self.head.ends_with(b"off");
+        } else if self.head.starts_with(b"ALTER TABLE ")
+            && self.last.trim_ascii_end().ends_with(b"NOT VALID")
+        {
+            self.unchecked_constraints = self.unchecked_constraints.saturating_add(1);
         } else {
             let word = self
                 .head

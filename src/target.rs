@@ -29,7 +29,8 @@ pub struct Survey {
     pub examples: Vec<String>,
     subscriptions: u64,
     user: String,
-    roles: BTreeSet<String>,
+    /// The roles of the server.
+    pub roles: BTreeSet<String>,
     available_extensions: BTreeSet<String>,
 }
 
@@ -131,7 +132,7 @@ SELECT json_build_object(
     'may_create', pg_catalog.has_database_privilege(current_database(), 'CREATE'),
     'objects', (SELECT count(*) FROM own),
     'examples', (SELECT coalesce(json_agg(name), '[]') FROM (SELECT name FROM own ORDER BY name LIMIT 3) few),
-    'subscriptions', (SELECT count(*) FROM pg_catalog.pg_stat_subscription s JOIN pg_catalog.pg_subscription USING (subname) WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())),
+    'subscriptions', (SELECT count(*) FROM pg_catalog.pg_subscription WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())),
     'user', current_user,
     'roles', (SELECT json_agg(rolname) FROM pg_catalog.pg_roles),
     'available_extensions', (SELECT coalesce(json_agg(name), '[]') FROM pg_catalog.pg_available_extensions));
@@ -429,6 +430,7 @@ mod tests {
         let needs = || Needs {
             roles: ["postgres", "app", "b"].map(str::to_owned).into(),
             named_roles: BTreeSet::new(),
+            encoding: None,
             extensions: ["pgcrypto", "vector"].map(str::to_owned).into(),
         };
         let none = Permits::default();

@@ -29,8 +29,23 @@ pub fn check_filter(text: &str) -> Result<(), String> {
     })
 }
 
+/// Where lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// To standard output, as everything that this service says.
+    Stdout,
+    /// To standard error, because standard output carries the answer of a command.
+    Stderr,
+}
+
 /// Starts logging for the process. Called once, first thing; a second call is ignored.
-pub fn start(format: LogFormat, filter: &str) {
+pub fn start(format: LogFormat, filter: &str, channel: Channel) {
+    let writer = move || -> Box<dyn std::io::Write> {
+        match channel {
+            Channel::Stdout => Box::new(crate::progress::Stdout),
+            Channel::Stderr => Box::new(std::io::stderr()),
+        }
+    };
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // The libraries below print whole requests at debug and trace, signatures and all: they are held at info whatever
     // RUST_LOG says.
@@ -44,10 +59,12 @@ pub fn start(format: LogFormat, filter: &str) {
             .with_current_span(false)
             .with_span_list(false)
             .with_target(false)
+            .with_writer(writer)
             .boxed(),
         LogFormat::Text => tracing_subscriber::fmt::layer()
             .with_target(false)
             .with_ansi(false)
+            .with_writer(writer)
             .boxed(),
     };
     if tracing_subscriber::registry()

@@ -1,0 +1,370 @@
+//! The commands that read backups, each from its arguments to its ending.
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::{Backup, Catalog};
+use crate::cli;
+use crate::config::Access;
+use crate::daemon::Ending;
+use crate::drill::{self, Drill, DrillServer, Proven};
+use crate::kind::Kind;
+use crate::postgres::{Clients, DatabaseUrl};
+use crate::progress;
+use crate::reader::{Found, Meter, Summary};
+use crate::restore::{self, Permits, Restore, RestoreError};
+use crate::schedule::Clock;
+use crate::signals::Signals;
+use crate::store::{Store, StoreError, StorePatience};
+use crate::target::Survey;
+use crate::verify;
+
+/// More tables than this are not logged one by one, except at DEBUG.
+const TABLES_TOLD: usize = 100;
+
+/// What the commands find around them.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The client programs of this image.
+    pub clients: Clients,
+    /// Whether a person sits at a terminal.
+    pub terminal: bool,
+    /// Where a throwaway server may put its files.
+    pub temporary: PathBuf,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+/// The catalog that the variables name.
+fn catalog(access: &Access) -> Catalog {
+    let store = Store::new(&access.store, StorePatience::default());
+    Catalog::new(store, access.prefix.clone())
+}
+
+fn could_not_read(error: &StoreError) -> Ending {
+    tracing::error!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "could not read the bucket");
+    Ending::Failed
+}
+
+/// `list`
+pub async fn list(access: &Access, options: &cli::List, now: DateTime<Utc>) -> Ending {
+    let backups = match catalog(access).list().await {
+        Ok(backups) => backups,
+        Err(error) => return could_not_read(&error),
+    };
+    let text = cli::list(&backups, options, now);
+    // A reader that has seen enough, such as head, is no failure.
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            tracing::error!(%error, "could not print");
+            Ending::Failed
+        }
+        _ => Ending::Done,
+    }
+}
+
+/// The backup that the operator means, or the line that says why there is none.
+async fn choose(catalog: &Catalog, wanted: &str) -> Result<Backup, Ending> {
+    match catalog.choose(wanted).await {
+        Ok(Some(backup)) => Ok(backup),
+        Ok(None) => {
+            tracing::error!(
+                kind = Kind::Refused.as_str(),
+                name = wanted,
+                bucket = catalog.store().bucket(),
+                prefix = catalog.prefix().as_str(),
+                hint = "look at the names with: postgres-s3-backups list; BACKUP_FILE_PREFIX and BUCKET_SUBFOLDER decide which objects are backups",
+                "no such backup"
+            );
+            Err(Ending::Failed)
+        }
+        Err(error) => Err(could_not_read(&error)),
+    }
+}
+
+/// `restore`. `ask` puts a question to a person and says whether the answer was yes.
+pub async fn restore<F: Future<Output = bool>>(
+    access: Access,
+    options: &cli::Restore,
+    target: DatabaseUrl,
+    surroundings: Surroundings,
+    ask: impl FnOnce(String) -> F,
+) -> Ending {
+    let catalog = catalog(&access);
+    let backup = match choose(&catalog, &options.name).await {
+        Ok(backup) => backup,
+        Err(ending) => return ending,
+    };
+    let key = backup.name.to_string();
+    let found = match Found::look_up(catalog.store(), &key).await {
+        Ok(found) => found,
+        Err(error) => return failed(&key, &RestoreError::Read(error)),
+    };
+    let size = found.size;
+    let restore = Restore {
+        store: catalog.store().clone(),
+        found,
+        target,
+        source: access.source,
+        clients: surroundings.clients,
+        permits: Permits {
+            clean: options.clean,
+            overwrite_source: options.yes_overwrite_source,
+            no_owner: options.no_owner,
+            no_privileges: options.no_privileges,
+        },
+        verify_first: !options.no_verify,
+        analyze: !options.no_analyze,
+    };
+    let name = restore.target.database().to_owned();
+    let confirm = |survey: Survey| async move {
+        if options.yes {
+            return true;
+        }
+        let objects = survey.objects;
+        ask(format!(
+            "The database {name} (PostgreSQL {}) holds {objects} objects. Replace all of them? [yes/no] ",
+            survey.version
+        ))
+        .await
+    };
+    let meter = Arc::default();
+    let outcome = attended(&meter, size, surroundings.terminal, async |stop| {
+        restore::run(&restore, confirm, &meter, stop).await
+    });
+    match outcome.await {
+        Ok(restored) => {
+            tell_tables(&restored.summary, "rows restored");
+            tracing::info!(
+                name = key,
+                database = restore.target.database(),
+                rows = restored.summary.contents.rows,
+                tables = restored.summary.contents.tables.len(),
+                size_bytes = size,
+                uncompressed_bytes = restored.summary.contents.bytes,
+                duration_seconds = restored.took.as_secs_f64(),
+                target_version = restored.server_version,
+                "restore finished"
+            );
+            Ending::Done
+        }
+        Err(error) => failed(&key, &error),
+    }
+}
+
+fn failed(name: &str, error: &RestoreError) -> Ending {
+    let kind = error.kind().as_str();
+    match error {
+        // Everything that stands in the way at once, each with its remedy.
+        RestoreError::Refused(refusals) => {
+            for (text, hint) in refusals.each() {
+                tracing::error!(name, kind, error = text, hint, "restore refused");
+            }
+        }
+        RestoreError::Cancelled(_) => {
+            tracing::warn!(name, kind, error = %error, hint = error.hint(), "restore cancelled");
+        }
+        error => tracing::error!(name, kind, error = %error, hint = error.hint(), "restore failed"),
+    }
+    Ending::Failed
+}
+
+/// `verify`
+pub async fn verify(
+    access: Access,
+    options: &cli::Verify,
+    server: Option<DrillServer>,
+    surroundings: Surroundings,
+) -> Ending {
+    let catalog = catalog(&access);
+    let backups = if options.all {
+        match catalog.list().await {
+            Ok(backups) => backups,
+            Err(error) => return could_not_read(&error),
+        }
+    } else {
+        match choose(&catalog, &options.name).await {
+            Ok(backup) => vec![backup],
+            Err(ending) => return ending,
+        }
+    };
+    let Some(server) = server else {
+        return read_all(&catalog, &backups, &access, surroundings.terminal).await;
+    };
+    let mut ending = Ending::Done;
+    for backup in backups {
+        let drill = Drilling {
+            catalog: &catalog,
+            server: server.clone(),
+            access: &access,
+            surroundings: &surroundings,
+        };
+        if drill.run(&backup).await == Ending::Failed {
+            ending = Ending::Failed;
+        }
+    }
+    ending
+}
+
+async fn read_all(
+    catalog: &Catalog,
+    backups: &[Backup],
+    access: &Access,
+    terminal: bool,
+) -> Ending {
+    let mut damaged: usize = 0;
+    for backup in backups {
+        let key = backup.name.to_string();
+        let meter = Arc::default();
+        let read = attended(&meter, backup.size_bytes, terminal, async |stop| {
+            verify::backup(catalog, &key, &meter, access.timeout, stop).await
+        });
+        match read.await {
+            Ok(read) => tell_whole(&key, backup, read.summary(), backups.len() == 1),
+            Err(error) if error.kind() == Kind::Cancelled => {
+                tracing::warn!(name = key, error = %error, "verify cancelled");
+                return Ending::Failed;
+            }
+            Err(error) => {
+                damaged = damaged.saturating_add(1);
+                tracing::error!(name = key, size_bytes = backup.size_bytes, kind = error.kind().as_str(), error = %error, hint = error.hint(), "backup not good");
+            }
+        }
+    }
+    if backups.len() != 1 {
+        tracing::info!(checked = backups.len(), damaged, "verify finished");
+    }
+    if damaged == 0 {
+        Ending::Done
+    } else {
+        Ending::Failed
+    }
+}
+
+fn tell_whole(key: &str, backup: &Backup, summary: &Summary, alone: bool) {
+    if alone {
+        tell_tables(summary, "rows in the backup");
+    }
+    tracing::info!(
+        name = key,
+        size_bytes = backup.size_bytes,
+        uncompressed_bytes = summary.contents.bytes,
+        rows = summary.contents.rows,
+        tables = summary.contents.tables.len(),
+        server_version = summary.dumped_from,
+        client_version = summary.dumped_by,
+        "backup whole"
+    );
+}
+
+fn tell_tables(summary: &Summary, message: &str) {
+    let tables = &summary.contents.tables;
+    for (table, rows) in tables {
+        if tables.len() <= TABLES_TOLD {
+            tracing::info!(table, rows, "{message}");
+        } else {
+            tracing::debug!(table, rows, "{message}");
+        }
+    }
+}
+
+struct Drilling<'a> {
+    catalog: &'a Catalog,
+    server: DrillServer,
+    access: &'a Access,
+    surroundings: &'a Surroundings,
+}
+
+impl Drilling<'_> {
+    async fn run(self, backup: &Backup) -> Ending {
+        let key = backup.name.to_string();
+        let found = match Found::look_up(self.catalog.store(), &key).await {
+            Ok(found) => found,
+            Err(error) => {
+                tell_unproven(&key, &drill::DrillError::Read(error));
+                return Ending::Failed;
+            }
+        };
+        let drill = Drill {
+            store: self.catalog.store().clone(),
+            found,
+            server: self.server,
+            clients: self.surroundings.clients.clone(),
+            sql: self.access.verify_sql.clone(),
+            temporary: self.surroundings.temporary.clone(),
+            timeout: self.access.timeout,
+        };
+        let meter = Arc::default();
+        let terminal = self.surroundings.terminal;
+        let proven = attended(&meter, backup.size_bytes, terminal, async |stop| {
+            drill::run(&drill, &meter, stop).await
+        });
+        match proven.await {
+            Ok(proven) => {
+                tell_tables(&proven.summary, "rows proven");
+                tell_proven(&key, &proven);
+                Ending::Done
+            }
+            Err(error) => {
+                tell_unproven(&key, &error);
+                Ending::Failed
+            }
+        }
+    }
+}
+
+/// The line on a backup that was proven.
+pub fn tell_proven(name: &str, proven: &Proven) {
+    tracing::info!(
+        name,
+        rows = proven.summary.contents.rows,
+        tables = proven.summary.contents.tables.len(),
+        tables_compared = proven.tables_compared,
+        checks_passed = proven.checks_passed,
+        server_version = proven.server_version,
+        duration_seconds = proven.took.as_secs_f64(),
+        "backup proven"
+    );
+}
+
+/// The line on a backup that was not.
+pub fn tell_unproven(name: &str, error: &drill::DrillError) {
+    let kind = error.kind();
+    if kind == Kind::Cancelled {
+        tracing::warn!(name, kind = kind.as_str(), error = %error, hint = error.hint(), "drill cancelled");
+    } else {
+        tracing::error!(name, kind = kind.as_str(), error = %error, hint = error.hint(), "backup unproven");
+    }
+}
+
+/// Does a long piece of work while a bar or a line now and then says how far it is, and tells it to stop at a signal.
+async fn attended<T>(
+    meter: &Arc<Meter>,
+    size: u64,
+    terminal: bool,
+    work: impl AsyncFnOnce(&CancellationToken) -> T,
+) -> T {
+    let stop = CancellationToken::new();
+    let signals = Signals::new();
+    let listening = async {
+        match signals {
+            Ok(mut signals) => {
+                let name = signals.next().await;
+                tracing::info!(signal = name, "stopping");
+                stop.cancel();
+            }
+            Err(error) => tracing::warn!(%error, "could not listen for signals"),
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        outcome = work(&stop) => outcome,
+        () = listening => std::future::pending().await,
+        () = progress::show(meter, size, terminal) => std::future::pending().await,
+    }
+}

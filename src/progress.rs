@@ -1,0 +1,99 @@
+//! How far a long command has come: a bar on a terminal, a log line every 30 seconds elsewhere.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::reader::{Meter, Progress};
+
+/// The bar on this process's terminal, if one is drawn. There is one terminal, so there is one bar.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Shows how far a reading has come until it is dropped; it never ends by itself.
+pub async fn show(meter: &Meter, size: u64, terminal: bool) {
+    if terminal {
+        let _bar = Bar::draw(size);
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let now = meter.show();
+            with_bar(|bar| {
+                bar.set_position(now.object_bytes);
+                bar.set_message(describe(&now));
+            });
+        }
+    }
+    let mut before = Progress::default();
+    loop {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let now = meter.show();
+        if now != before {
+            tracing::info!(
+                object_bytes = now.object_bytes,
+                size_bytes = size,
+                uncompressed_bytes = now.plain_bytes,
+                rows = now.rows,
+                table = now.table,
+                "progress"
+            );
+        }
+        before = now;
+    }
+}
+
+fn describe(progress: &Progress) -> String {
+    if progress.table.is_empty() {
+        format!("{} rows", progress.rows)
+    } else {
+        format!("{} rows, {}", progress.rows, progress.table)
+    }
+}
+
+/// Takes the bar away when the work is done or given up.
+struct Bar;
+
+impl Bar {
+    fn draw(size: u64) -> Self {
+        let style = ProgressStyle::with_template(
+            "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {wide_msg}",
+        )
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
+        bar.set_style(style);
+        *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
+        Self
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = BAR.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn with_bar(draw: impl FnOnce(&ProgressBar)) {
+    if let Some(bar) = BAR.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        draw(bar);
+    }
+}
+
+/// Standard output for log lines, which lift the bar out of their way.
+#[derive(Debug, Default)]
+pub struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner);
+        match bar.as_ref() {
+            Some(bar) => bar.suspend(|| io::stdout().write(buffer)),
+            None => io::stdout().write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
