@@ -136,6 +136,8 @@ impl Embedded {
             command
                 .env_clear()
                 .env("LC_ALL", "C")
+                // A build that carries its own libpq keeps it there, for extensions such as postgres_fdw.
+                .env("LD_LIBRARY_PATH", client.directory.with_file_name("lib"))
                 .current_dir(folder.path())
                 .stdin(Stdio::null())
                 .kill_on_drop(true);

@@ -58,7 +58,7 @@ pub fn compress<R: AsyncRead + Unpin>(
 /// What the reader answered, what `each` answered, or that this is not gzip, not whole, or not what was compressed.
 pub fn decompress<R: AsyncBufRead + Unpin>(
     reader: R,
-    mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    mut each: impl AsyncFnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     const PIECE: usize = 256 * 1024;
     tokio::runtime::Handle::current().block_on(async {
@@ -71,7 +71,7 @@ pub fn decompress<R: AsyncBufRead + Unpin>(
             if decoder.read_buf(&mut piece).await? == 0 {
                 return Ok(());
             }
-            each(&piece)?;
+            each(&piece).await?;
         }
     })
 }
@@ -94,7 +94,7 @@ mod tests {
         let mut text = Vec::new();
         decompress(
             BufReader::with_capacity(7, io::Cursor::new(bytes)),
-            |piece| {
+            async |piece| {
                 text.extend_from_slice(piece);
                 Ok(())
             },

@@ -321,7 +321,7 @@ async fn run(
     let thread = tokio::task::spawn_blocking(move || {
         let mut replay = Replay::new(omit);
         let mut passed = Vec::new();
-        let mut outcome = gzip::decompress(download, |piece| {
+        let outcome = gzip::decompress(download, async |piece| {
             if stopped.is_cancelled() {
                 return Err(io::Error::other(ReadError::Stopped));
             }
@@ -332,14 +332,14 @@ async fn run(
             if extent == Extent::Head && replay.script().copying().is_some() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            send(sink.as_ref(), &mut passed)
+            send(sink.as_ref(), &mut passed).await
         });
-        if outcome.is_ok() {
-            outcome = replay
+        let outcome = outcome.and_then(|()| {
+            replay
                 .end(&mut passed)
-                .map_err(|refusal| io::Error::other(ReadError::Refused(refusal)))
-                .and_then(|()| send(sink.as_ref(), &mut passed));
-        }
+                .map_err(|refusal| io::Error::other(ReadError::Refused(refusal)))?;
+            tokio::runtime::Handle::current().block_on(send(sink.as_ref(), &mut passed))
+        });
         meter.set(received.load(Ordering::Relaxed), &replay);
         (replay, outcome)
     });
@@ -348,11 +348,12 @@ async fn run(
         .map_err(|join| ReadError::Internal(join.to_string()))
 }
 
-fn send(sink: Option<&mpsc::Sender<Bytes>>, passed: &mut Vec<u8>) -> io::Result<()> {
+async fn send(sink: Option<&mpsc::Sender<Bytes>>, passed: &mut Vec<u8>) -> io::Result<()> {
     let piece = std::mem::take(passed);
     match sink {
         Some(sink) if !piece.is_empty() => sink
-            .blocking_send(piece.into())
+            .send(piece.into())
+            .await
             .map_err(|_| io::Error::other(ReadError::Stopped)),
         Some(_) => Ok(()),
         None => {

@@ -131,7 +131,7 @@ SELECT json_build_object(
     'read_only', pg_catalog.pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
     'may_create', pg_catalog.has_database_privilege(current_database(), 'CREATE'),
     'objects', (SELECT count(*) FROM own),
-    'examples', (SELECT coalesce(json_agg(name), '[]') FROM (SELECT name FROM own ORDER BY name LIMIT 3) few),
+    'examples', (SELECT coalesce(json_agg(name), '[]') FROM (SELECT name FROM own ORDER BY name NOT LIKE 'table %', name LIMIT 3) few),
     'subscriptions', (SELECT count(*) FROM pg_catalog.pg_subscription WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())),
     'user', current_user,
     'roles', (SELECT json_agg(rolname) FROM pg_catalog.pg_roles),
