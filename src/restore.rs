@@ -327,9 +327,10 @@ async fn stream(
     omit: Omit,
     meter: &Arc<Meter>,
 ) -> Result<ReadWhole, Broken> {
+    psql.write(b"BEGIN;\n").await.map_err(|()| Broken::Psql)?;
     if restore.permits.clean {
-        let script = Bytes::from_static(target::CLEAN.as_bytes());
-        psql.write(&script).await.map_err(|()| Broken::Psql)?;
+        let script = target::CLEAN.as_bytes();
+        psql.write(script).await.map_err(|()| Broken::Psql)?;
     }
     let (sender, mut pieces) = mpsc::channel::<Bytes>(2);
     let mut reading = Box::pin(reader::read(
@@ -358,9 +359,12 @@ async fn stream(
 }
 
 /// `psql` in the middle of one transaction. Dropped means killed.
+///
+/// It is not run with `--single-transaction`: it would take the end of its input for the end of the script and commit, and
+/// a killed service closes the pipe. So `BEGIN` and `COMMIT` are part of the input, and without `COMMIT` the server rolls
+/// back when `psql` goes.
 struct Psql {
-    // Fields drop in this order, and the child must be gone before its input is closed: psql takes the end of its input
-    // for the end of the script, and commits.
+    // Fields drop in this order: the child is gone before its input is closed.
     child: Child,
     stdin: ChildStdin,
     stderr: JoinSet<String>,
@@ -379,8 +383,8 @@ impl Psql {
         let mut command = client.command("psql", url, session);
         command
             .env("PGAPPNAME", &name)
-            .args(["-X", "-q", "-w", "--single-transaction"])
-            .args(["-v", "ON_ERROR_STOP=1", "-o", "/dev/null"])
+            .args(["-X", "-q", "-w", "-v", "ON_ERROR_STOP=1"])
+            .args(["-o", "/dev/null"])
             .args(["-d", &url.connection_string(), "-f", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -405,19 +409,21 @@ impl Psql {
     }
 
     /// Hands it the next piece of the script; an error means that it is not reading any more.
-    async fn write(&mut self, piece: &Bytes) -> Result<(), ()> {
+    async fn write(&mut self, piece: &[u8]) -> Result<(), ()> {
         self.stdin.write_all(piece).await.map_err(|_| ())
     }
 
-    /// Closes its input, upon which it commits. There is no other way to close it while it lives.
+    /// Has it commit. Nothing else does.
     async fn commit(self, _proof: ReadWhole) -> Result<(), RestoreError> {
         let Self {
             mut child,
-            stdin,
+            mut stdin,
             mut stderr,
             url,
             ..
         } = self;
+        // If psql has given up already, its status and its words tell.
+        drop(stdin.write_all(b"COMMIT;\n").await);
         drop(stdin);
         let status = child
             .wait()

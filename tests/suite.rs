@@ -18,6 +18,7 @@ mod dump;
 mod http;
 mod lifecycle;
 mod name;
+mod restore;
 mod round_trip;
 mod store;
 mod tidy;

@@ -1,5 +1,6 @@
 //! The real parts the tests run against.
 
+pub mod cut;
 pub mod postgres;
 pub mod process;
 pub mod r2;

@@ -26,6 +26,8 @@ pub struct Postgres {
     port: u16,
     folder: Folder,
     account: Option<Account>,
+    /// An option of `prlimit` that the server runs under.
+    limit: Option<String>,
     server: Option<Process>,
 }
 
@@ -37,12 +39,22 @@ impl Postgres {
 
     /// The same with settings of `postgresql.conf`, such as `("max_connections", "20")`.
     pub fn start_with(major: u16, settings: &[(&str, &str)]) -> Self {
+        Self::start_as(major, settings, None)
+    }
+
+    /// The same under a limit of `prlimit`, such as `--fsize=1000000`.
+    pub fn start_limited(major: u16, limit: &str) -> Self {
+        Self::start_as(major, &[], Some(limit.to_owned()))
+    }
+
+    fn start_as(major: u16, settings: &[(&str, &str)], limit: Option<String>) -> Self {
         let mut postgres = Self {
             major,
             bin: Self::bin(major),
             port: 0,
             folder: Folder::new(),
             account: Account::unprivileged(),
+            limit,
             server: None,
         };
         postgres.initialise(settings);
@@ -211,7 +223,14 @@ impl Postgres {
     fn launch(&mut self) -> Result<(), String> {
         let data = self.data();
         // At an immediate shutdown (SIGQUIT) it still removes its shared memory; after SIGKILL it cannot.
-        let mut command = self.program("postgres", "QUIT");
+        let mut command = match &self.limit {
+            Some(limit) => {
+                let mut command = self.program("/usr/bin/prlimit", "QUIT");
+                command.arg(limit).arg(self.bin.join("postgres"));
+                command
+            }
+            None => self.program("postgres", "QUIT"),
+        };
         command
             .arg("-D")
             .arg(&data)
