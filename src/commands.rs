@@ -266,9 +266,9 @@ fn tell_tables(summary: &Summary, message: &str) {
     let tables = &summary.contents.tables;
     for (table, rows) in tables {
         if tables.len() <= TABLES_TOLD {
-            tracing::info!(table, rows, "{message}");
+            tracing::info!(table = %table, rows, "{message}");
         } else {
-            tracing::debug!(table, rows, "{message}");
+            tracing::debug!(table = %table, rows, "{message}");
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Session
 use crate::reader::{self, Found, Meter, ReadError, Summary};
 use crate::replay::Omit;
 use crate::restore::{self, Permits, Restore, RestoreError};
-use crate::script::Script;
+use crate::script::{Script, TableName};
 use crate::store::Store;
 use crate::target::Survey;
 
@@ -268,9 +268,11 @@ async fn fill_and_compare(
         RestoreError::Cancelled(_) => DrillError::Cancelled,
         error => DrillError::Restore(error),
     })?;
-    if stop.is_cancelled() {
-        return Err(DrillError::Cancelled);
-    }
+    tracing::info!(
+        name = drill.found.key,
+        duration_seconds = restored.took.as_secs_f64(),
+        "restored, comparing"
+    );
     let compared = tokio::select! {
         compared = compare(place, scratch, &restored.summary) => compared?,
         () = stop.cancelled() => return Err(DrillError::Cancelled),
@@ -292,7 +294,8 @@ async fn compare(
     summary: &Summary,
 ) -> Result<usize, DrillError> {
     let mut differences = Vec::new();
-    let tables: Vec<(&String, u64)> = summary
+    let encoding = summary.needs.encoding.as_deref();
+    let tables: Vec<(&TableName, u64)> = summary
         .contents
         .tables
         .iter()
@@ -301,9 +304,9 @@ async fn compare(
     let mut compared: usize = 0;
     // In pieces, so that a database of many tables makes no statement of many megabytes.
     for tables in tables.chunks(500) {
-        let kinds = scratch.ask(place, &kinds_question(tables)).await?;
-        let question = counts_question(tables, &kinds);
-        let counts = scratch.ask(place, &question).await?;
+        let kinds = scratch.ask(place, kinds_question(tables, encoding)).await?;
+        let question = counts_question(tables, &kinds, encoding);
+        let counts = scratch.ask(place, question).await?;
         for line in counts.lines() {
             let mut fields = line.split('\t');
             let (Some(index), Some(count)) = (fields.next(), fields.next()) else {
@@ -351,21 +354,29 @@ const UNCHECKED_CONSTRAINTS: &str = "SELECT conrelid::regclass || '.' || quote_i
 const INVALID_INDEXES: &str = "SELECT indexrelid::regclass FROM pg_catalog.pg_index JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid AND relkind = 'i' ORDER BY 1;";
 
 /// Which of these tables are partitioned, and which belong to an extension, whose rows need not be the dump's alone.
-fn kinds_question(tables: &[(&String, u64)]) -> String {
-    let values: Vec<String> = tables
-        .iter()
-        .enumerate()
-        .map(|(at, (name, _))| format!("({at}, '{}'::regclass)", name.replace('\'', "''")))
-        .collect();
-    format!(
-        "SET standard_conforming_strings = on; SELECT at, relkind, EXISTS (SELECT FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_class'::regclass AND objid = t AND deptype = 'e') FROM (VALUES {}) AS v (at, t) JOIN pg_catalog.pg_class ON pg_class.oid = t;",
-        values.join(", ")
-    )
+fn kinds_question(tables: &[(&TableName, u64)], encoding: Option<&str>) -> Vec<u8> {
+    let mut question = in_encoding(encoding);
+    question.extend_from_slice(b"SELECT at, relkind, EXISTS (SELECT FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_class'::regclass AND objid = t AND deptype = 'e') FROM (VALUES ");
+    for (at, (name, _)) in tables.iter().enumerate() {
+        if at > 0 {
+            question.extend_from_slice(b", ");
+        }
+        question.extend_from_slice(format!("({at}, '").as_bytes());
+        for byte in name.as_bytes() {
+            question.push(*byte);
+            if *byte == b'\'' {
+                question.push(b'\'');
+            }
+        }
+        question.extend_from_slice(b"'::regclass)");
+    }
+    question.extend_from_slice(b") AS v (at, t) JOIN pg_catalog.pg_class ON pg_class.oid = t;");
+    question
 }
 
 /// One `SELECT` a table. A parent's own rows are meant, not its children's; a partitioned table has none of its own.
-fn counts_question(tables: &[(&String, u64)], kinds: &str) -> String {
-    let mut question = String::new();
+fn counts_question(tables: &[(&TableName, u64)], kinds: &str, encoding: Option<&str>) -> Vec<u8> {
+    let mut question = in_encoding(encoding);
     for line in kinds.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
         let [at, kind, "f"] = fields.as_slice() else {
@@ -373,10 +384,23 @@ fn counts_question(tables: &[(&String, u64)], kinds: &str) -> String {
         };
         let only = if *kind == "p" { "" } else { "ONLY " };
         if let Some((name, _)) = at.parse::<usize>().ok().and_then(|at| tables.get(at)) {
-            question.push_str(&format!("SELECT {at}, count(*) FROM {only}{name};\n"));
+            question.extend_from_slice(format!("SELECT {at}, count(*) FROM {only}").as_bytes());
+            question.extend_from_slice(name.as_bytes());
+            question.extend_from_slice(b";\n");
         }
     }
     question
+}
+
+/// Names are spelled as the dump spells them, so the question is asked in the dump's encoding.
+fn in_encoding(encoding: Option<&str>) -> Vec<u8> {
+    let encoding = encoding.filter(|name| is_plain(name)).unwrap_or("UTF8");
+    format!("SET standard_conforming_strings = on; SET client_encoding = '{encoding}';\n").into()
+}
+
+/// Whether this can be the name of an encoding.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// Runs the user's own statements, each by itself.
@@ -491,7 +515,7 @@ impl Place<'_> {
             .needs
             .encoding
             .as_deref()
-            .filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+            .filter(|name| is_plain(name));
         let usual = self
             .ask("SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database WHERE datname = 'template0';")
             .await?;
@@ -572,7 +596,7 @@ impl Place<'_> {
 }
 
 impl Scratch {
-    async fn ask(&self, place: &Place<'_>, sql: &str) -> Result<String, DrillError> {
+    async fn ask(&self, place: &Place<'_>, sql: impl AsRef<[u8]>) -> Result<String, DrillError> {
         postgres::query(
             place.client,
             &self.url,
@@ -617,16 +641,29 @@ mod tests {
 
     #[test]
     fn tables_are_counted_by_what_they_are() {
-        let names = [
-            "public.t".to_owned(),
-            "public.\"it's\"".to_owned(),
-            "e.x".to_owned(),
-        ];
-        let tables: Vec<(&String, u64)> = names.iter().map(|name| (name, 1)).collect();
-        assert!(kinds_question(&tables).contains("(1, 'public.\"it''s\"'::regclass)"));
-        assert_eq!(
-            counts_question(&tables, "0\tr\tf\n1\tp\tf\n2\tr\tt\n"),
-            "SELECT 0, count(*) FROM ONLY public.t;\nSELECT 1, count(*) FROM public.\"it's\";\n"
+        let mut script = Script::default();
+        script.read(b"COPY public.t (a) FROM stdin;\n\\.\nCOPY public.\"it's\xe9\" (a) FROM stdin;\n\\.\nCOPY x.x (a) FROM stdin;\n\\.\n");
+        let contents = script.contents();
+        let tables: Vec<(&TableName, u64)> = contents
+            .tables
+            .iter()
+            .map(|(name, rows)| (name, *rows))
+            .collect();
+        let question = kinds_question(&tables, Some("LATIN1"));
+        assert!(
+            question.starts_with(
+                b"SET standard_conforming_strings = on; SET client_encoding = 'LATIN1';"
+            )
+        );
+        assert!(
+            memchr::memmem::find(&question, b"(0, 'public.\"it''s\xe9\"'::regclass)").is_some()
+        );
+        let question = counts_question(&tables, "0\tp\tf\n1\tr\tf\n2\tr\tt\n", None);
+        let expected = b"'UTF8';\nSELECT 0, count(*) FROM public.\"it's\xe9\";\nSELECT 1, count(*) FROM ONLY public.t;\n";
+        assert!(
+            question.ends_with(expected),
+            "{}",
+            String::from_utf8_lossy(&question)
         );
     }
 }

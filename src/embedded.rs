@@ -207,6 +207,7 @@ impl Embedded {
             .roles
             .union(&needs.named_roles)
             .filter(|role| *role != USER && !role.starts_with("pg_"))
+            .filter(|role| !role.contains(char::REPLACEMENT_CHARACTER))
             .map(|role| format!("CREATE ROLE \"{}\";\n", role.replace('"', "\"\"")))
             .collect();
         let deadline = Instant::now() + LIMIT;

@@ -700,10 +700,12 @@ pub async fn query(
     client: &Client,
     url: &DatabaseUrl,
     session: Session,
-    sql: &str,
+    sql: impl AsRef<[u8]>,
     limit: Duration,
 ) -> Result<String, PostgresError> {
     let mut command = client.command("psql", url, session);
+    // Else it would be the locale's, which says nothing about bytes beyond ASCII.
+    command.env("PGCLIENTENCODING", "UTF8");
     command.args(["-X", "-A", "-t", "-q", "-w", "-F", "\t"]);
     command.args([
         "-v",
@@ -733,7 +735,7 @@ pub async fn query(
         let sent = async {
             if let Some(mut stdin) = stdin {
                 // psql that ended early says why on stderr.
-                drop(stdin.write_all(sql.as_bytes()).await);
+                drop(stdin.write_all(sql.as_ref()).await);
             }
         };
         tokio::join!(sent, child.wait_with_output()).1

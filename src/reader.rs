@@ -16,7 +16,7 @@ use crate::download::Download;
 use crate::gzip;
 use crate::kind::Kind;
 use crate::replay::{Needs, Omit, Refusal, Replay};
-use crate::script::Contents;
+use crate::script::{Contents, TableName};
 use crate::store::{Store, StoreError};
 
 /// One object as it was found; what is read later is this very one, or there is an error.
@@ -51,7 +51,7 @@ pub struct Meter {
     object_bytes: AtomicU64,
     plain_bytes: AtomicU64,
     rows: AtomicU64,
-    table: Mutex<String>,
+    table: Mutex<Option<TableName>>,
 }
 
 /// What a [`Meter`] shows.
@@ -79,7 +79,9 @@ impl Meter {
                 .table
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
         }
     }
 
@@ -88,10 +90,10 @@ impl Meter {
         self.object_bytes.store(object_bytes, Ordering::Relaxed);
         self.plain_bytes.store(bytes, Ordering::Relaxed);
         self.rows.store(rows, Ordering::Relaxed);
-        let now = replay.script().copying().unwrap_or_default();
+        let now = replay.script().copying();
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if *table != now {
-            now.clone_into(&mut table);
+        if table.as_ref() != now {
+            *table = now.cloned();
         }
     }
 }
@@ -369,7 +371,11 @@ fn place(replay: &Replay, found: &Found, meter: &Meter) -> Place {
         object_bytes: meter.show().object_bytes,
         size: found.size,
         rows: replay.script().position().1,
-        table: replay.script().copying().unwrap_or_default().to_owned(),
+        table: replay
+            .script()
+            .copying()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! here.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The last words of every plain dump.
 const END_MARKER: &[u8] = b"--\n-- PostgreSQL database dump complete\n--";
@@ -21,9 +22,9 @@ const HEAD_BYTES: usize = 320;
 pub struct Script {
     bytes: u64,
     rows: u64,
-    tables: BTreeMap<String, u64>,
+    tables: BTreeMap<TableName, u64>,
     /// The table whose rows are passing, and how many of them passed.
-    copying: (String, u64),
+    copying: (TableName, u64),
     tail: Vec<u8>,
     restrict_key: Option<Vec<u8>>,
     backslash_escapes: bool,
@@ -89,7 +90,25 @@ pub struct Contents {
     /// Rows in all tables.
     pub rows: u64,
     /// Rows of each table with a data section, the empty ones included, under its name as SQL spells it.
-    pub tables: BTreeMap<String, u64>,
+    pub tables: BTreeMap<TableName, u64>,
+}
+
+/// A table's name as SQL spells it, in the encoding of the database that was dumped.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableName(Vec<u8>);
+
+impl TableName {
+    /// The bytes, which need not be UTF-8.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
 }
 
 impl Script {
@@ -166,8 +185,8 @@ impl Script {
     }
 
     /// The table whose rows are passing.
-    pub(crate) fn copying(&self) -> Option<&str> {
-        matches!(self.mode, Mode::CopyData { .. }).then_some(self.copying.0.as_str())
+    pub(crate) fn copying(&self) -> Option<&TableName> {
+        matches!(self.mode, Mode::CopyData { .. }).then_some(&self.copying.0)
     }
 
     /// How many bytes and rows were read so far.
@@ -497,7 +516,7 @@ const TRANSACTION_WORDS: [&[u8]; 8] = [
 ];
 
 /// The table's name in `COPY name (…`, as it is spelled there.
-fn table_name(head: &[u8]) -> String {
+fn table_name(head: &[u8]) -> TableName {
     let text = head.strip_prefix(b"COPY ").unwrap_or(head);
     let mut quoted = false;
     let end = text.iter().position(|byte| {
@@ -505,7 +524,7 @@ fn table_name(head: &[u8]) -> String {
         !quoted && *byte == b' '
     });
     let name = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
-    String::from_utf8_lossy(name).into_owned()
+    TableName(name.to_vec())
 }
 
 /// Whether a line that was `\.` so far still is with these bytes added.
@@ -539,8 +558,8 @@ mod tests {
                     bytes: u64::try_from(DUMP.len()).unwrap(),
                     rows: 6,
                     tables: BTreeMap::from([
-                        ("public.\"odd;\nname\"".to_owned(), 6),
-                        ("public.empty".to_owned(), 0),
+                        (TableName(b"public.\"odd;\nname\"".to_vec()), 6),
+                        (TableName(b"public.empty".to_vec()), 0),
                     ]),
                 },
                 "step {step}"

@@ -286,7 +286,12 @@ pub fn refusals(
         return refusals;
     };
     let missing = |needed: &BTreeSet<String>, there: &BTreeSet<String>| {
-        let missing: Vec<&str> = needed.difference(there).map(String::as_str).collect();
+        // A name in another encoding than UTF-8 can't be compared here; the server itself will tell.
+        let missing: Vec<&str> = needed
+            .difference(there)
+            .map(String::as_str)
+            .filter(|name| !name.contains(char::REPLACEMENT_CHARACTER))
+            .collect();
         (!missing.is_empty()).then(|| missing.join(", "))
     };
     if let Some(extensions) = missing(&backup.needs.extensions, &target.available_extensions) {

@@ -23,4 +23,5 @@ mod round_trip;
 mod store;
 mod tidy;
 mod troubleshooting;
+mod verify;
 mod versions;

@@ -62,11 +62,11 @@ fn answer(mut from: TcpStream, mut to: TcpStream, limit: Option<u64>) -> bool {
         if bytes == 0 {
             break;
         }
-        let passed = usize::try_from(left.min(bytes as u64)).unwrap();
+        let passed = bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
         if to.write_all(&piece[..passed]).is_err() {
             break;
         }
-        left -= passed as u64;
+        left -= u64::try_from(passed).unwrap();
         if left == 0 {
             drop(to.shutdown(Shutdown::Both));
             drop(from.shutdown(Shutdown::Both));

@@ -1,0 +1,503 @@
+//! Damage of every kind against every command that reads a backup: never silent, never a partial restore.
+
+use std::time::Duration;
+
+use crate::common::postgres::Postgres;
+use crate::common::service::{Ended, Service, Variables};
+use crate::common::{postgres, seaweedfs};
+use crate::restore::{
+    backed_up, empty_database, gunzip, gzip, on_bucket, one_error, relations, restore, source,
+};
+
+const LONG: Duration = Duration::from_secs(300);
+
+fn verify(variables: &Variables, arguments: &[&str]) -> Ended {
+    let arguments = [&["verify"], arguments].concat();
+    Service::start(variables, &arguments).end(LONG)
+}
+
+/// Where a text is cut: what comes before this piece of it, and `more` bytes of the piece.
+fn cut_in(text: &[u8], piece: &[u8], more: usize) -> Vec<u8> {
+    let at = memchr::memmem::find(text, piece).unwrap();
+    text[..at + more].to_vec()
+}
+
+/// Damaged forms of a backup, and what must be said about each.
+fn damages(object: &[u8]) -> Vec<(String, Vec<u8>, &'static str)> {
+    const COMPRESSED: &str = "compressed data";
+    const NO_END: &str = "has no end";
+    const NO_DUMP: &str = "not of a plain dump";
+    let text = gunzip(object);
+    let mut damages = Vec::new();
+    let length = object.len();
+    for end in [
+        21,
+        30,
+        length / 4,
+        length / 2,
+        length - 9,
+        length - 8,
+        length - 4,
+        length - 1,
+    ] {
+        damages.push((
+            format!("cut after {end} of {length} bytes"),
+            object[..end].to_vec(),
+            COMPRESSED,
+        ));
+    }
+    for at in [0, 1, 2, 3, length / 3, length / 2, length - 8, length - 1] {
+        let mut flipped = object.to_vec();
+        flipped[at] ^= 0x10;
+        damages.push((format!("a bit flipped in byte {at}"), flipped, COMPRESSED));
+    }
+    let cuts: [(&str, Vec<u8>); 7] = [
+        ("in a row", cut_in(&text, b"\t2000\t", 3)),
+        ("between two rows", cut_in(&text, b"\n3000\tuser", 1)),
+        ("before the end of the rows", cut_in(&text, b"\\.\n", 0)),
+        ("after the rows", cut_in(&text, b"\\.\n", 3)),
+        ("in a statement", cut_in(&text, b"ADD CONSTRAINT", 5)),
+        (
+            "before the end marker",
+            cut_in(&text, b"-- PostgreSQL database dump complete", 0),
+        ),
+        (
+            "in the end marker",
+            cut_in(&text, b"-- PostgreSQL database dump complete", 30),
+        ),
+    ];
+    for (place, text) in cuts {
+        damages.push((format!("cut {place}, in a neat gzip"), gzip(&text), NO_END));
+    }
+    let unrestrict = cut_in(&text, b"\\unrestrict ", 0);
+    damages.push((
+        "cut before \\unrestrict".to_owned(),
+        gzip(&unrestrict),
+        NO_END,
+    ));
+    let marker_in_the_middle = [
+        &cut_in(&text, b"\n3000\tuser", 1)[..],
+        b"--\n-- PostgreSQL database dump complete\n--\n\n3001\tx\n",
+    ]
+    .concat();
+    damages.push((
+        "the end marker in the middle only".to_owned(),
+        gzip(&marker_in_the_middle),
+        NO_END,
+    ));
+    damages.push((
+        "a foreign gzip".to_owned(),
+        gzip(b"hello, this is no dump at all"),
+        NO_DUMP,
+    ));
+    damages.push(("a gzip of nothing".to_owned(), gzip(b""), NO_DUMP));
+    damages.push(("no gzip".to_owned(), text[..2000].to_vec(), COMPRESSED));
+    damages.push((
+        "something behind the end".to_owned(),
+        [object, b"tail of another"].concat(),
+        COMPRESSED,
+    ));
+    let hostile = [b"\\! touch /tmp/never\n", &text[..]].concat();
+    damages.push((
+        "a command to psql".to_owned(),
+        gzip(&hostile),
+        "command to psql",
+    ));
+    damages
+}
+
+#[test]
+fn no_damage_is_silent_and_none_is_restored() {
+    let (_, bucket, variables, name) = backed_up();
+    let whole = seaweedfs().get(&bucket, &name);
+    let (target, url) = empty_database(postgres());
+    for (damage, object, said) in damages(&whole) {
+        seaweedfs().put(&bucket, &name, &object);
+        for arguments in [
+            &["verify"][..],
+            &["verify", "--all"],
+            &["verify", "--into", &url],
+            &["restore", "--to", &url],
+            &["restore", "--to", &url, "--no-verify"],
+        ] {
+            let ended = Service::start(&variables, arguments).end(LONG);
+            let context = format!("{damage}, {arguments:?}: {}", ended.text());
+            assert_eq!(ended.code(), Some(1), "{context}");
+            let error = one_error(&ended);
+            assert!(error["error"].as_str().unwrap().contains(said), "{context}");
+            assert_eq!(error["kind"], "damaged", "{context}");
+            assert_eq!(relations(postgres(), &target), "0", "{context}");
+        }
+    }
+    // The same words about the same object, whole again.
+    seaweedfs().put(&bucket, &name, &whole);
+    assert_eq!(verify(&variables, &[]).code(), Some(0));
+}
+
+#[test]
+fn a_whole_backup_is_told_table_by_table() {
+    let (_, _, variables, name) = backed_up();
+    let ended = verify(&variables, &[&name]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    let whole = ended.event("backup whole");
+    assert_eq!(whole["rows"], 7000);
+    assert_eq!(whole["tables"], 2);
+    assert_eq!(
+        whole["server_version"].as_str().unwrap().split('.').next(),
+        Some("17")
+    );
+    assert_eq!(ended.events("rows in the backup").len(), 2);
+    // One gzip file may have many members: the same backup cut into pieces is the same backup.
+}
+
+#[test]
+fn members_of_a_gzip_file_are_read_to_the_last() {
+    let (_, bucket, variables, name) = backed_up();
+    let text = gunzip(&seaweedfs().get(&bucket, &name));
+    let members: Vec<u8> = text.chunks(10_000).flat_map(gzip).collect();
+    seaweedfs().put(&bucket, &name, &members);
+    assert_eq!(verify(&variables, &[]).event("backup whole")["rows"], 7000);
+    let cut: Vec<u8> = text.chunks(10_000).take(20).flat_map(gzip).collect();
+    seaweedfs().put(&bucket, &name, &cut);
+    let ended = verify(&variables, &[]);
+    assert!(
+        one_error(&ended)["error"]
+            .as_str()
+            .unwrap()
+            .contains("has no end"),
+        "{}",
+        ended.text()
+    );
+}
+
+#[test]
+fn all_backups_are_verified_and_the_bad_ones_named() {
+    let (_, bucket, variables, name) = backed_up();
+    let whole = seaweedfs().get(&bucket, &name);
+    let older = "vlvt_backup_2026-01-01_03-00-00.sql.gz";
+    seaweedfs().put(&bucket, older, &whole[..whole.len() / 2]);
+    let ended = verify(&variables, &["--all"]);
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    assert_eq!(one_error(&ended)["name"], older);
+    assert_eq!(ended.event("backup whole")["name"], name);
+    let summary = ended.event("verify finished");
+    assert_eq!(
+        (summary["checked"].as_u64(), summary["damaged"].as_u64()),
+        (Some(2), Some(1))
+    );
+    seaweedfs().delete(&bucket, older);
+    assert_eq!(verify(&variables, &["--all"]).code(), Some(0));
+}
+
+/// The databases of a server that drills leave behind.
+fn scratch_databases(server: &Postgres) -> String {
+    server.psql(
+        "postgres",
+        "SELECT count(*) FROM pg_database WHERE datname LIKE 'psb_drill_%'",
+    )
+}
+
+/// Folders of throwaway servers below a temporary folder.
+fn drill_folders(temporary: &std::path::Path) -> usize {
+    std::fs::read_dir(temporary)
+        .unwrap()
+        .filter(|entry| {
+            entry
+                .as_ref()
+                .unwrap()
+                .file_name()
+                .to_string_lossy()
+                .starts_with("postgres-s3-backups-drill-")
+        })
+        .count()
+}
+
+#[test]
+fn a_drill_proves_the_awkward_database_on_a_server_and_on_a_throwaway_one() {
+    let server = Postgres::start(17);
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    server.create_database("awkward", "");
+    server.psql_file("awkward", data.join("awkward.sql"));
+    server.create_database(
+        "latin1",
+        "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+    );
+    server.psql_file("latin1", data.join("latin1.sql"));
+    let temporary = crate::common::process::Folder::new();
+    for database in ["awkward", "latin1"] {
+        let (_, variables) = on_bucket(&server, database);
+        let variables = variables.with("TMPDIR", &temporary.path().display().to_string());
+        assert_eq!(Service::backup(&variables).code(), Some(0));
+        for place in [server.url("postgres"), "embedded".to_owned()] {
+            let ended = verify(&variables, &["--into", &place]);
+            assert_eq!(ended.code(), Some(0), "{}", ended.text());
+            let proven = ended.event("backup proven");
+            assert_eq!(proven["tables_compared"], proven["tables"], "{proven}");
+        }
+    }
+    assert_eq!(scratch_databases(&server), "0");
+    assert_eq!(drill_folders(temporary.path()), 0);
+}
+
+/// A backup whose text was changed by hand, and the variables that lead to it.
+fn doctored(change: impl Fn(&str) -> String) -> Variables {
+    let (_, bucket, variables, name) = backed_up();
+    let text = String::from_utf8(gunzip(&seaweedfs().get(&bucket, &name))).unwrap();
+    let changed = change(&text);
+    assert_ne!(text, changed);
+    seaweedfs().put(&bucket, &name, &gzip(changed.as_bytes()));
+    variables
+}
+
+#[test]
+fn a_drill_notices_what_a_restore_alone_does_not() {
+    let server = Postgres::start(17);
+    let url = server.url("postgres");
+    let before_the_end = |text: &str, sql: &str| {
+        let end = "--\n-- PostgreSQL database dump complete";
+        text.replacen(end, &format!("{sql}\n\n{end}"), 1)
+    };
+    let swallowing = "CREATE FUNCTION public.none() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.id = 7 THEN RETURN NULL; END IF; RETURN NEW; END';\nCREATE TRIGGER none BEFORE INSERT ON public.users FOR EACH ROW EXECUTE FUNCTION public.none();\n\nCOPY public.users ";
+    let cases: [(Variables, &str); 3] = [
+        (
+            doctored(|text| {
+                text.replacen("COPY public.users ", swallowing, 1).replace("ADD CONSTRAINT notes_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id)", "ADD CONSTRAINT c CHECK (id > 0)")
+            }),
+            "public.users holds 4999 rows, 5000 were dumped",
+        ),
+        (
+            doctored(|text| {
+                before_the_end(
+                    text,
+                    "UPDATE pg_catalog.pg_constraint SET convalidated = false WHERE conname = 'notes_user_id_fkey';",
+                )
+            }),
+            "constraints that are not valid: notes.notes_user_id_fkey",
+        ),
+        (
+            doctored(|text| {
+                before_the_end(
+                    text,
+                    "UPDATE pg_catalog.pg_index SET indisvalid = false WHERE indexrelid = 'public.users_pkey'::regclass;",
+                )
+            }),
+            "indexes that are not valid: users_pkey",
+        ),
+    ];
+    for (variables, said) in cases {
+        let (_, target) = empty_database(postgres());
+        assert_eq!(restore(&variables, &["--to", &target]).code(), Some(0));
+        let ended = verify(&variables, &["--into", &url]);
+        assert_eq!(ended.code(), Some(1), "{said}: {}", ended.text());
+        let error = one_error(&ended);
+        assert_eq!(error["kind"], "unproven");
+        assert!(error["error"].as_str().unwrap().contains(said), "{error}");
+        assert_eq!(scratch_databases(&server), "0");
+    }
+    // A constraint that the source had not checked either is no fault of the backup.
+    let (database, _) = source();
+    postgres().psql(
+        &database,
+        "ALTER TABLE users ADD CONSTRAINT old CHECK (id > 10) NOT VALID",
+    );
+    let (_, variables) = on_bucket(postgres(), &database);
+    assert_eq!(Service::backup(&variables).code(), Some(0));
+    let ended = verify(&variables, &["--into", &url]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+}
+
+#[test]
+fn the_users_own_check_decides_too() {
+    let (_, _, variables, _) = backed_up();
+    let server = Postgres::start(17);
+    let url = server.url("postgres");
+    for (sql, outcome) in [
+        (
+            "SELECT count(*) = 5000 FROM users; SELECT max(id) = 5000 FROM users",
+            Ok(2),
+        ),
+        (
+            "SELECT true; SELECT count(*) > 5000 FROM users;",
+            Err("statement 2 returned \"f\""),
+        ),
+        (
+            "SELECT true FROM users WHERE false",
+            Err("statement 1 returned \"\""),
+        ),
+        (
+            "SELECT count(*) FROM never_there",
+            Err("statement 1 failed"),
+        ),
+    ] {
+        let ended = verify(
+            &variables.clone().with("VERIFY_SQL", sql),
+            &["--into", &url],
+        );
+        match outcome {
+            Ok(passed) => assert_eq!(
+                ended.event("backup proven")["checks_passed"],
+                passed,
+                "{sql}"
+            ),
+            Err(said) => {
+                assert_eq!(ended.code(), Some(1), "{sql}");
+                let error = one_error(&ended);
+                assert!(
+                    error["error"].as_str().unwrap().contains(said),
+                    "{sql}: {error}"
+                );
+            }
+        }
+        assert_eq!(scratch_databases(&server), "0");
+    }
+}
+
+#[test]
+fn what_a_killed_drill_leaves_is_gone_after_the_next() {
+    let (_, _, variables, _) = backed_up();
+    let server = Postgres::start(17);
+    let temporary = crate::common::process::Folder::new();
+    // The drill stays in its own check for as long as it takes to be killed.
+    let variables = variables.with("TMPDIR", &temporary.path().display().to_string());
+    let stuck = variables
+        .clone()
+        .with("VERIFY_SQL", "SELECT pg_sleep(600) IS NULL");
+    for place in [server.url("postgres"), "embedded".to_owned()] {
+        let service = Service::start(&stuck, &["verify", "--into", &place]);
+        service.wait_for("restored, comparing");
+        service.signal("KILL");
+        service.end(LONG);
+        let left = scratch_databases(&server) == "1" || drill_folders(temporary.path()) == 1;
+        assert!(left, "{place}");
+        if place != "embedded" {
+            // The server ends the dead drill's sessions when it notices.
+            server.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'psb_drill_%'");
+            server.wait_for(
+                "postgres",
+                "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'psb_drill_%'",
+                "0",
+            );
+        }
+        let ended = verify(&variables, &["--into", &place]);
+        assert_eq!(ended.code(), Some(0), "{}", ended.text());
+        assert_eq!(scratch_databases(&server), "0");
+        assert_eq!(drill_folders(temporary.path()), 0);
+    }
+}
+
+#[test]
+fn a_drill_that_is_told_to_stop_drops_its_database() {
+    let (_, _, variables, _) = backed_up();
+    let server = Postgres::start(17);
+    let stuck = variables.with("VERIFY_SQL", "SELECT pg_sleep(600) IS NULL");
+    let service = Service::start(&stuck, &["verify", "--into", &server.url("postgres")]);
+    service.wait_for("restored, comparing");
+    let ended = service.terminate();
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    assert_eq!(ended.events("drill cancelled").len(), 1, "{}", ended.text());
+    assert_eq!(scratch_databases(&server), "0");
+}
+
+#[test]
+fn an_embedded_drill_says_what_it_lacks() {
+    let (_, _, variables, _) = backed_up();
+    // Clients without a server beside them: links to the programs, in a folder of their own.
+    let folder = crate::common::process::Folder::new();
+    for program in ["pg_dump", "psql"] {
+        std::os::unix::fs::symlink(Postgres::bin(17).join(program), folder.path().join(program))
+            .unwrap();
+    }
+    let path = format!("{}:/usr/bin:/bin", folder.path().display());
+    let ended = verify(
+        &variables.clone().with("PATH", &path),
+        &["--into", "embedded"],
+    );
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    let error = one_error(&ended);
+    assert!(
+        error["hint"].as_str().unwrap().contains("with-server"),
+        "{error}"
+    );
+    let ended = verify(
+        &variables.with("TMPDIR", "/nowhere"),
+        &["--into", "embedded"],
+    );
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    assert!(
+        one_error(&ended)["hint"]
+            .as_str()
+            .unwrap()
+            .contains("temporary folder")
+    );
+}
+
+#[test]
+fn the_daemon_drills_on_schedule_and_health_tells() {
+    let (_, bucket, variables, name) = backed_up();
+    let server = Postgres::start(17);
+    let drilling = variables
+        .with("VERIFY_SCHEDULE", "* * * * * *")
+        .with("VERIFY_DATABASE_URL", &server.url("postgres"));
+    let service = Service::daemon(&drilling);
+    let proven = service.wait_for("backup proven");
+    assert_eq!(proven["name"], name);
+    let (status, health) = service.wait_for_health("ok");
+    assert_eq!(status, 200);
+    assert_eq!(health["last_drill"]["outcome"], "proven");
+    assert_eq!(health["last_drill"]["name"], name);
+    // From now on the newest backup is no good.
+    let whole = seaweedfs().get(&bucket, &name);
+    seaweedfs().put(&bucket, &name, &whole[..whole.len() / 2]);
+    let (status, health) = service.wait_for_health("unproven");
+    assert_eq!(status, 503);
+    assert_eq!(health["last_drill"]["kind"], "damaged");
+    assert_eq!(service.events("backup unproven")[0]["level"], "ERROR");
+    // And good again.
+    seaweedfs().put(&bucket, &name, &whole);
+    service.wait_for_health("ok");
+    let ended = service.terminate();
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(scratch_databases(&server), "0");
+}
+
+#[test]
+fn neither_a_drill_nor_a_backup_waits_for_the_other() {
+    let (_, _, variables, _) = backed_up();
+    let server = Postgres::start(17);
+    let both = variables
+        .with("BACKUP_CRON_SCHEDULE", "* * * * * *")
+        .with("VERIFY_SCHEDULE", "* * * * * *")
+        .with("VERIFY_DATABASE_URL", &server.url("postgres"))
+        .with("VERIFY_SQL", "SELECT pg_sleep(600) IS NULL");
+    let service = Service::daemon(&both);
+    // The drill is in its endless check; backups go on being made.
+    service.wait_for("restored, comparing");
+    let made = service.events("backup finished").len();
+    service.wait_for_nth("backup finished", made + 2);
+    assert_eq!(
+        service.events("backup unproven").len() + service.events("backup proven").len(),
+        0
+    );
+    let began = std::time::Instant::now();
+    let ended = service.terminate();
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(scratch_databases(&server), "0");
+}
+
+#[test]
+fn a_drill_has_a_time_limit() {
+    let (_, _, variables, _) = backed_up();
+    let server = Postgres::start(17);
+    let stuck = variables
+        .with("VERIFY_SQL", "SELECT pg_sleep(600) IS NULL")
+        .with("BACKUP_TIMEOUT", "5s");
+    let ended = verify(&stuck, &["--into", &server.url("postgres")]);
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    assert_eq!(one_error(&ended)["kind"], "deadline");
+    assert_eq!(scratch_databases(&server), "0");
+}
