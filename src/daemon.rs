@@ -144,7 +144,10 @@ pub async fn once(config: Config, path: Option<&OsString>, clock: Clock) -> Endi
             stop.cancel();
             tokio::select! {
                 outcome = run => outcome,
-                () = tokio::time::sleep(GRACE) => Err(BackupError::Cancelled),
+                () = tokio::time::sleep(GRACE) => {
+                    tracing::warn!("stopped before the run could clean up; the next start aborts what is left");
+                    Err(BackupError::Cancelled)
+                }
             }
         }
     };

@@ -4,8 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
+use crate::common::halted::Halted;
 use crate::common::postgres::Postgres;
 use crate::common::process::{Folder, LIMIT, wait_until};
 use crate::common::service::{Ended, Service, Variables};
@@ -36,25 +35,11 @@ fn nothing_left(bucket: &str, ended: &Ended) {
     assert_eq!(seaweedfs().uploads(bucket), [], "{}", ended.text());
 }
 
-/// The one ERROR line of a failed run.
-fn failure(ended: &Ended) -> Value {
-    assert_eq!(ended.code(), Some(1), "{}", ended.text());
-    let errors: Vec<Value> = ended
-        .lines
-        .iter()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|event| event["level"] == "ERROR")
-        .collect();
-    assert_eq!(errors.len(), 1, "{}", ended.text());
-    assert_eq!(errors[0]["message"], "backup failed");
-    errors[0].clone()
-}
-
 fn refused(program: &str, kind: &str, words: &[&str]) {
     let (variables, bucket, _folder) = with_program(program, &postgres().url("postgres"));
     let ended = Service::backup(&variables);
     nothing_left(&bucket, &ended);
-    let failure = failure(&ended);
+    let failure = ended.failure();
     assert_eq!(failure["kind"], kind, "{failure}");
     for word in words {
         assert!(failure.to_string().contains(word), "{word}: {failure}");
@@ -129,7 +114,7 @@ fn a_pg_dump_that_ignores_sigterm_is_killed_at_the_deadline() {
     let ended = Service::backup(&variables.with("BACKUP_TIMEOUT", "3s"));
     assert!(began.elapsed() < Duration::from_secs(20));
     nothing_left(&bucket, &ended);
-    let failure = failure(&ended);
+    let failure = ended.failure();
     assert_eq!(failure["kind"], "deadline");
     assert!(
         failure["hint"].as_str().unwrap().contains("BACKUP_TIMEOUT"),
@@ -137,21 +122,22 @@ fn a_pg_dump_that_ignores_sigterm_is_killed_at_the_deadline() {
     );
 }
 
-/// A server of its own with a table that takes seconds to dump, and a service in the middle of dumping it.
-fn in_the_middle_of_copy(test: impl FnOnce(&mut Postgres, &Service)) {
+/// A server of its own, and a service in the middle of dumping a table: some rows were sent and some are still to come.
+fn in_the_middle_of_copy(test: impl FnOnce(&mut Postgres, &Service, u32)) {
     let mut server = Postgres::start(17);
-    server.psql("postgres", "CREATE TABLE big AS SELECT g, md5(g::text) || md5((-g)::text) AS a FROM generate_series(1, 1500000) g");
     let bucket = unique("copy");
     seaweedfs().create_bucket(&bucket);
-    let service = Service::start(
-        &Variables::working(seaweedfs(), &bucket, &server.url("postgres")),
-        &["backup"],
-    );
-    server.wait_for("postgres", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY public.big%' AND state = 'active'", "1");
-    test(&mut server, &service);
+    let (service, backend, _holder) = {
+        let halted = Halted::new(&server, 50_000, 50_000);
+        let variables = halted.variables(Variables::working(seaweedfs(), &bucket, ""));
+        let service = Service::start(&variables, &["backup"]);
+        let backend = halted.wait();
+        (service, backend, halted.leave())
+    };
+    test(&mut server, &service, backend);
     let ended = service.end(LIMIT);
     nothing_left(&bucket, &ended);
-    let failure = failure(&ended);
+    let failure = ended.failure();
     assert!(
         ["dump_exit", "dump_signal"].contains(&failure["kind"].as_str().unwrap()),
         "{failure}"
@@ -167,20 +153,20 @@ fn in_the_middle_of_copy(test: impl FnOnce(&mut Postgres, &Service)) {
 
 #[test]
 fn a_backend_terminated_in_the_middle_of_a_table_leaves_nothing() {
-    in_the_middle_of_copy(|server, _| {
-        let terminated = server.psql("postgres", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'COPY public.big%'");
-        assert_eq!(terminated, "1");
+    in_the_middle_of_copy(|server, _, backend| {
+        let terminate = format!("SELECT pg_terminate_backend({backend})");
+        assert_eq!(server.psql("postgres", &terminate), "t");
     });
 }
 
 #[test]
 fn a_database_restarted_during_the_dump_leaves_nothing() {
-    in_the_middle_of_copy(|server, _| server.restart());
+    in_the_middle_of_copy(|server, _, _| server.restart());
 }
 
 #[test]
 fn a_killed_pg_dump_leaves_nothing() {
-    in_the_middle_of_copy(|_, service| {
+    in_the_middle_of_copy(|_, service, _| {
         let child = wait_until("pg_dump", LIMIT, || {
             let children =
                 std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", service.id()))
@@ -225,7 +211,7 @@ fn a_lock_held_by_another_session_ends_the_attempt_after_a_minute() {
     drop(holder.wait());
     assert!(began.elapsed() >= Duration::from_secs(59));
     nothing_left(&bucket, &ended);
-    let failure = failure(&ended);
+    let failure = ended.failure();
     assert_eq!(failure["kind"], "lock_wait");
     assert!(
         failure["error"]

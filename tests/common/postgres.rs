@@ -130,6 +130,19 @@ impl Postgres {
         self.psql_file(database, DIGEST)
     }
 
+    /// Puts a line in front of the rules about who may connect from where.
+    pub fn admit(&self, rule: &str) {
+        let file = self.psql("postgres", "SHOW hba_file");
+        let rules = std::fs::read_to_string(&file).expect("read pg_hba.conf");
+        std::fs::write(&file, format!("{rule}\n{rules}")).expect("write pg_hba.conf");
+        let loaded = "SELECT pg_conf_load_time()";
+        let before = self.psql("postgres", loaded);
+        self.psql("postgres", "SELECT pg_reload_conf()");
+        wait_until("the new rules", LIMIT, || {
+            (self.psql("postgres", loaded) != before).then_some(())
+        });
+    }
+
     /// Waits until a query prints `expected`; a query that fails is asked again.
     pub fn wait_for(&self, database: &str, query: &str, expected: &str) {
         wait_until(&format!("{query} = {expected}"), LIMIT, || {
@@ -312,13 +325,14 @@ impl Drop for Postgres {
 
 /// Whom the server runs as in place of root, whom it refuses.
 #[derive(Debug)]
-struct Account {
+pub struct Account {
     user: u32,
     group: u32,
 }
 
 impl Account {
-    fn unprivileged() -> Option<Self> {
+    /// None if this is not root.
+    pub fn unprivileged() -> Option<Self> {
         let id = Command::new("id").arg("-u").output().expect("start id");
         if id.stdout != b"0\n" {
             return None;
@@ -340,7 +354,8 @@ impl Account {
         )
     }
 
-    fn options(&self) -> Vec<String> {
+    /// The options of `setpriv` that make it so.
+    pub fn options(&self) -> Vec<String> {
         let (user, group) = (self.user, self.group);
         vec![
             format!("--reuid={user}"),

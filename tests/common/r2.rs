@@ -132,13 +132,18 @@ impl Drop for R2 {
 impl R2 {
     /// A server with an empty bucket and a token that may read and write it.
     pub fn start() -> Self {
+        Self::start_at(std::net::Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same on another address of this machine.
+    pub fn start_at(address: std::net::Ipv4Addr) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
         let listener = runtime
-            .block_on(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))))
+            .block_on(TcpListener::bind(SocketAddr::from((address, 0))))
             .unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let state: Arc<Mutex<State>> = Arc::default();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -97,11 +97,7 @@ impl Service {
     }
 
     /// Starts it through another command that ends in the binary (`faketime`, a namespace).
-    pub fn start_by(
-        mut command: std::process::Command,
-        variables: &Variables,
-        arguments: &[&str],
-    ) -> Self {
+    pub fn start_by(mut command: Command, variables: &Variables, arguments: &[&str]) -> Self {
         command.args(arguments).env_clear().envs(&variables.0);
         let port = variables
             .0
@@ -260,6 +256,28 @@ impl Ended {
         found.remove(0)
     }
 
+    /// The one ERROR line of a backup that failed, after a look that it exited with 1.
+    pub fn failure(&self) -> Value {
+        assert_eq!(self.code(), Some(1), "{}", self.text());
+        let failure = self.event("backup failed");
+        assert_eq!(
+            self.errors(),
+            std::slice::from_ref(&failure),
+            "{}",
+            self.text()
+        );
+        failure
+    }
+
+    /// Every event of level ERROR.
+    pub fn errors(&self) -> Vec<Value> {
+        let parsed = self
+            .lines
+            .iter()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        parsed.filter(|event| event["level"] == "ERROR").collect()
+    }
+
     /// The whole output.
     pub fn text(&self) -> String {
         self.lines.join("\n")
@@ -276,6 +294,29 @@ fn events(lines: &[String], message: &str) -> Vec<Value> {
         serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("not a JSON line: {line}"))
     });
     parsed.filter(|event| event["message"] == message).collect()
+}
+
+/// The content of a backup as `gunzip` gives it.
+pub fn gunzip(body: &[u8]) -> String {
+    let mut child = Command::new("gunzip")
+        .arg("-c")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let body = body.to_vec();
+    let writer = std::thread::spawn(move || input.write_all(&body).unwrap());
+    let mut text = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    writer.join().unwrap();
+    assert!(child.wait().unwrap().success());
+    text
 }
 
 /// The processes of a program below a folder whose command line holds `text`.

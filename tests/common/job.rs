@@ -1,0 +1,54 @@
+//! A run through the library, for limits that no variable shortens.
+
+use std::time::Duration;
+
+use postgres_s3_backups::backup::{self, BackupError, Job, Outcome, Trigger};
+use postgres_s3_backups::catalog::{Catalog, Prefix};
+use postgres_s3_backups::dump::Patience;
+use postgres_s3_backups::postgres::{Clients, DatabaseUrl};
+use postgres_s3_backups::secret::Secret;
+use postgres_s3_backups::store::{Store, StorePatience, StoreSettings};
+use tokio_util::sync::CancellationToken;
+
+use super::postgres::Postgres;
+use super::r2::R2;
+
+/// A job of one attempt on the strict server, with a client of 17.
+pub async fn job(
+    r2: &R2,
+    url: &str,
+    options: &[&str],
+    patience: Patience,
+    store: StorePatience,
+) -> Job {
+    let settings = StoreSettings {
+        access_key_id: Secret::new(r2.access_key.clone()),
+        secret_access_key: Secret::new(r2.secret_key.clone()),
+        session_token: None,
+        bucket: r2.bucket.to_owned(),
+        endpoint: Some(r2.endpoint.clone()),
+        region: "auto".to_owned(),
+        path_style: true,
+    };
+    Job {
+        catalog: Catalog::new(
+            Store::new(&settings, store),
+            Prefix::new(None, "vlvt_backup_"),
+        ),
+        database: DatabaseUrl::parse(url).expect("a good URL").0,
+        clients: Clients::discover(&[Postgres::bin(17)]).await,
+        options: options.iter().map(|&option| option.to_owned()).collect(),
+        timeout: Duration::from_secs(3600),
+        retry_waits: Vec::new(),
+        server_wait: Duration::ZERO,
+        patience,
+        endpoint_option: String::new(),
+        clock: chrono::Utc::now,
+    }
+}
+
+/// Runs it to its end.
+pub async fn run(job: &Job) -> Result<Outcome, BackupError> {
+    let name = Trigger::Manual(chrono::Utc::now());
+    backup::run(job, name, &CancellationToken::new()).await
+}

@@ -1,0 +1,58 @@
+//! A real PgBouncer in front of a server, in transaction mode as the platforms run it.
+
+use super::postgres::{Account, PASSWORD, Postgres, USER};
+use super::process::{Folder, LIMIT, Process, free_port, tools};
+
+/// It ends when it is dropped.
+#[derive(Debug)]
+pub struct PgBouncer {
+    /// Where it listens on 127.0.0.1.
+    pub port: u16,
+    process: Process,
+    folder: Folder,
+}
+
+impl PgBouncer {
+    /// Pools the superuser's sessions of every database of a server.
+    pub fn start(server: &Postgres) -> Self {
+        let tool = tools(&["pgbouncer"]).join("pgbouncer");
+        let folder = Folder::new();
+        let port = free_port();
+        let users = folder.path().join("users");
+        std::fs::write(&users, format!("\"{USER}\" \"{PASSWORD}\"\n")).expect("write the users");
+        let settings = folder.path().join("settings");
+        std::fs::write(
+            &settings,
+            format!(
+                "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+                 unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\n",
+                server.port(),
+                users.display()
+            ),
+        )
+        .expect("write the settings");
+        let account = Account::unprivileged()
+            .as_ref()
+            .map(Account::options)
+            .unwrap_or_default();
+        let mut options = vec!["--pdeathsig", "KILL"];
+        options.extend(account.iter().map(String::as_str));
+        let mut command = Process::command_with(&options, tool.join("pgbouncer"));
+        command.env("LD_LIBRARY_PATH", &tool).arg(&settings);
+        let process = Process::spawn(command);
+        process.wait_for_line("process up", LIMIT);
+        Self {
+            port,
+            process,
+            folder,
+        }
+    }
+
+    /// The superuser's URL of a database through it. The host's name is for those who judge by it; the address counts.
+    pub fn url(&self, database: &str) -> String {
+        format!(
+            "postgresql://{USER}:{PASSWORD}@pgbouncer.internal:{}/{database}?hostaddr=127.0.0.1",
+            self.port
+        )
+    }
+}

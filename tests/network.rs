@@ -1,0 +1,382 @@
+//! What stands between the service and its servers fails without a word: packets vanish, a process stops, a pooler
+//! takes what was meant for the server.
+
+use std::time::{Duration, Instant};
+
+use postgres_s3_backups::backup::BackupError;
+use postgres_s3_backups::dump::{DumpError, Patience};
+use postgres_s3_backups::kind::Kind;
+use postgres_s3_backups::store::StorePatience;
+
+use crate::common::halted::{Halted, OPTION};
+use crate::common::network::{Network, Wire};
+use crate::common::pgbouncer::PgBouncer;
+use crate::common::postgres::Postgres;
+use crate::common::process::{LIMIT, signal, tools, wait_until};
+use crate::common::r2::{Action, Operation, R2};
+use crate::common::service::{BINARY, Service, Variables};
+use crate::common::{job, postgres};
+
+/// Rows whose compressed text is more than a part.
+const A_PART: u32 = 260_000;
+
+fn at(url: &str, wire: &Wire) -> String {
+    url.replace("127.0.0.1", &wire.here.to_string())
+}
+
+/// A server that is reached over a wire, and by the test over this machine's own loopback.
+fn server_on(wire: &Wire) -> Postgres {
+    let addresses = format!("127.0.0.1,{}", wire.here);
+    let server = Postgres::start_with(17, &[("listen_addresses", &addresses)]);
+    server.admit(&format!("host all all {}/30 scram-sha-256", wire.here));
+    server
+}
+
+/// A service in a network of its own, with a wire to its database and one to its store.
+struct Apart {
+    network: Network,
+    to_database: Wire,
+    to_store: Wire,
+    r2: R2,
+    server: Postgres,
+}
+
+impl Apart {
+    fn new() -> Self {
+        let network = Network::new();
+        let (to_database, to_store) = (network.wire(), network.wire());
+        Self {
+            r2: R2::start_at(to_store.here),
+            server: server_on(&to_database),
+            network,
+            to_database,
+            to_store,
+        }
+    }
+
+    fn start(&self, variables: &Variables) -> Service {
+        let url = at(variables.value("BACKUP_DATABASE_URL"), &self.to_database);
+        let variables = variables.clone().with("BACKUP_DATABASE_URL", &url);
+        Service::start_by(self.network.command(BINARY), &variables, &["backup"])
+    }
+}
+
+fn nothing_left(r2: &R2) {
+    assert_eq!(
+        (r2.keys(), r2.uploads()),
+        (Vec::<String>::new(), Vec::<String>::new())
+    );
+}
+
+#[test]
+fn a_cut_connection_to_the_database_ends_the_attempt_and_gives_the_locks_up() {
+    let apart = Apart::new();
+    let halted = Halted::new(&apart.server, 1000, 200_000);
+    let service = apart.start(&halted.variables(Variables::on_r2(&apart.r2, "")));
+    halted.wait();
+    apart.to_database.cut();
+    let cut_at = Instant::now();
+    // The server now sends rows that nobody acknowledges.
+    halted.release();
+    let began = Instant::now();
+    wait_until("the end of the session at the server", 2 * LIMIT, || {
+        (halted.sessions() == "0").then_some(())
+    });
+    assert!(
+        began.elapsed() < Duration::from_secs(90),
+        "the server held the locks for {:?}",
+        began.elapsed()
+    );
+    let ended = service.end(3 * LIMIT);
+    assert!(cut_at.elapsed() < Duration::from_secs(150));
+    let failure = ended.failure();
+    assert_eq!(failure["kind"], "connect", "{failure}");
+    assert!(
+        failure["hint"]
+            .as_str()
+            .unwrap()
+            .contains("BACKUP_DATABASE_URL"),
+        "{failure}"
+    );
+    nothing_left(&apart.r2);
+}
+
+#[test]
+fn a_session_whose_client_vanished_while_the_server_waited_gives_its_locks_up_too() {
+    let apart = Apart::new();
+    let halted = Halted::new(&apart.server, 1000, 1000);
+    let service = apart.start(&halted.variables(Variables::on_r2(&apart.r2, "")));
+    halted.wait();
+    apart.to_database.cut();
+    // Nothing is sent by either: only keepalives can tell, which begin after 30 s.
+    let failure = service.end(3 * LIMIT).failure();
+    assert_eq!(failure["kind"], "connect", "{failure}");
+    // The server's own keepalives did the same: as soon as it wakes up it sees that the connection is gone.
+    halted.release();
+    wait_until(
+        "the end of the session at the server",
+        Duration::from_secs(20),
+        || (halted.sessions() == "0").then_some(()),
+    );
+    nothing_left(&apart.r2);
+}
+
+#[test]
+fn sigterm_while_the_database_is_cut_off_still_aborts_the_upload_within_five_seconds() {
+    let apart = Apart::new();
+    let halted = Halted::new(&apart.server, 1000, 1000);
+    let service = apart.start(&halted.variables(Variables::on_r2(&apart.r2, "")));
+    halted.wait();
+    assert_eq!(apart.r2.uploads().len(), 1);
+    apart.to_database.cut();
+    service.signal("TERM");
+    let ended = service.end(Duration::from_secs(5));
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    assert_eq!(ended.event("backup cancelled")["kind"], "cancelled");
+    nothing_left(&apart.r2);
+}
+
+#[test]
+fn a_cut_connection_to_the_store_costs_retries_and_nothing_else() {
+    let apart = Apart::new();
+    let halted = Halted::new(&apart.server, 2 * A_PART, 2 * A_PART);
+    let service = apart.start(&halted.variables(Variables::on_r2(&apart.r2, "")));
+    halted.wait();
+    wait_until("a part in the store", LIMIT, || {
+        (!apart.r2.seen(Operation::UploadPart).is_empty()).then_some(())
+    });
+    apart.to_store.cut();
+    halted.release();
+    wait_until("a retry", 2 * LIMIT, || {
+        (!service.events("store request retried").is_empty()).then_some(())
+    });
+    apart.to_store.mend();
+    let ended = service.end(5 * LIMIT);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    let finished = ended.event("backup finished");
+    assert_eq!(finished["rows"], 4 * A_PART + 1);
+    assert!(finished["parts"].as_u64().unwrap() >= 3, "{finished}");
+    assert_eq!(apart.r2.keys(), [finished["name"].as_str().unwrap()]);
+    assert_eq!(apart.r2.uploads(), Vec::<String>::new());
+}
+
+#[test]
+fn sigterm_while_the_store_is_cut_off_exits_within_five_seconds_and_says_what_is_left() {
+    let apart = Apart::new();
+    let halted = Halted::new(&apart.server, 1000, 1000);
+    let service = apart.start(&halted.variables(Variables::on_r2(&apart.r2, "")));
+    halted.wait();
+    apart.to_store.cut();
+    service.signal("TERM");
+    let ended = service.end(Duration::from_secs(5));
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    assert_eq!(
+        ended.event("stopped before the run could clean up; the next start aborts what is left")["level"],
+        "WARN"
+    );
+    assert_eq!(apart.r2.keys(), Vec::<String>::new());
+}
+
+/// A process that stands still until this is dropped.
+struct Stopped(Vec<u32>);
+
+impl Stopped {
+    fn new(ids: &[u32]) -> Self {
+        ids.iter().for_each(|&id| signal(id, "STOP"));
+        Self(ids.to_vec())
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|&id| signal(id, "CONT"));
+    }
+}
+
+#[test]
+fn a_backend_that_is_stopped_ends_the_attempt_when_no_byte_came_for_too_long() {
+    let halted = Halted::new(postgres(), 1000, 1000);
+    let r2 = R2::start();
+    // TCP is well: the kernel acknowledges for a process that stands still. Ten minutes are the default.
+    let patience = Patience {
+        silence: Duration::from_secs(3),
+        ..Patience::default()
+    };
+    assert_eq!(Patience::default().silence, Duration::from_secs(600));
+    let (url, store) = (halted.url(), StorePatience::default());
+    let error = std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                job::run(&job::job(&r2, &url, &[OPTION], patience, store).await).await
+            })
+        });
+        let _stopped = Stopped::new(&[halted.wait()]);
+        run.join().unwrap().unwrap_err()
+    });
+    assert!(
+        matches!(error, BackupError::Dump(DumpError::Silent(limit)) if limit == Duration::from_secs(3)),
+        "{error}"
+    );
+    assert_eq!(error.kind(), Kind::DumpStalled);
+    assert!(error.hint().contains("BACKUP_DATABASE_URL"));
+    assert_eq!(
+        error.to_string(),
+        "dump the database: pg_dump gave no byte for 3s"
+    );
+    nothing_left(&r2);
+    // pg_dump is gone, and the server notices as soon as it goes on.
+    halted.release();
+    wait_until("the end of the session", LIMIT, || {
+        (halted.sessions() == "0").then_some(())
+    });
+}
+
+#[test]
+fn a_store_that_is_slow_is_not_the_dumps_silence() {
+    let halted = Halted::new(postgres(), 6 * A_PART, 1000);
+    halted.release();
+    let r2 = R2::start();
+    // Every part takes longer than the dump may be silent, and the dump waits for the parts.
+    r2.fail(
+        Operation::UploadPart,
+        0,
+        usize::MAX,
+        Action::Delay(Duration::from_secs(4)),
+    );
+    let patience = Patience {
+        silence: Duration::from_secs(2),
+        ..Patience::default()
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let outcome = runtime.block_on(async {
+        let store = StorePatience::default();
+        job::run(&job::job(&r2, &halted.url(), &[OPTION], patience, store).await).await
+    });
+    outcome.unwrap();
+    assert_eq!((r2.keys().len(), r2.uploads().len()), (1, 0));
+}
+
+#[test]
+fn sigterm_while_the_whole_server_is_stopped_exits_within_five_seconds() {
+    let server = Postgres::start(17);
+    let halted = Halted::new(&server, 1000, 1000);
+    let r2 = R2::start();
+    let variables = halted.variables(Variables::on_r2(&r2, ""));
+    let service = Service::start(&variables, &["backup"]);
+    let backend = halted.wait();
+    // On SIGTERM pg_dump wants to cancel its query over a new connection, which is accepted and never answered.
+    let stopped = Stopped::new(&[backend, server.pid()]);
+    service.signal("TERM");
+    let ended = service.end(Duration::from_secs(5));
+    drop(stopped);
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    assert_eq!(ended.event("backup cancelled")["kind"], "cancelled");
+    nothing_left(&r2);
+}
+
+#[test]
+fn the_deadline_ends_a_run_whose_server_is_stopped() {
+    let server = Postgres::start(17);
+    let halted = Halted::new(&server, 1000, 1000);
+    let r2 = R2::start();
+    let variables = halted.variables(Variables::on_r2(&r2, ""));
+    let service = Service::start(&variables.with("BACKUP_TIMEOUT", "15s"), &["backup"]);
+    let stopped = Stopped::new(&[halted.wait(), server.pid()]);
+    let ended = service.end(LIMIT);
+    drop(stopped);
+    assert_eq!(ended.failure()["kind"], "deadline");
+    nothing_left(&r2);
+}
+
+#[test]
+fn a_dump_through_pgbouncer_goes_on_without_startup_options_and_with_warnings() {
+    let server = Postgres::start(17);
+    server.psql_file(
+        "postgres",
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/awkward.sql"),
+    );
+    let pool = PgBouncer::start(&server);
+    let r2 = R2::start();
+    let ended = Service::backup(&Variables::on_r2(&r2, &pool.url("postgres")));
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    let warnings = ended.events("configuration");
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning["variable"] == "BACKUP_DATABASE_URL"
+                && warning["warning"]
+                    .as_str()
+                    .unwrap()
+                    .contains("looks like PgBouncer")
+                && warning["warning"]
+                    .as_str()
+                    .unwrap()
+                    .contains("DATABASE_UNPOOLED_URL")),
+        "{warnings:?}"
+    );
+    let dropped = ended.event("server side keepalives dropped");
+    assert_eq!(dropped["level"], "WARN");
+    assert!(
+        dropped["error"]
+            .as_str()
+            .unwrap()
+            .contains("unsupported startup parameter"),
+        "{dropped}"
+    );
+    assert!(
+        dropped["hint"]
+            .as_str()
+            .unwrap()
+            .contains("DATABASE_UNPOOLED_URL"),
+        "{dropped}"
+    );
+    ended.event("backup finished");
+    server.create_database("restored", "");
+    let folder = crate::common::process::Folder::new();
+    let file = folder.path().join("backup.sql");
+    let object = r2.objects().into_values().next().unwrap();
+    std::fs::write(&file, crate::common::service::gunzip(&object)).unwrap();
+    server.psql_file("restored", &file);
+    pretty_assertions::assert_eq!(server.digest("postgres"), server.digest("restored"));
+}
+
+#[test]
+fn the_direct_url_of_the_same_server_gives_no_warning_and_keeps_the_keepalives() {
+    let halted = Halted::new(postgres(), 10, 10);
+    let r2 = R2::start();
+    let service = Service::start(&halted.variables(Variables::on_r2(&r2, "")), &["backup"]);
+    let backend = halted.wait();
+    // The kernel's own table tells the timer of a connection: by default two hours.
+    let query = format!("SELECT client_port FROM pg_stat_activity WHERE pid = {backend}");
+    let client = format!("127.0.0.1:{}", postgres().psql("postgres", &query));
+    tools(&["ip"]);
+    let table = std::process::Command::new("ss")
+        .arg("-tnoH")
+        .output()
+        .unwrap();
+    let table = String::from_utf8(table.stdout).unwrap();
+    let ends: Vec<&str> = table
+        .lines()
+        .filter(|line| line.split_whitespace().any(|word| word == client))
+        .collect();
+    assert_eq!(ends.len(), 2, "{table}");
+    for end in ends {
+        let seconds = end
+            .split_once("timer:(keepalive,")
+            .and_then(|(_, rest)| rest.split_once("sec,"));
+        assert!(
+            seconds.is_some_and(|(seconds, _)| seconds
+                .parse::<f64>()
+                .is_ok_and(|seconds| seconds <= 30.0)),
+            "{end}"
+        );
+    }
+    halted.release();
+    let ended = service.end(LIMIT);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert!(
+        ended.events("configuration").is_empty()
+            && ended.events("server side keepalives dropped").is_empty()
+    );
+}
