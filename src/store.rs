@@ -180,6 +180,8 @@ const HINT_SIGNATURE: &str = "re-copy AWS_SECRET_ACCESS_KEY from the R2 dashboar
 const HINT_KEY: &str = "AWS_ACCESS_KEY_ID is not the access key id of a valid R2 API token: 32 characters, not the secret, not another provider's key, no blank";
 const HINT_BUCKET: &str = "AWS_S3_BUCKET must name an existing bucket, and AWS_S3_ENDPOINT must hold the id of the account that owns it: https://ACCOUNT_ID.r2.cloudflarestorage.com, or https://ACCOUNT_ID.eu.r2.cloudflarestorage.com (or .fedramp.) for a bucket with a jurisdiction";
 const HINT_HOST: &str = "check the host in AWS_S3_ENDPOINT: https://ACCOUNT_ID.r2.cloudflarestorage.com with your own account id and nothing before it";
+const HINT_EXPIRED: &str = "the certificate of the store behind AWS_S3_ENDPOINT has expired or is not valid yet; renew it, or set the clock of this container's host if that is wrong";
+const HINT_AUTHORITY: &str = "the certificate of the store behind AWS_S3_ENDPOINT is of an authority that is not known here; for a store of your own, mount the authority's certificate and set SSL_CERT_FILE to its path; for R2 or AWS, check the host: somebody else answers";
 const HINT_CLOCK: &str =
     "the clock of this container's host differs too much from the store's; set the clock (NTP)";
 const HINT_LATER: &str =
@@ -219,7 +221,11 @@ fn classify(status: u16, code: Option<&str>, message: &str) -> (Kind, &'static s
 /// What a connection that never became an answer means.
 fn classify_dispatch(text: &str) -> (Kind, &'static str, bool) {
     let text = text.to_ascii_lowercase();
-    if ["certificate", "handshake", "unknownissuer", "tls", "alert"]
+    if text.contains("certificate expired") || text.contains("not valid yet") {
+        (Kind::Tls, HINT_EXPIRED, false)
+    } else if text.contains("unknownissuer") {
+        (Kind::Tls, HINT_AUTHORITY, false)
+    } else if ["certificate", "handshake", "unknownissuer", "tls", "alert"]
         .iter()
         .any(|word| text.contains(word))
     {
@@ -901,10 +907,25 @@ mod tests {
                 .1
                 .contains("AWS_S3_ENDPOINT")
         );
-        assert_eq!(
-            classify_dispatch("invalid peer certificate: UnknownIssuer").0,
-            Kind::Tls
-        );
+        for (text, hint) in [
+            ("invalid peer certificate: UnknownIssuer", "SSL_CERT_FILE"),
+            (
+                "invalid peer certificate: certificate expired: verification time 2",
+                "expired",
+            ),
+            (
+                "invalid peer certificate: certificate not valid yet: verification time 1",
+                "clock",
+            ),
+            (
+                "invalid peer certificate: certificate not valid for name \"a\"",
+                "AWS_S3_ENDPOINT",
+            ),
+        ] {
+            let found = classify_dispatch(text);
+            assert_eq!((found.0, found.2), (Kind::Tls, false), "{text}");
+            assert!(found.1.contains(hint), "{text}: {}", found.1);
+        }
         assert_eq!(
             classify_dispatch("tcp connect error: Connection refused").0,
             Kind::StoreUnavailable

@@ -23,6 +23,7 @@ mod network;
 mod round_trip;
 mod store;
 mod tidy;
+mod tls;
 mod troubleshooting;
 mod verify;
 mod versions;

@@ -326,8 +326,8 @@ impl Drop for Postgres {
 /// Whom the server runs as in place of root, whom it refuses.
 #[derive(Debug)]
 pub struct Account {
-    user: u32,
-    group: u32,
+    pub user: u32,
+    pub group: u32,
 }
 
 impl Account {
