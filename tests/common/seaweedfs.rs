@@ -92,6 +92,13 @@ impl SeaweedFs {
         );
     }
 
+    /// Whether there is such a bucket.
+    pub fn exists(&self, bucket: &str) -> bool {
+        self.request("GET", &format!("/{bucket}?list-type=2"), None)
+            .0
+            == 200
+    }
+
     /// Every object's key and size, in the order of keys.
     pub fn list(&self, bucket: &str) -> Vec<(String, u64)> {
         let mut objects = Vec::new();
