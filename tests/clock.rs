@@ -231,6 +231,43 @@ fn a_clock_that_is_set_back_runs_nothing_twice_and_waits_for_the_new_next_time()
         name(&service.wait_for("backup skipped: it exists already")),
         "vlvt_backup_2026-06-30_13-00-00.sql.gz"
     );
+    assert_eq!(
+        service.events("backup started").len(),
+        1,
+        "nothing is dumped twice"
+    );
     service.terminate();
     assert_eq!(r2.keys().len(), 1);
+}
+
+#[test]
+fn a_backup_that_fails_ends_neither_the_daemon_nor_its_schedule() {
+    let r2 = R2::start();
+    r2.fail(
+        Operation::CreateUpload,
+        0,
+        2,
+        crate::common::r2::Action::Answer(403, "AccessDenied"),
+    );
+    let service = daemon_at(&r2, "UTC", "2026-06-30 11:59:58", "*/3 * * * * *");
+    let failures = [
+        service.wait_for("backup failed"),
+        service.wait_for_nth("backup failed", 2),
+    ];
+    assert_eq!(service.health().1["last_run"]["outcome"], "failed");
+    let finished = service.wait_for("backup finished");
+    service.wait_for_health("ok");
+    let names = [name(&failures[0]), name(&failures[1]), name(&finished)];
+    assert!(
+        names.is_sorted() && names[0] != names[1] && names[1] != names[2],
+        "{names:?}"
+    );
+    for failure in failures {
+        assert_eq!(
+            (&failure["level"], &failure["kind"]),
+            (&"ERROR".into(), &"store_denied".into())
+        );
+        assert!(!failure["hint"].as_str().unwrap().is_empty());
+    }
+    assert_eq!(service.terminate().code(), Some(0));
 }

@@ -4,10 +4,12 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::common::halted::Halted;
 use crate::common::postgres::Postgres;
-use crate::common::process::{Folder, LIMIT, wait_until};
-use crate::common::service::{Ended, Service, Variables};
+use crate::common::process::{Folder, LIMIT, Process, wait_until};
+use crate::common::service::{BINARY, Ended, Service, Variables};
 use crate::common::{postgres, seaweedfs, unique};
 
 /// A bucket, and a client folder whose `pg_dump` is one of the programs of `tests/data/pg_dump` around the real one.
@@ -122,8 +124,42 @@ fn a_pg_dump_that_ignores_sigterm_is_killed_at_the_deadline() {
     );
 }
 
+#[test]
+fn a_pg_dump_is_asked_to_end_before_it_is_killed() {
+    let (variables, bucket, folder) = with_program("polite", &postgres().url("postgres"));
+    let service = Service::start(&variables, &["backup"]);
+    let there = |name: &str| folder.path().join(name).exists().then_some(());
+    wait_until("pg_dump's trap", LIMIT, || there("ready"));
+    let ended = service.terminate();
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    assert_eq!(there("asked"), Some(()));
+    nothing_left(&bucket, &ended);
+}
+
+#[test]
+fn a_pg_dump_that_cannot_be_started_leaves_nothing() {
+    refused(
+        "vanishes",
+        "internal",
+        &["start ", "/pg_dump: No such file", "redeploy"],
+    );
+}
+
+#[test]
+fn not_a_byte_is_written_to_a_file() {
+    let bucket = unique("diskless");
+    seaweedfs().create_bucket(&bucket);
+    // With this limit the first byte that any of them writes into a file ends it.
+    let mut command = Process::command("/bin/sh");
+    command.args(["-c", "ulimit -f 0; exec \"$@\"", "sh", BINARY]);
+    let variables = Variables::working(seaweedfs(), &bucket, &postgres().url("postgres"));
+    let ended = Service::start_by(command, &variables, &["backup"]).end(LIMIT);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(seaweedfs().list(&bucket).len(), 1);
+}
+
 /// A server of its own, and a service in the middle of dumping a table: some rows were sent and some are still to come.
-fn in_the_middle_of_copy(test: impl FnOnce(&mut Postgres, &Service, u32)) {
+fn in_the_middle_of_copy(test: impl FnOnce(&mut Postgres, &Service, u32)) -> Value {
     let mut server = Postgres::start(17);
     let bucket = unique("copy");
     seaweedfs().create_bucket(&bucket);
@@ -149,24 +185,43 @@ fn in_the_middle_of_copy(test: impl FnOnce(&mut Postgres, &Service, u32)) {
             .starts_with("dump the database: pg_dump "),
         "{failure}"
     );
+    failure
+}
+
+fn says(failure: &Value, kind: &str, error: &str) {
+    assert_eq!(failure["kind"], kind, "{failure}");
+    assert!(
+        failure["error"].as_str().unwrap().contains(error),
+        "{error}: {failure}"
+    );
 }
 
 #[test]
 fn a_backend_terminated_in_the_middle_of_a_table_leaves_nothing() {
-    in_the_middle_of_copy(|server, _, backend| {
+    let failure = in_the_middle_of_copy(|server, _, backend| {
         let terminate = format!("SELECT pg_terminate_backend({backend})");
         assert_eq!(server.psql("postgres", &terminate), "t");
     });
+    says(
+        &failure,
+        "dump_exit",
+        "terminating connection due to administrator command",
+    );
 }
 
 #[test]
 fn a_database_restarted_during_the_dump_leaves_nothing() {
-    in_the_middle_of_copy(|server, _, _| server.restart());
+    let failure = in_the_middle_of_copy(|server, _, _| server.restart());
+    says(
+        &failure,
+        "dump_exit",
+        "terminating connection due to administrator command",
+    );
 }
 
 #[test]
 fn a_killed_pg_dump_leaves_nothing() {
-    in_the_middle_of_copy(|_, service, _| {
+    let failure = in_the_middle_of_copy(|_, service, _| {
         let child = wait_until("pg_dump", LIMIT, || {
             let children =
                 std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", service.id()))
@@ -182,6 +237,7 @@ fn a_killed_pg_dump_leaves_nothing() {
         });
         crate::common::process::signal(child, "KILL");
     });
+    says(&failure, "dump_signal", "pg_dump was ended by signal 9");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::common::halted::Halted;
 use crate::common::process::{LIMIT, wait_until};
 use crate::common::service::{Service, Variables};
 use crate::common::{postgres, seaweedfs, unique};
@@ -49,6 +50,19 @@ fn health_waits_then_is_ok_after_the_first_backup() {
     let (_, json) = service.wait_for_health("ok");
     assert_eq!(json["newest_backup"]["name"], finished["name"]);
     assert_eq!(json["last_run"], serde_json::Value::Null);
+    service.terminate();
+}
+
+#[test]
+fn health_is_running_while_a_backup_is_made_and_nothing_is_overdue() {
+    let halted = Halted::new(postgres(), 10, 10);
+    let variables = Variables::working(seaweedfs(), &bucket(), "").with("RUN_ON_STARTUP", "true");
+    let service = Service::daemon(&halted.variables(variables));
+    halted.wait();
+    let (code, json) = service.health();
+    assert_eq!((code, &json["status"]), (200, &"running".into()));
+    halted.release();
+    assert_eq!(service.wait_for_health("ok").0, 200);
     service.terminate();
 }
 

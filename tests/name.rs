@@ -1,6 +1,7 @@
 //! Names: what a run is called, and what happens when the name is taken.
 
-use crate::common::process::LIMIT;
+use crate::common::process::{LIMIT, tools};
+use crate::common::r2::{Operation, R2};
 use crate::common::service::{Service, Variables};
 use crate::common::{postgres, seaweedfs, unique};
 
@@ -32,6 +33,34 @@ fn the_prefix_and_the_folder_make_the_key() {
         chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d_%H-%M-%S").is_ok(),
         "{key}"
     );
+}
+
+#[test]
+fn a_manual_run_whose_name_is_taken_is_an_error_at_once_and_overwrites_nothing() {
+    let r2 = R2::start();
+    r2.accept_any_clock();
+    let name = "vlvt_backup_2026-06-30_12-00-00.sql.gz";
+    r2.put(name, b"of a run in the same second");
+    let library = tools(&["faketime"]).join("faketime/libfaketime.so.1");
+    let variables = Variables::on_r2(&r2, &postgres().url("postgres"))
+        .with("BACKUP_RETRIES", "3")
+        .with("LD_PRELOAD", library.to_str().unwrap())
+        .with("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        // The clock stands still.
+        .with("FAKETIME", "2026-06-30 12:00:00");
+    let ended = Service::backup(&variables);
+    let failure = ended.failure();
+    assert_eq!(failure["kind"], "store_conflict");
+    assert!(
+        failure["error"]
+            .as_str()
+            .unwrap()
+            .contains("an object of that name exists already"),
+        "{failure}"
+    );
+    assert!(ended.events("attempt failed").is_empty() && ended.events("backup started").is_empty());
+    assert_eq!(r2.objects()[name], "of a run in the same second");
+    assert!(r2.seen(Operation::CreateUpload).is_empty());
 }
 
 #[test]
