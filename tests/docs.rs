@@ -417,3 +417,484 @@ fn the_script_that_watches_the_bucket_tells_good_from_bad() {
     assert_ne!(strict, script);
     operator.fails(&strict, "false");
 }
+
+/// Whether a test `module::name` is there; `name` alone is a unit test of `src/module.rs`.
+fn there_is(test: &str) -> bool {
+    let (module, name) = test.split_once("::").unwrap();
+    let function = format!("fn {name}(");
+    ["tests", "src"].iter().any(|folder| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(folder)
+            .join(module)
+            .with_extension("rs");
+        std::fs::read_to_string(path).is_ok_and(|text| {
+            text.split(&function).next().is_some_and(|before| {
+                text.contains(&function) && before.trim_end().ends_with("#[test]")
+            })
+        })
+    })
+}
+
+/// The lines of a page between a heading and the next of the same or a higher level.
+fn section(page: &str, heading: &str) -> Vec<String> {
+    let level = heading.split(' ').next().unwrap().len();
+    let text = read(page);
+    let lines = text.lines().skip_while(|line| *line != heading).skip(1);
+    let ends =
+        |line: &&str| line.starts_with('#') && line.split(' ').next().unwrap().len() <= level;
+    let found: Vec<String> = lines
+        .take_while(|line| !ends(line))
+        .map(str::to_owned)
+        .collect();
+    assert!(!found.is_empty(), "{page}: {heading}");
+    found
+}
+
+/// The first cells of the one table of a section.
+fn first_cells(page: &str, heading: &str) -> Vec<String> {
+    let rows = section(page, heading)
+        .into_iter()
+        .filter(|line| line.starts_with("| "));
+    rows.skip(1)
+        .map(|row| row.split('|').nth(1).unwrap().trim().to_owned())
+        .collect()
+}
+
+/// Holds a list of sentences against a list of sentences with the tests that hold them.
+fn held(page: &str, sentences: &[String], tests: &[(&str, &[&str])]) {
+    for (_, names) in tests {
+        for name in *names {
+            assert!(
+                there_is(name),
+                "{page} is held by {name}, which is not there"
+            );
+        }
+    }
+    let listed: Vec<&str> = tests.iter().map(|(sentence, _)| *sentence).collect();
+    let written: Vec<&str> = sentences.iter().map(String::as_str).collect();
+    pretty_assertions::assert_eq!(
+        written,
+        listed,
+        "{page}: each of these needs a test that is named here"
+    );
+}
+
+#[test]
+fn each_symptom_of_the_troubleshooting_table_has_a_test() {
+    held(
+        OPERATIONS,
+        &first_cells(OPERATIONS, "## Troubleshooting"),
+        &[
+            (
+                "`AccessDenied`",
+                &[
+                    "troubleshooting::access_denied_names_the_variables_to_compare_and_the_permission",
+                    "store::a_token_that_may_only_read_is_refused_before_a_byte_is_dumped",
+                ],
+            ),
+            (
+                "`SignatureDoesNotMatch`",
+                &["troubleshooting::signature_does_not_match_says_to_copy_the_secret_again"],
+            ),
+            (
+                "`Unauthorized`, `InvalidAccessKeyId`, `Credential access key has length …, should be 32`",
+                &[
+                    "store::keys_that_are_not_r2s_name_the_key",
+                    "troubleshooting::an_unknown_key_names_the_key",
+                    "config::each_variable_that_is_wrong_is_named",
+                ],
+            ),
+            (
+                "`NoSuchBucket` (\"bucket not found\")",
+                &["troubleshooting::bucket_not_found_names_the_endpoint_and_jurisdictions"],
+            ),
+            (
+                "Another request is refused (HTTP 4xx, 501)",
+                &[
+                    "troubleshooting::an_endpoint_that_is_no_s3_names_the_endpoint_and_the_region",
+                    "store::a_complete_refused_for_good_leaves_nothing",
+                ],
+            ),
+            (
+                "The store's host does not resolve, or refuses the connection",
+                &[
+                    "troubleshooting::a_host_that_does_not_resolve_names_the_endpoint",
+                    "troubleshooting::a_store_that_refuses_connections_names_the_endpoint",
+                ],
+            ),
+            (
+                "HTTP 429 or 5xx from the store",
+                &["troubleshooting::a_store_that_is_overloaded_for_good_is_unavailable"],
+            ),
+            (
+                "No answer from the store",
+                &[
+                    "troubleshooting::a_store_that_does_not_answer_is_a_timeout",
+                    "network::a_cut_connection_to_the_store_costs_retries_and_nothing_else",
+                ],
+            ),
+            (
+                "The ETag or the size differs, `BadDigest`",
+                &[
+                    "troubleshooting::bytes_that_are_changed_on_the_way_for_good_are_a_mismatch",
+                    "store::an_object_of_another_size_is_no_success",
+                ],
+            ),
+            (
+                "`an object of that name exists already`, HTTP 409 or 412",
+                &[
+                    "name::a_manual_run_whose_name_is_taken_is_an_error_at_once_and_overwrites_nothing",
+                    "store::a_name_that_another_container_took_meanwhile_is_not_overwritten",
+                ],
+            ),
+            (
+                "TLS handshake with the store fails, `certificate not valid for name`",
+                &[
+                    "troubleshooting::a_tls_handshake_that_fails_names_the_endpoint",
+                    "tls::a_certificate_for_another_host_names_the_host_and_the_endpoint",
+                ],
+            ),
+            (
+                "`certificate expired`",
+                &[
+                    "tls::an_expired_certificate_of_the_store_is_named_with_the_clock_as_the_other_cause",
+                ],
+            ),
+            (
+                "`invalid peer certificate: UnknownIssuer`",
+                &["tls::an_unknown_authority_of_the_store_says_how_to_make_it_known"],
+            ),
+            (
+                "`server does not support SSL`, `certificate verify failed`",
+                &[
+                    "tls::a_database_without_tls_is_named_where_the_url_insists_on_it",
+                    "tls::the_databases_certificate_is_checked_as_sslmode_says",
+                ],
+            ),
+            (
+                "`RequestTimeTooSkewed`",
+                &["store::a_clock_that_is_off_is_named"],
+            ),
+            (
+                "`Connection refused`, `timeout expired`, no route",
+                &[
+                    "troubleshooting::a_refused_connection_is_waited_for_two_minutes_and_then_names_the_project_and_the_private_url",
+                    "troubleshooting::a_server_that_never_answers_is_a_timeout_that_names_the_project",
+                    "network::a_cut_connection_to_the_database_ends_the_attempt_and_gives_the_locks_up",
+                ],
+            ),
+            (
+                "`could not translate host name`",
+                &["troubleshooting::a_host_that_does_not_resolve_names_the_private_url"],
+            ),
+            (
+                "`too many clients`, `remaining connection slots`",
+                &[
+                    "troubleshooting::too_many_connections_says_where_to_get_one",
+                    "troubleshooting::a_server_without_a_free_connection_says_so_too",
+                ],
+            ),
+            (
+                "`password authentication failed`, `role \"x\" does not exist`",
+                &[
+                    "troubleshooting::a_wrong_password_names_the_url",
+                    "troubleshooting::a_role_that_does_not_exist_names_the_url",
+                ],
+            ),
+            (
+                "`database \"x\" does not exist`",
+                &["troubleshooting::a_missing_database_names_the_url"],
+            ),
+            (
+                "`no pg_hba.conf entry`, `pg_hba.conf rejects`",
+                &["troubleshooting::pg_hba_names_the_servers_file"],
+            ),
+            (
+                "`permission denied for table x`",
+                &["troubleshooting::permission_denied_for_a_table_says_what_to_grant"],
+            ),
+            (
+                "`query would be affected by row-level security policy`",
+                &["troubleshooting::permission_denied_for_a_table_says_what_to_grant"],
+            ),
+            (
+                "Version mismatch: `pg_dump cannot dump a server newer than itself`",
+                &["versions::only_older_clients_are_an_error_that_names_both_and_leaves_nothing"],
+            ),
+            (
+                "`canceling statement due to statement timeout`",
+                &["dump::a_lock_held_by_another_session_ends_the_attempt_after_a_minute"],
+            ),
+            (
+                "Empty or missing backup; `pg_dump exited with status 1`",
+                &[
+                    "troubleshooting::a_dump_that_fails_shows_pg_dumps_own_words_and_stores_no_empty_file",
+                    "dump::a_backend_terminated_in_the_middle_of_a_table_leaves_nothing",
+                ],
+            ),
+            (
+                "`pg_dump was ended by signal 9`",
+                &["dump::a_killed_pg_dump_leaves_nothing"],
+            ),
+            (
+                "`pg_dump gave no byte for 600s`, or it does not exit",
+                &[
+                    "network::a_backend_that_is_stopped_ends_the_attempt_when_no_byte_came_for_too_long",
+                    "dump::a_pg_dump_that_closes_its_output_and_stays_is_ended",
+                ],
+            ),
+            (
+                "`its output does not end like a whole dump`",
+                &[
+                    "dump::a_pg_dump_that_ends_well_with_short_output_is_no_backup",
+                    "dump::a_pg_dump_that_ends_well_without_a_byte_is_no_backup",
+                ],
+            ),
+            // The compressor has no error of its own that could be provoked.
+            ("`compress the dump: …`", &[]),
+            (
+                "`took longer than BACKUP_TIMEOUT`",
+                &[
+                    "network::the_deadline_ends_a_run_whose_server_is_stopped",
+                    "dump::a_pg_dump_that_ignores_sigterm_is_killed_at_the_deadline",
+                ],
+            ),
+            (
+                "`the service was told to stop`",
+                &["lifecycle::sigterm_in_a_run_aborts_it_and_exits_0"],
+            ),
+            (
+                "`start …/pg_dump`, `run psql`, `read from pg_dump`",
+                &["dump::a_pg_dump_that_cannot_be_started_leaves_nothing"],
+            ),
+            (
+                "Backup not running",
+                &[
+                    "troubleshooting::a_schedule_that_is_misread_is_refused_and_a_good_one_shows_its_next_five_due_times",
+                ],
+            ),
+            (
+                "The service ends at once with exit code 2",
+                &[
+                    "config::each_variable_that_is_wrong_is_named",
+                    "config::all_problems_come_at_once_and_two_in_one_variable_are_two_lines",
+                ],
+            ),
+            (
+                "`/health` is 503 and the log is quiet",
+                &["http::health_is_503_when_the_newest_backup_is_too_old_except_for_railways_gate"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn each_promise_of_the_readme_has_a_test() {
+    let promises: Vec<String> = section("README.md", "## What it promises")
+        .iter()
+        .filter_map(|line| Some(line.strip_prefix("- **")?.split_once("**")?.0.to_owned()))
+        .collect();
+    held(
+        "README.md",
+        &promises,
+        &[
+            (
+                "An object that is there is complete.",
+                &[
+                    "dump::a_whole_dump_followed_by_a_failure_is_no_backup_and_the_password_is_redacted",
+                    "dump::a_whole_dump_followed_by_a_signal_is_no_backup",
+                    "dump::a_pg_dump_that_ends_well_with_short_output_is_no_backup",
+                    "dump::output_that_is_no_dump_is_no_backup",
+                    "store::a_part_refused_for_good_leaves_nothing",
+                    "store::a_byte_flipped_on_the_way_is_noticed_and_sent_again",
+                    "store::killed_at_any_moment_there_is_a_whole_object_or_none",
+                ],
+            ),
+            (
+                "Nothing is written to disk.",
+                &["dump::not_a_byte_is_written_to_a_file"],
+            ),
+            (
+                "SIGKILL leaves nothing visible.",
+                &[
+                    "lifecycle::sigkill_leaves_no_object_no_dump_and_an_upload_that_the_next_run_aborts",
+                    "store::old_uploads_of_ours_are_swept_by_a_run_and_young_or_foreign_ones_are_not",
+                ],
+            ),
+            (
+                "A failed backup never ends the daemon.",
+                &[
+                    "clock::a_backup_that_fails_ends_neither_the_daemon_nor_its_schedule",
+                    "store::a_failed_attempt_is_followed_by_another_from_the_start",
+                ],
+            ),
+            (
+                "No secret in logs, command lines or HTTP answers.",
+                &[
+                    "lifecycle::the_password_is_in_no_command_line",
+                    "http::health_is_503_when_a_run_failed_after_its_retries_and_names_only_the_kind",
+                    "config::children_get_our_environment_only_whatever_was_inherited",
+                    "config::each_variable_that_is_wrong_is_named",
+                ],
+            ),
+        ],
+    );
+    held(
+        "README.md",
+        &first_cells("README.md", "## Watching it"),
+        &[
+            (
+                "`ok`",
+                &["http::health_waits_then_is_ok_after_the_first_backup"],
+            ),
+            (
+                "`waiting`",
+                &["http::health_waits_then_is_ok_after_the_first_backup"],
+            ),
+            (
+                "`running`",
+                &["http::health_is_running_while_a_backup_is_made_and_nothing_is_overdue"],
+            ),
+            (
+                "`stale`",
+                &[
+                    "http::health_is_503_when_the_newest_backup_is_too_old_except_for_railways_gate",
+                    "health::the_verdict_is_a_table",
+                ],
+            ),
+            (
+                "`failing`",
+                &[
+                    "http::health_is_503_when_a_run_failed_after_its_retries_and_names_only_the_kind",
+                ],
+            ),
+            (
+                "`unknown`",
+                &["http::health_answers_before_the_bucket_does_and_says_unknown"],
+            ),
+        ],
+    );
+    // The other sentences that promise something, wherever they stand.
+    let text = read("README.md")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let sentences: &[(&str, &[&str])] = &[
+        (
+            "uploads it as one object that `gunzip` and `psql` can restore",
+            &[
+                "docs::the_three_commands_of_the_first_screen_restore",
+                "round_trip::every_awkward_thing_comes_back_from_18",
+            ],
+        ),
+        (
+            "All problems are reported together at start, by variable and without their values, and the process ends with exit code 2",
+            &["config::all_problems_come_at_once_and_two_in_one_variable_are_two_lines"],
+        ),
+        (
+            "An empty value counts as not set",
+            &[
+                "config::blank_is_unset_values_are_trimmed_and_strange_variables_of_others_do_no_harm",
+            ],
+        ),
+        (
+            "add `_FILE` to the name",
+            &["config::secrets_come_from_files_too_but_not_from_both"],
+        ),
+        (
+            "Calls with the host name `healthcheck.railway.app`",
+            &["http::health_is_503_when_the_newest_backup_is_too_old_except_for_railways_gate"],
+        ),
+        (
+            "`GET /live` is 200 as long as the process answers",
+            &["http::both_answer_within_100_ms_before_the_first_listing_is_back"],
+        ),
+        (
+            "ends with 0 (done), 1 (it did not work) or 2 (configuration)",
+            &[
+                "config::single_shot_mode_exits_by_itself_and_opens_no_port",
+                "troubleshooting::a_wrong_password_names_the_url",
+            ],
+        ),
+    ];
+    for (sentence, tests) in sentences {
+        assert!(
+            text.contains(sentence),
+            "README.md no longer says: {sentence}"
+        );
+        assert!(tests.iter().all(|test| there_is(test)), "{tests:?}");
+    }
+}
+
+#[test]
+fn the_fields_of_the_finished_line_are_those_the_readme_names() {
+    let bucket = unique("fields");
+    seaweedfs().create_bucket(&bucket);
+    let url = crate::common::postgres().url("postgres");
+    let finished =
+        Service::backup(&Variables::working(seaweedfs(), &bucket, &url)).event("backup finished");
+    let fields = "`name`, `size_bytes`, `uncompressed_bytes`, `ratio`, `rows`, `tables`, `parts`, `duration_seconds`, `server_version`, `client_version` and `restore`";
+    let text = read("README.md")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    assert!(text.contains(&format!("`backup finished` holds {fields}")));
+    let named: std::collections::BTreeSet<&str> = fields.split('`').skip(1).step_by(2).collect();
+    let written: std::collections::BTreeSet<&str> = finished
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let missing: Vec<_> = named.difference(&written).collect();
+    assert!(missing.is_empty(), "{missing:?}: {finished}");
+}
+
+#[test]
+fn what_is_attempted_again_is_what_the_page_says() {
+    let row = section(OPERATIONS, "## Retries")
+        .into_iter()
+        .find(|line| line.starts_with("| `"))
+        .unwrap();
+    let cells: Vec<Vec<String>> = row
+        .split('|')
+        .skip(1)
+        .take(2)
+        .map(|cell| {
+            cell.split('`')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect()
+        })
+        .collect();
+    let kinds = read("src/kind.rs");
+    let passing = kinds
+        .split_once("fn may_pass")
+        .unwrap()
+        .1
+        .split_once("=> true")
+        .unwrap()
+        .0;
+    for line in kinds.lines() {
+        let Some((variant, name)) = line
+            .trim()
+            .strip_prefix("Self::")
+            .and_then(|rest| rest.split_once(" => \""))
+        else {
+            continue;
+        };
+        let name = name.trim_end_matches("\",").to_owned();
+        let again = passing
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|word| word == variant);
+        if again {
+            assert!(
+                cells[0].contains(&name) && !cells[1].contains(&name),
+                "{name}"
+            );
+        } else {
+            assert!(!cells[0].contains(&name), "{name}");
+        }
+    }
+}
