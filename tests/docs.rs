@@ -530,7 +530,7 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 "No answer from the store",
                 &[
                     "troubleshooting::a_store_that_does_not_answer_is_a_timeout",
-                    "network::a_cut_connection_to_the_store_costs_retries_and_nothing_else",
+                    "cut::a_cut_connection_to_the_store_costs_retries_and_nothing_else",
                 ],
             ),
             (
@@ -580,7 +580,7 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 &[
                     "troubleshooting::a_refused_connection_is_waited_for_two_minutes_and_then_names_the_project_and_the_private_url",
                     "troubleshooting::a_server_that_never_answers_is_a_timeout_that_names_the_project",
-                    "network::a_cut_connection_to_the_database_ends_the_attempt_and_gives_the_locks_up",
+                    "cut::a_cut_connection_to_the_database_ends_the_attempt_and_gives_the_locks_up",
                 ],
             ),
             (

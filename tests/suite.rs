@@ -14,6 +14,7 @@ mod common;
 
 mod clock;
 mod config;
+mod cut;
 mod docs;
 mod dump;
 mod http;
