@@ -1,7 +1,7 @@
 //! The real parts the tests run against.
 
-pub mod cut;
 pub mod certificates;
+pub mod cut;
 pub mod halted;
 pub mod job;
 pub mod network;
