@@ -5,6 +5,8 @@
 //! - An object has a final name only if `pg_dump` exited 0, its output was read to the end, the dump's end marker was
 //!   there and every byte was acknowledged: [`upload::Upload::complete`] takes a [`dump::CleanExit`], which only
 //!   [`dump::Dump::finish`] makes.
+//! - A restore is committed only after the object was read whole: [`restore`] needs a [`reader::ReadWhole`], which only
+//!   [`reader::read`] makes.
 //! - Nothing is written to disk, and what is held in memory does not grow with the database: [`backup`].
 //! - The bucket is the state: [`catalog`] reads names back; there is no index, sidecar or local file.
 //! - No child sees the database URL, and no log, error or answer a secret: [`postgres`], [`secret`].

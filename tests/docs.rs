@@ -30,7 +30,9 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
 /// Every block of commands that a reader may paste, by words that it alone holds.
 const BLOCKS: &[(&str, &str, &str)] = &[
     ("README.md", "bash", "gunzip backup.sql.gz"),
-    (OPERATIONS, "bash", "createdb --maintenance-db"),
+    ("README.md", "bash", "restore latest"),
+    (OPERATIONS, "bash", "postgres-s3-backups list"),
+    (OPERATIONS, "bash", "aws s3 ls s3:"),
     (OPERATIONS, "bash", "pg_dump --data-only"),
     (OPERATIONS, "bash", "grep -m1 '^SET client_encoding'"),
     (OPERATIONS, "bash", "put-bucket-lifecycle-configuration"),
@@ -228,7 +230,7 @@ fn the_commands_that_restore_a_database_and_a_table_do_so() {
         .with("DATABASE_URL", &server.url("app"))
         .with("RESTORE_URL", &server.url("restored"));
 
-    let said = operator.run(&block("createdb --maintenance-db"));
+    let said = operator.run(&block("aws s3 ls s3:"));
     assert!(said.contains(&backup), "the list names it: {said}");
     assert_eq!(said.lines().last(), Some("restored"));
     pretty_assertions::assert_eq!(server.digest("app"), server.digest("restored"));
@@ -275,6 +277,30 @@ fn the_three_commands_of_the_first_screen_restore() {
     let operator = Operator::new(17, &bucket, &backup).with("DATABASE_URL", &server.url("fresh"));
     operator.run(&block("gunzip backup.sql.gz"));
     pretty_assertions::assert_eq!(server.digest("app"), server.digest("fresh"));
+}
+
+#[test]
+fn the_services_own_commands_restore() {
+    let server = Postgres::start(17);
+    let (bucket, backup) = backed_up(&server);
+    server.create_database("fresh", "");
+    let service = Path::new(crate::common::service::BINARY).parent().unwrap();
+    let operator = |restore_url: &str| {
+        let mut operator = Operator::new(17, &bucket, &backup)
+            .with("DATABASE_URL", &server.url("postgres"))
+            .with("RESTORE_URL", restore_url)
+            .with("BACKUP_DATABASE_URL", &server.url("app"))
+            .with("AWS_S3_BUCKET", &bucket)
+            .with("AWS_S3_ENDPOINT", &seaweedfs().endpoint);
+        operator.path = format!("{}:{}", service.display(), operator.path);
+        operator
+    };
+    let said = operator(&server.url("fresh")).run(&block("restore latest"));
+    assert!(said.contains(&backup), "{said}");
+    pretty_assertions::assert_eq!(server.digest("app"), server.digest("fresh"));
+    // Step by step, with a database that the page creates.
+    operator(&server.url("restored")).run(&block("postgres-s3-backups list"));
+    pretty_assertions::assert_eq!(server.digest("app"), server.digest("restored"));
 }
 
 #[test]
@@ -668,6 +694,29 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 &["dump::a_pg_dump_that_cannot_be_started_leaves_nothing"],
             ),
             (
+                "`its compressed data is damaged`, `it is cut off`, `the dump in it has no end`",
+                &["verify::no_damage_is_silent_and_none_is_restored"],
+            ),
+            (
+                "`restore refused`",
+                &[
+                    "restore::a_target_that_holds_something_is_refused_and_left_alone",
+                    "restore::the_source_is_refused_under_any_name",
+                    "restore::missing_roles_and_extensions_are_named_before_anything_is_done",
+                ],
+            ),
+            (
+                "`restore failed` with `psql`'s words",
+                &["restore::a_full_disk_on_the_target_is_named"],
+            ),
+            (
+                "`restored, but not what was dumped`, `VERIFY_SQL: statement …`",
+                &[
+                    "verify::a_drill_notices_what_a_restore_alone_does_not",
+                    "verify::the_users_own_check_decides_too",
+                ],
+            ),
+            (
                 "Backup not running",
                 &[
                     "troubleshooting::a_schedule_that_is_misread_is_refused_and_a_good_one_shows_its_next_five_due_times",
@@ -735,6 +784,23 @@ fn each_promise_of_the_readme_has_a_test() {
                     "http::health_is_503_when_a_run_failed_after_its_retries_and_names_only_the_kind",
                     "config::children_get_our_environment_only_whatever_was_inherited",
                     "config::each_variable_that_is_wrong_is_named",
+                    "restore::the_target_can_come_from_a_variable_and_never_shows_its_password",
+                ],
+            ),
+            (
+                "A restore is all or nothing, and never goes over data unasked.",
+                &[
+                    "restore::whatever_dies_in_the_middle_leaves_the_target_as_it_was",
+                    "restore::a_target_that_holds_something_is_refused_and_left_alone",
+                    "restore::the_source_is_refused_under_any_name",
+                    "verify::no_damage_is_silent_and_none_is_restored",
+                ],
+            ),
+            (
+                "A backup can be proven.",
+                &[
+                    "verify::a_drill_proves_the_awkward_database_on_a_server_and_on_a_throwaway_one",
+                    "verify::the_daemon_drills_on_schedule_and_health_tells",
                 ],
             ),
         ],
@@ -767,6 +833,10 @@ fn each_promise_of_the_readme_has_a_test() {
                 &[
                     "http::health_is_503_when_a_run_failed_after_its_retries_and_names_only_the_kind",
                 ],
+            ),
+            (
+                "`unproven`",
+                &["verify::the_daemon_drills_on_schedule_and_health_tells"],
             ),
             (
                 "`unknown`",

@@ -54,6 +54,8 @@ pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() ->
 pub struct Process {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    /// How many of its two output streams are open: a child of its own may hold them on.
+    open: Arc<AtomicUsize>,
 }
 
 impl Process {
@@ -77,10 +79,15 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = spawn_from_lasting_thread(command);
-        let log = Arc::default();
-        collect(child.stdout.take().expect("piped"), &log);
-        collect(child.stderr.take().expect("piped"), &log);
-        Self { child, log }
+        let (log, open) = (Arc::default(), Arc::new(AtomicUsize::new(2)));
+        collect(child.stdout.take().expect("piped"), &log, &open);
+        collect(child.stderr.take().expect("piped"), &log, &open);
+        Self { child, log, open }
+    }
+
+    /// Whether everything that it and its children wrote is in the log.
+    pub fn silent(&self) -> bool {
+        self.open.load(Ordering::Acquire) == 0
     }
 
     /// The process id; the same before and after `setpriv` has become the program.
@@ -147,8 +154,12 @@ pub fn signal(id: u32, name: &str) {
     sent.expect("start sh");
 }
 
-fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
-    let log = Arc::clone(log);
+fn collect(
+    stream: impl Read + Send + 'static,
+    log: &Arc<Mutex<Vec<String>>>,
+    open: &Arc<AtomicUsize>,
+) {
+    let (log, open) = (Arc::clone(log), Arc::clone(open));
     thread::spawn(move || {
         let mut lines = BufReader::new(stream);
         let mut line = Vec::new();
@@ -162,6 +173,7 @@ fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
             log.lock().expect("no panic while it is held").push(text);
             line.clear();
         }
+        open.fetch_sub(1, Ordering::Release);
     });
 }
 

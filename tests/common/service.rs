@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -174,15 +174,13 @@ impl Service {
     /// Waits for its end.
     pub fn end(mut self, limit: Duration) -> Ended {
         let status = self.process.wait(limit);
-        // The readers of its output see the end of the pipes a moment after the process ended.
-        let mut lines = self.lines();
-        wait_until("end of the output", LIMIT, || {
-            std::thread::sleep(Duration::from_millis(30));
-            let now = self.lines();
-            let settled = now.len() == lines.len();
-            lines = now;
-            settled.then_some(())
-        });
+        // The readers of its output see the end of the pipes a moment after the process ended, unless a child of its own
+        // lives on and holds them open: that one has nothing to say.
+        let began = Instant::now();
+        while !self.process.silent() && began.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let lines = self.lines();
         Ended { status, lines }
     }
 
