@@ -352,3 +352,23 @@ fn sweep(temporary: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_too_small_is_told_with_both_numbers() {
+        let folder = std::env::temp_dir();
+        assert!(check_disk(&folder, 0).is_ok());
+        let error = check_disk(&folder, u64::MAX / 4).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(
+            error
+                .to_string()
+                .contains("bytes free, restoring takes about 9"),
+            "{error}"
+        );
+        assert!(error.hint().contains("TMPDIR"));
+    }
+}

@@ -836,7 +836,11 @@ impl Client {
     #[must_use]
     pub fn command(&self, program: &str, url: &DatabaseUrl, session: Session) -> Command {
         let mut command = Command::new(self.path(program));
-        command.env_clear().envs(url.environment(session));
+        // Ctrl-C at a terminal goes to the whole group; what becomes of a child is this process's business.
+        command
+            .env_clear()
+            .envs(url.environment(session))
+            .process_group(0);
         command
     }
 }

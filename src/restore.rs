@@ -289,8 +289,9 @@ async fn load(
         transaction_timeout: prepared.survey.major() < 17,
     };
     let streamed = tokio::select! {
-        streamed = stream(restore, &mut psql, omit, meter) => streamed,
+        biased;
         () = stop.cancelled() => Err(Broken::Stopped),
+        streamed = stream(restore, &mut psql, omit, meter) => streamed,
     };
     let broken = match streamed {
         Ok(proof) => {

@@ -157,7 +157,7 @@ impl Service {
 
     /// The n-th event with this message, counted from 1.
     pub fn wait_for_nth(&self, message: &str, n: usize) -> Value {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         loop {
             if let Some(event) = self.events(message).into_iter().nth(n - 1) {
                 return event;
