@@ -26,6 +26,7 @@ pub mod daemon;
 pub mod schedule;
 pub mod signals;
 
+pub mod archive;
 pub mod backup;
 pub mod catalog;
 pub mod dump;

@@ -12,6 +12,7 @@
 
 mod common;
 
+mod archive;
 mod clock;
 mod config;
 mod cut;
