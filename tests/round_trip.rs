@@ -9,7 +9,7 @@ use crate::common::service::{Service, Variables};
 use crate::common::{seaweedfs, unique};
 
 /// Runs a line as the operator would, in a folder, with the AWS CLI and one major's clients on the PATH.
-fn shell(folder: &Path, major: u16, database_url: &str, line: &str) {
+pub fn shell(folder: &Path, major: u16, database_url: &str, line: &str) {
     let tools = tools(&["aws", &format!("pg:{major}")]);
     let path = format!(
         "{}:{}:/usr/bin:/bin",

@@ -22,6 +22,7 @@ mod http;
 mod lifecycle;
 mod name;
 mod network;
+mod regress;
 mod restore;
 mod round_trip;
 mod store;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts the programs that the tests and the demo run against into one folder, pinned and unpacked, not installed:
 #
-#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [pgbouncer] [ip] [openssl] [jq] [cronsim] [deny]      default: all of them
+#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [pgbouncer] [ip] [openssl] [jq] [cronsim] [deny] [regress]      default: all of them
 #
 #   $TOOLS/weed                          SeaweedFS, a real S3 server in one file
 #   $TOOLS/pg/N/bin/...                  PostgreSQL N, server and clients
@@ -10,6 +10,7 @@
 #   $TOOLS/faketime/libfaketime.so.1     for LD_PRELOAD
 #   $TOOLS/pgbouncer/pgbouncer           PgBouncer, with the libraries it needs beside it
 #   ip, openssl, jq                      (installed if missing) to cut a network, for certificates and the documents' scripts
+#   $TOOLS/regress/{sql,data,lib}        PostgreSQL's own regression tests, of major 15, and their C functions
 #
 # TOOLS is $PSB_TOOLS, by default /var/tmp/postgres-s3-backups-tools: outside the clone, so that clones share it and
 # the unprivileged user PostgreSQL runs as can enter it. A part that is already there costs nothing and prints nothing.
@@ -18,7 +19,7 @@ umask 022
 
 tools=${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools}
 declare -A version=(
-  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [ip]=any [openssl]=any [jq]=any
+  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [ip]=any [openssl]=any [jq]=any [regress]=bookworm
   [pg:14]=14.23.0 [pg:15]=15.19.0 [pg:16]=16.15.0 [pg:17]=17.11.0 [pg:18]=18.6.0
 )
 
@@ -51,6 +52,7 @@ present() {
     faketime) [ -r "$tools/faketime/libfaketime.so.1" ] ;;
     pgbouncer) runs env LD_LIBRARY_PATH="$tools/pgbouncer" "$tools/pgbouncer/pgbouncer" --version ;;
     ip | openssl | jq) command -v "$1" >/dev/null ;;
+    regress) [ -r "$tools/regress/parallel_schedule" ] && [ -r "$tools/regress/lib/regress.so" ] ;;
   esac
 }
 
@@ -134,10 +136,38 @@ install_ip() { command -v ip >/dev/null || packages iproute2; }
 install_jq() { command -v jq >/dev/null || packages jq; }
 install_openssl() { command -v openssl >/dev/null || packages openssl; }
 
-[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime pgbouncer ip openssl jq cronsim deny
+# Needs pg:15. Debian's source package is the one place that has these files; apt checks its signature.
+install_regress() {
+  local pg=$tools/pg/15 folder=$work/regress
+  local apt=(apt-get -qq -o APT::Sandbox::User=root -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=-
+    -o "Dir::State::lists=$work/source-lists" -o "Dir::Cache=$work/source-cache")
+  command -v cc >/dev/null || packages gcc libc6-dev
+  mkdir -p "$work/source-lists/partial" "$work/source-cache/archives/partial" "$folder"
+  echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $1 main" >"$work/sources.list"
+  "${apt[@]}" update >&2 && (cd "$work" && "${apt[@]}" source --download-only postgresql-15 >&2) \
+    || die "Debian's source package postgresql-15 cannot be had"
+  python - "$work"/postgresql-15_*.orig.tar.bz2 "$folder" <<'PYTHON'
+import sys, tarfile
+with tarfile.open(sys.argv[1]) as source:
+    for member in source:
+        _, _, name = member.name.partition("/src/test/regress/")
+        if member.isfile() and (name.startswith(("sql/", "data/")) or name in ("parallel_schedule", "regress.c")):
+            member.name = name
+            source.extract(member, sys.argv[2])
+PYTHON
+  mkdir "$folder/lib"
+  cp "$pg"/lib/{autoinc,refint}.so "$folder/lib/"
+  cc -O1 -shared -fPIC -I "$pg/include/server" -o "$folder/lib/regress.so" "$folder/regress.c" >&2
+  chmod -R a+rX "$folder"
+  rm -rf "$tools/regress"
+  mv -T "$folder" "$tools/regress"
+}
+
+[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime pgbouncer ip openssl jq cronsim deny regress
 missing=()
 for part in "$@"; do
   [ -n "${version[$part]:-}" ] || die "no such part: $part (known: ${!version[*]})"
+  [ "$part" != regress ] || present pg:15 || missing+=(pg:15)
   present "$part" || missing+=("$part")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0

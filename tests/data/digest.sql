@@ -13,13 +13,17 @@ SET lc_monetary = 'C';
 
 SELECT 'database|' || pg_catalog.getdatabaseencoding();
 
--- Rows. The alias keeps a column of the same name from hiding the row.
+-- Rows, with their columns in the order of the names: a child table gets its columns back in another order, if its parent
+-- gained one later.
 SELECT CASE WHEN c.relkind = 'm' AND NOT c.relispopulated THEN
     format('SELECT %L', format('rows|%I.%I|not populated', n.nspname, c.relname))
   ELSE
     format('SELECT %L || count(*) || ''|'' || coalesce(md5(string_agg(h, '''' ORDER BY h COLLATE pg_catalog."C")), '''')'
-      ' FROM (SELECT md5(digest_row_::text) AS h FROM ONLY %I.%I AS digest_row_) AS rows_',
-      format('rows|%I.%I|', n.nspname, c.relname), n.nspname, c.relname)
+      ' FROM (SELECT md5(ROW(%s)::text) AS h FROM ONLY %I.%I AS digest_row_) AS rows_',
+      format('rows|%I.%I|', n.nspname, c.relname),
+      (SELECT string_agg(format('digest_row_.%I', a.attname), ', ' ORDER BY a.attname COLLATE pg_catalog."C")
+       FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+      n.nspname, c.relname)
   END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
