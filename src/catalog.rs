@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
 
+use crate::archive::template_time;
 use crate::store::{Object, Store, StoreError};
 
 /// The time in a name, always UTC.
@@ -137,6 +138,17 @@ impl Catalog {
         let mut backups = backups(&self.prefix, self.store.list(&self.prefix.0).await?);
         backups.sort_by_key(|backup| std::cmp::Reverse(backup.name.at));
         Ok(backups)
+    }
+
+    /// The archives that Railway's template left under the same prefix, newest first.
+    ///
+    /// # Errors
+    /// When the bucket could not be listed whole.
+    pub async fn archives(&self) -> Result<Vec<Object>, StoreError> {
+        let mut archives = self.store.list(&self.prefix.0).await?;
+        archives.retain(|object| template_time(&self.prefix, &object.key).is_some());
+        archives.sort_by_key(|object| std::cmp::Reverse(template_time(&self.prefix, &object.key)));
+        Ok(archives)
     }
 
     /// The backup that an operator means: `latest`, a key, or a key without the folder.

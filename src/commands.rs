@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::template_time;
 use crate::catalog::{Backup, Catalog};
 use crate::cli;
 use crate::config::Access;
@@ -20,9 +21,9 @@ use crate::reader::{Found, Meter, Summary};
 use crate::restore::{self, Permits, Restore, RestoreError};
 use crate::schedule::Clock;
 use crate::signals::Signals;
-use crate::store::{Store, StoreError, StorePatience};
+use crate::store::{Object, Store, StoreError, StorePatience};
 use crate::target::Survey;
-use crate::verify;
+use crate::verify::{self, VerifyError};
 
 /// More tables than this are not logged one by one, except at DEBUG.
 const TABLES_TOLD: usize = 100;
@@ -182,68 +183,162 @@ pub async fn verify(
     surroundings: Surroundings,
 ) -> Ending {
     let catalog = catalog(&access);
-    let backups = if options.all {
-        match catalog.list().await {
-            Ok(backups) => backups,
-            Err(error) => return could_not_read(&error),
-        }
-    } else {
-        match choose(&catalog, &options.name).await {
-            Ok(backup) => vec![backup],
-            Err(ending) => return ending,
-        }
+    let reading = Reading {
+        catalog: &catalog,
+        access: &access,
+        terminal: surroundings.terminal,
+    };
+    if options.all {
+        return reading.all().await;
+    }
+    if let Some(archive) = reading.archive_named(&options.name).await {
+        return match archive {
+            Ok(archive) => ending(reading.archive(&archive).await),
+            Err(error) => could_not_read(&error),
+        };
+    }
+    let backup = match choose(&catalog, &options.name).await {
+        Ok(backup) => backup,
+        Err(ending) => return ending,
     };
     let Some(server) = server else {
-        return read_all(&catalog, &backups, &access, surroundings.terminal).await;
+        return ending(reading.backup(&backup, true).await);
     };
-    let mut ending = Ending::Done;
-    for backup in backups {
-        let drill = Drilling {
-            catalog: &catalog,
-            server: server.clone(),
-            access: &access,
-            surroundings: &surroundings,
-        };
-        if drill.run(&backup).await == Ending::Failed {
-            ending = Ending::Failed;
-        }
-    }
-    ending
+    let drilling = Drilling {
+        catalog: &catalog,
+        server,
+        access: &access,
+        surroundings: &surroundings,
+    };
+    drilling.run(&backup).await
 }
 
-async fn read_all(
-    catalog: &Catalog,
-    backups: &[Backup],
-    access: &Access,
+/// What was found out about one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Whole,
+    Damaged,
+    Stopped,
+}
+
+fn ending(found: Verdict) -> Ending {
+    match found {
+        Verdict::Whole => Ending::Done,
+        Verdict::Damaged | Verdict::Stopped => Ending::Failed,
+    }
+}
+
+/// Objects read one after the other.
+struct Reading<'a> {
+    catalog: &'a Catalog,
+    access: &'a Access,
     terminal: bool,
-) -> Ending {
-    let mut damaged: usize = 0;
-    for backup in backups {
-        let key = backup.name.to_string();
-        let meter = Arc::default();
-        let read = attended(&meter, backup.size_bytes, terminal, async |stop| {
-            verify::backup(catalog, &key, &meter, access.timeout, stop).await
-        });
-        match read.await {
-            Ok(read) => tell_whole(&key, backup, read.summary(), backups.len() == 1),
-            Err(error) if error.kind() == Kind::Cancelled => {
-                tracing::warn!(name = key, error = %error, "verify cancelled");
+}
+
+impl Reading<'_> {
+    /// Every backup, and what the template left.
+    async fn all(&self) -> Ending {
+        let listed = async {
+            Ok::<_, StoreError>((self.catalog.list().await?, self.catalog.archives().await?))
+        };
+        let (backups, archives) = match listed.await {
+            Ok(listed) => listed,
+            Err(error) => return could_not_read(&error),
+        };
+        let (mut checked, mut damaged) = (0_usize, 0_usize);
+        let mut count = |found| {
+            checked = checked.saturating_add(1);
+            if found == Verdict::Damaged {
+                damaged = damaged.saturating_add(1);
+            }
+            found != Verdict::Stopped
+        };
+        for backup in &backups {
+            if !count(self.backup(backup, false).await) {
                 return Ending::Failed;
             }
-            Err(error) => {
-                damaged = damaged.saturating_add(1);
-                tracing::error!(name = key, size_bytes = backup.size_bytes, kind = error.kind().as_str(), error = %error, hint = error.hint(), "backup not good");
+        }
+        for archive in &archives {
+            if !count(self.archive(archive).await) {
+                return Ending::Failed;
             }
         }
+        tracing::info!(checked, damaged, "verify finished");
+        if damaged == 0 {
+            Ending::Done
+        } else {
+            Ending::Failed
+        }
     }
-    if backups.len() != 1 {
-        tracing::info!(checked = backups.len(), damaged, "verify finished");
+
+    /// One backup; alone, its tables are told one by one.
+    async fn backup(&self, backup: &Backup, alone: bool) -> Verdict {
+        let key = backup.name.to_string();
+        let meter = Arc::default();
+        let read = attended(&meter, backup.size_bytes, self.terminal, async |stop| {
+            verify::backup(self.catalog, &key, &meter, self.access.timeout, stop).await
+        });
+        match read.await {
+            Ok(read) => {
+                tell_whole(&key, backup, read.summary(), alone);
+                Verdict::Whole
+            }
+            Err(error) => tell_damage(&key, backup.size_bytes, &error),
+        }
     }
-    if damaged == 0 {
-        Ending::Done
-    } else {
-        Ending::Failed
+
+    /// The archive of the template's of that name; none if the name is not of that form.
+    async fn archive_named(&self, name: &str) -> Option<Result<Object, StoreError>> {
+        template_time(self.catalog.prefix(), name)?;
+        let found = self.catalog.archives().await;
+        found
+            .map(|archives| archives.into_iter().find(|object| object.key == name))
+            .transpose()
     }
+
+    /// One archive of the template's.
+    async fn archive(&self, object: &Object) -> Verdict {
+        let meter = Arc::default();
+        let read = attended(&meter, object.size, false, async |stop| {
+            verify::archive(self.catalog, &object.key, self.access.timeout, stop).await
+        });
+        match read.await {
+            Ok(contents) => {
+                tracing::info!(
+                    name = object.key,
+                    size_bytes = object.size,
+                    uncompressed_bytes = contents.bytes,
+                    rows = contents.rows,
+                    tables = contents.tables.len(),
+                    server_version = contents.server_version.unwrap_or_default(),
+                    client_version = contents.dumped_by.unwrap_or_default(),
+                    "archive of the old template whole"
+                );
+                Verdict::Whole
+            }
+            Err(error) => tell_damage(&object.key, object.size, &error),
+        }
+    }
+}
+
+/// One line on each thing that is wrong with an object.
+fn tell_damage(name: &str, size_bytes: u64, error: &VerifyError) -> Verdict {
+    let (kind, hint) = (error.kind().as_str(), error.hint());
+    match error {
+        VerifyError::Cancelled => {
+            tracing::warn!(name, kind, error = %error, hint, "verify cancelled");
+            return Verdict::Stopped;
+        }
+        VerifyError::Archive(problems) => {
+            for error in problems {
+                tracing::error!(name, size_bytes, kind, error, hint, "backup not good");
+            }
+        }
+        error => {
+            tracing::error!(name, size_bytes, kind, error = %error, hint, "backup not good");
+        }
+    }
+    Verdict::Damaged
 }
 
 fn tell_whole(key: &str, backup: &Backup, summary: &Summary, alone: bool) {

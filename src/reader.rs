@@ -389,6 +389,12 @@ fn summary(replay: &Replay) -> Summary {
     }
 }
 
+/// What an error of the decompressor means, wherever it came up.
+#[must_use]
+pub fn cause(error: io::Error) -> ReadError {
+    explain(error, Place::default())
+}
+
 /// What an error of the decompressor means.
 fn explain(error: io::Error, place: Place) -> ReadError {
     let kind = error.kind();

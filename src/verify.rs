@@ -1,11 +1,15 @@
-//! Backups read whole, with one line on each.
+//! What the bucket holds, read whole: our own backups, and the archives that Railway's template left under the same prefix.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::{Archive, Contents};
 use crate::catalog::Catalog;
+use crate::download::Download;
+use crate::gzip;
 use crate::kind::Kind;
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole};
 use crate::replay::Omit;
@@ -16,6 +20,9 @@ pub enum VerifyError {
     /// It is not whole, or can't be read.
     #[error("{0}")]
     Read(#[from] ReadError),
+    /// It is an archive of the template's, and not whole.
+    #[error("{}", .0.join("; "))]
+    Archive(Vec<String>),
     /// It took too long.
     #[error("reading it took longer than BACKUP_TIMEOUT ({} s)", .0.as_secs())]
     Deadline(Duration),
@@ -30,6 +37,7 @@ impl VerifyError {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Read(error) => error.kind(),
+            Self::Archive(_) => Kind::Damaged,
             Self::Deadline(_) => Kind::Deadline,
             Self::Cancelled => Kind::Cancelled,
         }
@@ -40,6 +48,9 @@ impl VerifyError {
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::Read(error) => error.hint(),
+            Self::Archive(_) => {
+                "this archive of the old template can't be relied on; keep it only if there is no other, and make a backup now with: postgres-s3-backups backup"
+            }
             Self::Deadline(_) => "find out what is slow, or raise BACKUP_TIMEOUT",
             Self::Cancelled => "nothing was changed",
         }
@@ -62,8 +73,73 @@ pub async fn backup(
         let read = reader::read(catalog.store(), &found, Omit::default(), None, meter);
         read.await.map_err(VerifyError::Read)
     };
+    within(limit, stop, work).await
+}
+
+/// Reads one archive of the template's to its end. `pg_restore` is not asked: on a cut tar it can loop for ever.
+///
+/// # Errors
+/// When it is not whole, or could not be read in time.
+pub async fn archive(
+    catalog: &Catalog,
+    key: &str,
+    limit: Duration,
+    stop: &CancellationToken,
+) -> Result<Contents, VerifyError> {
+    let work = async {
+        let found = Found::look_up(catalog.store(), key).await?;
+        if found.size == 0 {
+            return Err(VerifyError::Read(ReadError::Empty));
+        }
+        let download = Download::start(catalog.store(), key, &found.etag, found.size);
+        let ending = CancellationToken::new();
+        let stopped = ending.clone();
+        let _stop_when_dropped = ending.drop_guard();
+        let thread = tokio::task::spawn_blocking(move || {
+            let mut archive = Archive::default();
+            let outcome = gzip::decompress(download, async |piece| {
+                if stopped.is_cancelled() {
+                    return Err(io::Error::other(ReadError::Stopped));
+                }
+                archive.read(piece);
+                Ok(())
+            });
+            (archive, outcome)
+        });
+        let (archive, outcome) = thread
+            .await
+            .map_err(|join| ReadError::Internal(join.to_string()))?;
+        judge(archive, outcome.map_err(reader::cause))
+    };
+    within(limit, stop, work).await
+}
+
+/// What is wrong with the gzip file comes first, and then what that means for what it holds.
+fn judge(archive: Archive, outcome: Result<(), ReadError>) -> Result<Contents, VerifyError> {
+    let damage = match outcome {
+        Ok(()) => None,
+        Err(ReadError::Gzip { what, .. }) => Some(what),
+        Err(error) => return Err(VerifyError::Read(error)),
+    };
+    match (damage, archive.finish()) {
+        (None, Ok(contents)) => Ok(contents),
+        (Some(damage), Ok(_)) => Err(VerifyError::Archive(vec![damage])),
+        (damage, Err(problems)) => {
+            let problems = problems.iter().map(ToString::to_string);
+            Err(VerifyError::Archive(
+                damage.into_iter().chain(problems).collect(),
+            ))
+        }
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T, VerifyError>>,
+) -> Result<T, VerifyError> {
     tokio::select! {
-        read = work => read,
+        done = work => done,
         () = tokio::time::sleep(limit) => Err(VerifyError::Deadline(limit)),
         () = stop.cancelled() => Err(VerifyError::Cancelled),
     }

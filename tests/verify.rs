@@ -189,6 +189,58 @@ fn all_backups_are_verified_and_the_bad_ones_named() {
     assert_eq!(verify(&variables, &["--all"]).code(), Some(0));
 }
 
+#[test]
+fn the_templates_archives_are_read_too_and_the_dead_ones_named() {
+    let (database, bucket, variables, _) = backed_up();
+    let output = std::process::Command::new(Postgres::bin(17).join("pg_dump"))
+        .args(["--format=tar", &postgres().url(&database)])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let tar = output.stdout;
+    let whole = "vlvt_backup_-2026-01-20T05-00-00-123Z.tar.gz";
+    let half = "vlvt_backup_-2026-01-21T05-00-00-000Z.tar.gz";
+    let torn = "vlvt_backup_-2026-01-22T05-00-00-000Z.tar.gz";
+    seaweedfs().put(&bucket, whole, &gzip(&tar));
+    let in_users = memchr::memmem::find(&tar, b"\n3000\tuser").unwrap();
+    seaweedfs().put(&bucket, half, &gzip(&tar[..in_users]));
+    let object = gzip(&tar);
+    seaweedfs().put(&bucket, torn, &object[..object.len() / 2]);
+    let ended = verify(&variables, &["--all"]);
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    let good = ended.event("archive of the old template whole");
+    assert_eq!(
+        (good["name"].as_str(), good["rows"].as_u64()),
+        (Some(whole), Some(7000))
+    );
+    let said = |name: &str| {
+        let lines = ended.events("backup not good");
+        let lines = lines.iter().filter(|line| line["name"] == name);
+        lines
+            .map(|line| line["error"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    assert!(
+        said(half).contains("cut off inside") && said(half).contains("public.users"),
+        "{}",
+        said(half)
+    );
+    assert!(
+        said(torn).contains("cut off in the middle of its compressed data"),
+        "{}",
+        said(torn)
+    );
+    let summary = ended.event("verify finished");
+    assert_eq!(
+        (summary["checked"].as_u64(), summary["damaged"].as_u64()),
+        (Some(4), Some(2))
+    );
+    // One by its name.
+    assert_eq!(verify(&variables, &[whole]).code(), Some(0));
+    assert_eq!(verify(&variables, &[half]).code(), Some(1));
+}
+
 /// The databases of a server that drills leave behind.
 fn scratch_databases(server: &Postgres) -> String {
     server.psql(
