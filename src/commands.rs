@@ -128,10 +128,10 @@ pub async fn restore<F: Future<Output = bool>>(
             return true;
         }
         let objects = survey.objects;
-        ask(format!(
+        progress::paused(ask(format!(
             "The database {name} (PostgreSQL {}) holds {objects} objects. Replace all of them? [yes/no] ",
             survey.version
-        ))
+        )))
         .await
     };
     let meter = Arc::default();
@@ -167,7 +167,7 @@ fn failed(name: &str, error: &RestoreError) -> Ending {
                 tracing::error!(name, kind, error = text, hint, "restore refused");
             }
         }
-        RestoreError::Cancelled(_) => {
+        RestoreError::Cancelled(_) | RestoreError::NotConfirmed(_) => {
             tracing::warn!(name, kind, error = %error, hint = error.hint(), "restore cancelled");
         }
         error => tracing::error!(name, kind, error = %error, hint = error.hint(), "restore failed"),

@@ -1,6 +1,7 @@
 //! How far a long command has come: a bar on a terminal, a log line every 30 seconds elsewhere.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,12 +12,19 @@ use crate::reader::{Meter, Progress};
 /// The bar on this process's terminal, if one is drawn. There is one terminal, so there is one bar.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
+/// Whether a person is being asked something: the terminal is the question's then.
+static PAUSED: AtomicBool = AtomicBool::new(false);
+
 /// Shows how far a reading has come until it is dropped; it never ends by itself.
 pub async fn show(meter: &Meter, size: u64, terminal: bool) {
     if terminal {
-        let _bar = Bar::draw(size);
+        let _gone_at_the_end = Bar;
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
+            if PAUSED.load(Ordering::Relaxed) {
+                continue;
+            }
+            Bar::draw(size);
             let now = meter.show();
             with_bar(|bar| {
                 bar.set_position(now.object_bytes);
@@ -54,24 +62,40 @@ fn describe(progress: &Progress) -> String {
 struct Bar;
 
 impl Bar {
-    fn draw(size: u64) -> Self {
+    fn draw(size: u64) {
+        let mut bar_or_none = BAR.lock().unwrap_or_else(PoisonError::into_inner);
+        if bar_or_none.is_some() {
+            return;
+        }
         let style = ProgressStyle::with_template(
             "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {wide_msg}",
         )
         .unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
         bar.set_style(style);
-        *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
-        Self
+        *bar_or_none = Some(bar);
+    }
+
+    fn clear() {
+        if let Some(bar) = BAR.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            bar.finish_and_clear();
+        }
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some(bar) = BAR.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            bar.finish_and_clear();
-        }
+        Self::clear();
     }
+}
+
+/// Takes the bar away while a person is being asked something.
+pub async fn paused<T>(asking: impl Future<Output = T>) -> T {
+    PAUSED.store(true, Ordering::Relaxed);
+    Bar::clear();
+    let answer = asking.await;
+    PAUSED.store(false, Ordering::Relaxed);
+    answer
 }
 
 fn with_bar(draw: impl FnOnce(&ProgressBar)) {

@@ -133,7 +133,7 @@ impl RestoreError {
             Self::Read(error) => error.hint(),
             Self::Target(error) | Self::Psql(error, _) => &error.hint,
             Self::Refused(refusals) => refusals.hint(),
-            Self::NotConfirmed(_) => "pass --yes if that is what you want",
+            Self::NotConfirmed(_) => "nothing was changed; the answer to the question must be yes",
             Self::Start(_) => "use this service's image, which holds psql",
             Self::Unknown(_) => {
                 "look whether the target holds the tables: it has all of the backup or none of it"

@@ -2,12 +2,13 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::common::cut::Cut;
 use crate::common::postgres::Postgres;
 use crate::common::process::{LIMIT, signal, wait_until};
-use crate::common::service::{Ended, Service, Variables};
+use crate::common::service::{BINARY, Ended, Service, Variables};
 use crate::common::{postgres, seaweedfs, unique};
 
 const LONG: Duration = Duration::from_secs(300);
@@ -285,6 +286,42 @@ fn rows_are_counted_table_by_table() {
         ]
     );
     assert_eq!(ended.events("statistics collected").len(), 0);
+}
+
+#[test]
+fn at_a_terminal_clean_asks_and_anything_but_yes_changes_nothing() {
+    let (_, _, variables, _) = backed_up();
+    let (target, url) = empty_database(postgres());
+    postgres().psql(&target, "CREATE TABLE kept (a int)");
+    let answered = |answer: &str| {
+        let line = format!("{BINARY} restore --to '{url}' --clean");
+        let mut command = std::process::Command::new("/usr/bin/script");
+        command.args(["-qec", &line, "/dev/null"]);
+        command.env_clear().envs(variables.all());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut terminal = command.spawn().unwrap();
+        let mut keyboard = terminal.stdin.take().unwrap();
+        keyboard
+            .write_all(format!("{answer}\n").as_bytes())
+            .unwrap();
+        let output = terminal.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            text.contains("holds 1 objects. Replace all of them? [yes/no]"),
+            "{text}"
+        );
+        (output.status.code(), text)
+    };
+    let (code, text) = answered("y");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("not confirmed"), "{text}");
+    assert_eq!(relations(postgres(), &target), "1");
+    let (code, text) = answered("yes");
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(
+        postgres().psql(&target, "SELECT count(*) FROM users"),
+        "5000"
+    );
 }
 
 #[test]

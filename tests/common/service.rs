@@ -68,6 +68,11 @@ impl Variables {
         self
     }
 
+    /// Every one with its value.
+    pub fn all(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
     /// The value of one that is set.
     pub fn value(&self, name: &str) -> &str {
         &self.0[name]
