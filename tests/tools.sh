@@ -33,8 +33,10 @@ packages() {
   fi
   say "installing $*"
   local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends)
-  "${apt[@]}" install "$@" >/dev/null 2>&1 || { "${apt[@]}" update >&2 && "${apt[@]}" install "$@" >&2; } \
-    || die "apt-get could not install $*"
+  "${apt[@]}" install "$@" >/dev/null 2>&1 && return
+  # The package list may be missing or old.
+  local said
+  said=$("${apt[@]}" update 2>&1 && "${apt[@]}" install "$@" 2>&1) || die "apt-get could not install $*:"$'\n'"$said"
 }
 
 runs() { "$@" >/dev/null 2>&1; }
