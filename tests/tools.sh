@@ -193,7 +193,7 @@ for part in "${missing[@]}"; do
     pg:*) install_pg "${version[$part]}" ;;
     *) "install_$part" "${version[$part]}" ;;
   esac
-  chmod -R a+rX "$tools/venv"
+  [ ! -d "$tools/venv" ] || chmod -R a+rX "$tools/venv"
   touch "$tools/.done/$part=${version[$part]}"
   present "$part" || die "$part was put into $tools and does not run"
   say "$part ${version[$part]} ($((SECONDS - began)) s)"
