@@ -659,7 +659,7 @@ fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
         {
             findings.refuse(
                 "AWS_S3_BUCKET",
-                "holds a character that no bucket's name has there",
+                "holds a character that no bucket's name has there; copy the name from the store's console",
             );
         }
     }
@@ -691,7 +691,7 @@ fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
     {
         findings.refuse(
             "AWS_S3_REGION",
-            "holds a character that no region's name has",
+            "holds a character that no region's name has; for R2 remove the variable or set it to auto",
         );
     }
     let is_aws = endpoint.as_deref().is_none_or(|endpoint| {
@@ -871,7 +871,7 @@ fn prefix(raw: &Raw, findings: &mut Findings) -> Option<Prefix> {
         {
             findings.refuse(
                 name,
-                "has an empty, . or .. segment; stores read such keys in different ways",
+                "has an empty, . or .. segment, which stores read in different ways; remove it",
             );
             usable = false;
         }

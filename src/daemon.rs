@@ -160,18 +160,13 @@ pub async fn once(config: Config, path: Option<&OsString>, clock: Clock) -> Endi
 
 async fn job(config: &Config, path: Option<&OsString>, clock: Clock) -> Job {
     let store = Store::new(&config.store, StorePatience::default());
-    let last = RETRY_WAITS.last().copied().unwrap_or_default();
     Job {
         catalog: Catalog::new(store, config.prefix.clone()),
         database: config.database.clone(),
         clients: Clients::discover(&client_directories(path)).await,
         options: config.options.clone(),
         timeout: config.timeout,
-        retry_waits: RETRY_WAITS
-            .into_iter()
-            .chain(std::iter::repeat(last))
-            .take(config.retries)
-            .collect(),
+        retry_waits: retry_waits(config.retries),
         server_wait: Duration::from_secs(120),
         patience: Patience::default(),
         endpoint_option: config
@@ -182,6 +177,12 @@ async fn job(config: &Config, path: Option<&OsString>, clock: Clock) -> Job {
             .unwrap_or_default(),
         clock,
     }
+}
+
+fn retry_waits(retries: usize) -> Vec<Duration> {
+    let last = RETRY_WAITS.last().copied().unwrap_or_default();
+    let waits = RETRY_WAITS.into_iter().chain(std::iter::repeat(last));
+    waits.take(retries).collect()
 }
 
 /// What happens before the first due time.
@@ -455,5 +456,45 @@ pub async fn probe(port: u16) -> bool {
     tokio::select! {
         answer = ask => answer.is_some(),
         () = tokio::time::sleep(Duration::from_secs(3)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::catalog::Prefix;
+    use crate::health::Status;
+
+    #[test]
+    fn attempts_follow_after_1_5_and_15_minutes_and_15_from_then_on() {
+        let minutes = |retries| -> Vec<u64> {
+            let waits = retry_waits(retries).into_iter();
+            waits.map(|wait| wait.as_secs() / 60).collect()
+        };
+        assert_eq!(minutes(0), [0_u64; 0]);
+        assert_eq!(minutes(2), [1, 5]);
+        assert_eq!(minutes(5), [1, 5, 15, 15, 15]);
+    }
+
+    #[test]
+    fn an_older_backup_does_not_take_the_place_of_a_newer_one() {
+        let backup = |day: i64| {
+            let at = DateTime::UNIX_EPOCH + TimeDelta::days(day);
+            Backup {
+                name: Prefix::new(None, "b_").name_at(at),
+                finished_at: at,
+                size_bytes: 500,
+            }
+        };
+        let mut status = Status::default();
+        for (day, newest) in [(2, 2), (1, 2), (3, 3), (3, 3)] {
+            seen(&mut status, backup(day));
+            assert_eq!(
+                (status.seeded, &status.newest),
+                (true, &Some(backup(newest)))
+            );
+        }
     }
 }

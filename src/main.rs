@@ -189,18 +189,27 @@ fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
+/// Why a file could not be read, without its path or content.
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// Reads the file of a `NAME_FILE` variable: a plain one (or a link to it, as Kubernetes mounts them), and a small one.
 fn read_secret(path: &str) -> Result<String, String> {
     const MOST_BYTES: u64 = 64 * 1024;
-    let metadata = std::fs::metadata(path).map_err(|error| error.kind().to_string())?;
+    let metadata = std::fs::metadata(path).map_err(|error| reason(&error))?;
     if !metadata.is_file() {
         return Err("it is not a file".to_owned());
     }
     let mut content = String::new();
-    let file = std::fs::File::open(path).map_err(|error| error.kind().to_string())?;
+    let file = std::fs::File::open(path).map_err(|error| reason(&error))?;
     file.take(MOST_BYTES + 1)
         .read_to_string(&mut content)
-        .map_err(|error| error.kind().to_string())?;
+        .map_err(|error| reason(&error))?;
     if u64::try_from(content.len()).is_ok_and(|length| length > MOST_BYTES) {
         return Err("it is larger than 64 KiB".to_owned());
     }

@@ -90,6 +90,9 @@ impl DatabaseUrl {
     /// # Errors
     /// One sentence a problem; none of them repeats any part of the URL that could belong to a password.
     pub fn parse(text: &str) -> Result<(Self, Vec<String>), Vec<String>> {
+        if text.contains("${") {
+            return Err(vec!["holds a reference that was not resolved; on Railway it is ${{Postgres.DATABASE_URL}}, where the part before the dot is the name of the database's service".to_owned()]);
+        }
         let Some(rest) = text
             .strip_prefix("postgresql://")
             .or_else(|| text.strip_prefix("postgres://"))
@@ -210,7 +213,7 @@ impl DatabaseUrl {
         }
         if name.is_empty() {
             problems.push(
-                "names no database; libpq would silently dump the one that is named like the user"
+                "names no database; write it after the host as /name (libpq would silently take the one that is named like the user)"
                     .to_owned(),
             );
         }

@@ -84,6 +84,7 @@ fn each_variable_that_is_wrong_is_named() {
         ("AWS_S3_ENDPOINT", "\"https://host\""),
         ("AWS_S3_FORCE_PATH_STYLE", "maybe"),
         ("BACKUP_DATABASE_URL", "mysql://u:canary@h/d"),
+        ("BACKUP_DATABASE_URL", "${{Postgres.DATABASE_URL}}"),
         ("BACKUP_DATABASE_URL", "postgres://u:canary@h"),
         ("BACKUP_CRON_SCHEDULE", "0 3 * *"),
         ("TZ", "Mars/Phobos"),
@@ -233,6 +234,20 @@ fn secrets_come_from_files_too_but_not_from_both() {
         (Some(2), true),
         "{}",
         large.text()
+    );
+    let missing = Service::backup(
+        &variables
+            .clone()
+            .with("AWS_SECRET_ACCESS_KEY_FILE", "/no/such/file"),
+    );
+    assert_eq!(
+        (
+            missing.code(),
+            missing.text().contains("there is no such file")
+        ),
+        (Some(2), true),
+        "{}",
+        missing.text()
     );
     let directory = Service::backup(&variables.with(
         "AWS_SECRET_ACCESS_KEY_FILE",

@@ -111,6 +111,31 @@ fn nothing_is_made_up_for_in_an_empty_bucket_or_when_told_not_to() {
 }
 
 #[test]
+fn what_is_no_backup_of_ours_does_not_count_as_one() {
+    let bucket = bucket();
+    let now = chrono::Utc::now().format("%Y-%m-%d_%H-%M-%S");
+    // Nothing that gzip writes has fewer than 20 bytes.
+    seaweedfs().put(&bucket, &format!("vlvt_backup_{now}.sql.gz"), &[b'x'; 19]);
+    for name in [
+        format!("vlvt_backup_{now}.tar.gz"),
+        format!("other_{now}.sql.gz"),
+        format!("folder/vlvt_backup_{now}.sql.gz"),
+    ] {
+        seaweedfs().put(&bucket, &name, &[b'x'; 500]);
+    }
+    let service = Service::daemon(&working(&bucket));
+    assert_eq!(
+        service.wait_for_health("waiting").1["newest_backup"],
+        serde_json::Value::Null
+    );
+    seaweedfs().put(&bucket, &format!("vlvt_backup_{now}.sql.gz"), &[b'x'; 20]);
+    service.terminate();
+    let service = Service::daemon(&working(&bucket));
+    service.wait_for_health("ok");
+    service.terminate();
+}
+
+#[test]
 fn two_daemons_at_one_due_time_store_one_object() {
     let bucket = bucket();
     // Both are due at the same seconds; the later ones need not be waited for.

@@ -66,6 +66,9 @@ fn what_is_sent_is_what_r2_takes() {
     let parts = r2.seen(Operation::UploadPart);
     assert_eq!(parts.len(), 3);
     for part in parts {
+        // Without TLS the signature covers the bytes.
+        let signed = part.headers["x-amz-content-sha256"].to_str().unwrap();
+        assert_eq!(signed.len(), 64, "{signed}");
         assert!(
             part.headers.contains_key("content-md5"),
             "{:?}",
@@ -97,9 +100,7 @@ fn what_is_sent_is_what_r2_takes() {
 fn keys_that_are_not_r2s_name_the_key() {
     let r2 = R2::start();
     let with = |name: &str, value: &str| {
-        let ended = Service::backup(&Variables::on_r2(&r2, &small()).with(name, value));
-        assert_eq!(ended.code(), Some(1));
-        ended.event("backup failed")
+        Service::backup(&Variables::on_r2(&r2, &small()).with(name, value)).failure()
     };
     let failed = with("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE");
     assert!(
@@ -163,8 +164,7 @@ fn a_clock_that_is_off_is_named() {
         .with("LD_PRELOAD", library.to_str().unwrap())
         .with("FAKETIME", "+2h")
         .with("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    let ended = Service::backup(&variables);
-    let failed = ended.event("backup failed");
+    let failed = Service::backup(&variables).failure();
     assert_eq!(failed["kind"], "clock", "{failed}");
     assert!(
         failed["hint"].as_str().unwrap().contains("clock"),
@@ -263,6 +263,27 @@ fn a_complete_that_fails_late_is_tried_again() {
         0,
         1,
         Action::Answer(500, "InternalError"),
+    );
+}
+
+#[test]
+fn a_store_that_repeats_the_keys_in_its_answer_does_not_put_them_into_the_log() {
+    let r2 = R2::start();
+    let words = format!("no such key: {} / {}", r2.access_key, r2.secret_key);
+    r2.fail(
+        Operation::CreateUpload,
+        0,
+        usize::MAX,
+        Action::Say(403, "AccessDenied", words),
+    );
+    // `refused` looks for them.
+    let failed = refused(&r2, &small(), "store_denied");
+    assert!(
+        failed["error"]
+            .as_str()
+            .unwrap()
+            .contains("no such key: [redacted] / [redacted]"),
+        "{failed}"
     );
 }
 

@@ -39,6 +39,8 @@ pub enum Operation {
 pub enum Action {
     /// Answer this status and code, and do nothing.
     Answer(u16, &'static str),
+    /// Answer this status and code with this message.
+    Say(u16, &'static str, String),
     /// Answer 200 with an error in the body, as S3 does for a Complete that fails late.
     OkWithError(&'static str),
     /// Answer a page of HTML.
@@ -406,6 +408,7 @@ impl Server {
         }
         let answered = match action {
             Some(Action::Answer(status, code)) => refuse(status, code, "as the test wants it"),
+            Some(Action::Say(status, code, ref message)) => refuse(status, code, message),
             Some(Action::OkWithError(code)) => Ok(xml(
                 200,
                 &format!("<Error><Code>{code}</Code><Message>late</Message></Error>"),
