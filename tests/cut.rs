@@ -161,7 +161,8 @@ fn sigterm_while_the_store_is_cut_off_exits_within_five_seconds_and_says_what_is
     halted.wait();
     apart.to_store.cut();
     service.signal("TERM");
-    let ended = service.end(Duration::from_secs(5));
+    let ended = service.end(LIMIT);
+    ended.within_five_seconds();
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
     assert_eq!(
         ended.event("stopped before the run could clean up; the next start aborts what is left")["level"],

@@ -440,7 +440,8 @@ fn a_store_that_hangs_does_not_hold_up_the_exit() {
     let service = Service::daemon(&Variables::on_r2(&r2, &small()).with("RUN_ON_STARTUP", "true"));
     wait_until("a part", LIMIT, || (parts.struck() > 0).then_some(()));
     service.signal("TERM");
-    let ended = service.end(Duration::from_secs(5));
+    let ended = service.end(LIMIT);
+    ended.within_five_seconds();
     assert_eq!(ended.code(), Some(0));
     ended.event("stopped before the run could clean up; the next start aborts what is left");
 }

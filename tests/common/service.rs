@@ -281,6 +281,17 @@ impl Ended {
         parsed.filter(|event| event["level"] == "ERROR").collect()
     }
 
+    /// Looks that it ended within five seconds of the signal by its own clock: where all of the time it has is used up, a
+    /// busy machine's delays must not count.
+    pub fn within_five_seconds(&self) {
+        let time = |event: &Value| -> chrono::DateTime<chrono::Utc> {
+            event["timestamp"].as_str().unwrap().parse().unwrap()
+        };
+        let last = serde_json::from_str(self.lines.last().unwrap()).unwrap();
+        let took = time(&last) - time(&self.event("shutting down"));
+        assert!(took < chrono::TimeDelta::seconds(5), "{}", self.text());
+    }
+
     /// The whole output.
     pub fn text(&self) -> String {
         self.lines.join("\n")
