@@ -245,8 +245,8 @@ fn both_answer_within_100_ms_while_a_backup_compresses_and_600_connections_are_s
     answers_in_time(&service, 200, || {
         service.events("backup finished").is_empty()
     });
-    // The time limit on a header closes the silent ones.
-    wait_until("the end of the silent connections", LIMIT, || {
+    // The time limit on a header closes the silent ones, long before the one on a connection.
+    wait_until("the end of the silent connections", LIMIT / 2, || {
         let mut byte = [0];
         let gone = |stream: &TcpStream| {
             stream.set_nonblocking(true).unwrap();
@@ -284,10 +284,11 @@ fn more_connections_than_the_limit_are_closed_at_once_and_those_of_a_monitor_com
     beyond
         .set_read_timeout(Some(Duration::from_secs(3)))
         .unwrap();
-    assert_eq!(
-        std::io::Read::read(&mut &*beyond, &mut byte).unwrap_or(0),
-        0
-    );
+    match std::io::Read::read(&mut &*beyond, &mut byte) {
+        Ok(0) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+        other => panic!("it was not closed: {other:?}"),
+    }
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", service.id()))
         .unwrap()
         .count();

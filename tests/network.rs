@@ -104,6 +104,12 @@ fn a_store_that_is_slow_is_not_the_dumps_silence() {
     });
     outcome.unwrap();
     assert_eq!((r2.keys().len(), r2.uploads().len()), (1, 0));
+    // More of them would only be held in memory.
+    assert!(
+        (2..=4).contains(&r2.most_parts_at_once()),
+        "{}",
+        r2.most_parts_at_once()
+    );
 }
 
 #[test]

@@ -114,6 +114,8 @@ struct State {
     any_clock: bool,
     page: Option<usize>,
     next_id: u64,
+    parts_under_way: usize,
+    most_parts_at_once: usize,
 }
 
 /// The server; it ends with the test.
@@ -258,6 +260,11 @@ impl R2 {
             .collect()
     }
 
+    /// How many parts were on their way at the same time, at most; of answered ones, so without `Hang` and `Reset`.
+    pub fn most_parts_at_once(&self) -> usize {
+        self.lock().most_parts_at_once
+    }
+
     /// Puts an object there.
     pub fn put(&self, key: &str, body: &[u8]) {
         let stored = Stored {
@@ -392,6 +399,12 @@ impl Server {
         };
         let operation = call.operation();
         let action = self.strike(operation);
+        let is_part = operation == Operation::UploadPart;
+        if is_part {
+            let mut state = self.lock();
+            state.parts_under_way += 1;
+            state.most_parts_at_once = state.most_parts_at_once.max(state.parts_under_way);
+        }
         match &action {
             Some(Action::Hang) => std::future::pending::<()>().await,
             Some(Action::Reset) => return Err(std::io::Error::other("reset")),
@@ -434,6 +447,9 @@ impl Server {
                 &format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>"),
             )
         });
+        if is_part {
+            self.lock().parts_under_way -= 1;
+        }
         self.lock().seen.push(Seen {
             operation,
             path: call.path,
