@@ -243,11 +243,7 @@ const REMOVE_AT_END: &str = "remove-at-end";
 fn folders() -> &'static Path {
     static FOLDERS: OnceLock<(PathBuf, Child)> = OnceLock::new();
     let (path, _watcher) = FOLDERS.get_or_init(|| {
-        let name = format!(
-            "postgres-s3-backups-test-{}-{:x}",
-            std::process::id(),
-            random()
-        );
+        let name = format!("psb-{}-{:x}", std::process::id(), random());
         let path = std::env::temp_dir().join(name);
         create_enterable(&path);
         std::fs::write(path.join(REMOVE_AT_END), "").expect("write to a folder of our own");
