@@ -130,7 +130,7 @@ impl Catalog {
         Ok(newest(&self.prefix, self.store.list(&self.prefix.0).await?))
     }
 
-    /// Every backup, newest first.
+    /// Every object with a backup's name, newest first; also one that is too small to be a backup, so that it is seen.
     ///
     /// # Errors
     /// When the bucket could not be listed whole.
@@ -163,8 +163,10 @@ impl Catalog {
         };
         if wanted == "latest" {
             self.newest().await
-        } else if let Some(name) = self.prefix.parse(&key) {
-            self.find(&name).await
+        } else if self.prefix.parse(&key).is_some() {
+            let mut found = backups(&self.prefix, self.store.list(&key).await?);
+            found.retain(|backup| backup.name.to_string() == key);
+            Ok(found.pop())
         } else {
             Ok(None)
         }
@@ -215,13 +217,13 @@ impl Catalog {
 fn newest(prefix: &Prefix, objects: Vec<Object>) -> Option<Backup> {
     backups(prefix, objects)
         .into_iter()
+        .filter(|backup| backup.size_bytes >= LEAST_BYTES)
         .max_by_key(|backup| backup.name.at)
 }
 
 fn backups(prefix: &Prefix, objects: Vec<Object>) -> Vec<Backup> {
     objects
         .into_iter()
-        .filter(|object| object.size >= LEAST_BYTES)
         .filter_map(|object| {
             let name = prefix.parse(&object.key)?;
             Some(Backup {

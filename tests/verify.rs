@@ -135,6 +135,35 @@ fn no_damage_is_silent_and_none_is_restored() {
 }
 
 #[test]
+fn an_object_too_small_to_be_a_backup_is_seen_and_never_the_newest() {
+    let (_, bucket, variables, name) = backed_up();
+    let later = "vlvt_backup_2999-01-01_00-00-00.sql.gz";
+    let (target, url) = empty_database(postgres());
+    for (object, said) in [
+        (&b""[..], "the object is empty"),
+        (b"short", "compressed data"),
+    ] {
+        seaweedfs().put(&bucket, later, object);
+        for arguments in [
+            &["verify", later][..],
+            &["verify", "--all"],
+            &["restore", later, "--to", &url],
+            &["restore", later, "--to", &url, "--no-verify"],
+            &["verify", later, "--into", &url],
+        ] {
+            let ended = Service::start(&variables, arguments).end(LONG);
+            assert_eq!(ended.code(), Some(1), "{arguments:?}: {}", ended.text());
+            let error = one_error(&ended);
+            assert_eq!(error["name"], later, "{arguments:?}");
+            assert_eq!(error["kind"], "damaged", "{arguments:?}");
+            assert!(error["error"].as_str().unwrap().contains(said), "{error}");
+            assert_eq!(relations(postgres(), &target), "0");
+        }
+        assert_eq!(verify(&variables, &[]).event("backup whole")["name"], name);
+    }
+}
+
+#[test]
 fn a_whole_backup_is_told_table_by_table() {
     let (_, _, variables, name) = backed_up();
     let ended = verify(&variables, &[&name]);
