@@ -348,11 +348,11 @@ impl DatabaseUrl {
             variables.push(("PGPASSWORD", password.expose().to_owned()));
         }
         // The server's side of the keepalives: after a client had vanished silently, its session was seen to hold its
-        // locks for 15 minutes with the defaults.
-        let server_keepalives = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c tcp_user_timeout=30000";
+        // locks for 15 minutes with the defaults. A limit that is set for the role must not end a long statement.
+        let guard = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c tcp_user_timeout=30000 -c statement_timeout=0 -c idle_in_transaction_session_timeout=0";
         let own = self.parameters.get("options").map(String::as_str);
         let options = match session {
-            Session::Guarded => [Some(server_keepalives), own]
+            Session::Guarded => [Some(guard), own]
                 .into_iter()
                 .flatten()
                 .collect::<Vec<_>>()

@@ -403,6 +403,28 @@ fn a_user_without_rights_is_told_so_before_anything_is_done() {
 }
 
 #[test]
+fn limits_that_are_set_for_the_role_end_no_restore() {
+    let (_, _, variables, _) = backed_up();
+    let (target, _) = empty_database(postgres());
+    let role = unique("hasty").replace('-', "_");
+    postgres().psql(
+        "postgres",
+        &format!("CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'hasty'; ALTER ROLE {role} SET statement_timeout = '1ms'; ALTER ROLE {role} SET idle_in_transaction_session_timeout = '1ms'"),
+    );
+    let url = postgres().url_as(&role, "hasty", &target);
+    for _ in 0..2 {
+        let ended = restore(&variables, &["--to", &url, "--clean", "--yes"]);
+        assert_eq!(ended.code(), Some(0), "{}", ended.text());
+        assert_eq!(
+            ended.events("statistics collected").len(),
+            1,
+            "{}",
+            ended.text()
+        );
+    }
+}
+
+#[test]
 fn a_dump_of_17_goes_into_16() {
     let (_, _, variables, _) = backed_up();
     let older = Postgres::start(16);
