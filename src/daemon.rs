@@ -1,6 +1,7 @@
 //! The daemon: it owns the tasks, follows the schedule, and outlives every run that fails.
 
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -444,7 +445,12 @@ async fn list_until_known(job: &Job) -> Option<Backup> {
 /// Asks the daemon on this machine whether it lives: the container's `HEALTHCHECK`, so that the image needs no curl.
 pub async fn probe(port: u16) -> bool {
     let ask = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        // A network may lack one of the two.
+        let loopback = [
+            SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        ];
+        let mut stream = TcpStream::connect(&loopback[..]).await.ok()?;
         stream
             .write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             .await

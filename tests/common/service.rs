@@ -73,6 +73,11 @@ impl Variables {
         &self.0
     }
 
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The value of one that is set.
     pub fn value(&self, name: &str) -> &str {
         &self.0[name]
