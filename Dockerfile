@@ -71,7 +71,7 @@ RUN set -- "postgresql-$SERVER_MAJOR"; \
 # initdb runs the server through a shell. The just-in-time compiler stays out: it is an option of the server, and brings all of LLVM.
 RUN bin=/usr/lib/postgresql/$SERVER_MAJOR/bin; library=/usr/lib/postgresql/$SERVER_MAJOR/lib; \
     rm -rf "$library"/llvmjit* "$library/bitcode" "$library/pgxs"; \
-    /image/rootfs.sh /rootfs "$bin/initdb" "$bin/postgres" "$bin/pg_ctl" /usr/bin/dash $(find "$library" -name '*.so') \
+    /image/rootfs.sh /rootfs "$bin/initdb" "$bin/postgres" "$bin/pg_ctl" /usr/bin/dash "$library"/*.so \
         "$(find /usr/lib -name 'libnss_wrapper.so')" /usr/share/zoneinfo/tzdata.zi; \
     ln -sfn dash /rootfs/usr/bin/sh; \
     mkdir -p /rootfs/usr/share/postgresql; \
@@ -104,5 +104,5 @@ FROM shape AS with-server
 COPY --from=rootfs-with-server /rootfs/ /
 
 # The last stage is what a build without --target makes.
-FROM shape
+FROM shape AS plain
 COPY --from=rootfs /rootfs/ /

