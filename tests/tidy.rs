@@ -79,6 +79,38 @@ fn the_readme_names_every_variable() {
     }
 }
 
+/// Railway's template editor wants each variable's text and value: the table has them all, with the defaults that the
+/// example shows.
+#[test]
+fn the_railway_page_has_each_variable_with_its_default() {
+    let text = read("docs/railway.md");
+    let (_, section) = text.split_once("\n## As a template of your own\n").unwrap();
+    let rows = section.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        let name = cells.next()?.strip_suffix('`')?;
+        Some((name, cells.next()?.trim_matches(['`', ' ']), cells.next()?))
+    });
+    let rows: Vec<(&str, &str, &str)> = rows.collect();
+    let listed: BTreeSet<&str> = rows
+        .iter()
+        .map(|(name, ..)| *name)
+        .filter(|name| !name.starts_with("RAILWAY_"))
+        .collect();
+    let known: BTreeSet<&str> = VARIABLES.iter().map(|(name, _)| *name).collect();
+    pretty_assertions::assert_eq!(listed, known);
+    let example = read(".env.example");
+    for (name, default, description) in rows {
+        assert!(description.len() > 10, "{name}: {description}");
+        let shown = example
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("#{name}=")));
+        // Its example is what a daily schedule makes of the default.
+        if let Some(shown) = shown.filter(|_| name != "BACKUP_MAX_AGE") {
+            assert_eq!(default, shown, "{name}");
+        }
+    }
+}
+
 #[test]
 fn every_kind_is_in_the_operators_page() {
     let operations = read("docs/operations.md");
@@ -134,6 +166,9 @@ fn relative_links_lead_somewhere() {
         "docs/configuration.md",
         "docs/testing.md",
         "docs/changelog.md",
+        "docs/container.md",
+        "docs/railway.md",
+        "CONTRIBUTING.md",
     ] {
         let text = read(page);
         let folder = root().join(page).parent().unwrap().to_owned();
@@ -158,6 +193,8 @@ fn the_pages_are_finished() {
         "docs/architecture.md",
         "docs/configuration.md",
         "docs/testing.md",
+        "docs/container.md",
+        "docs/railway.md",
         "Dockerfile",
     ] {
         let text = read(page);
