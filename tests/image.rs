@@ -839,14 +839,30 @@ fn the_larger_image_runs_a_server_of_its_own() {
     }
 }
 
+/// A backup made by the larger image, and proved by it: restored into a server inside the container.
 #[test]
 #[ignore = "needs the image: make image-test"]
-fn the_larger_image_backs_up_as_well() {
+fn the_larger_image_proves_a_backup_by_restoring_it() {
     let database = sample();
     let bucket = bucket("larger");
     let variables = variables(&bucket, &database);
-    let container =
-        Container::start_image(&image_with_server(), &variables, &HARDENED, &["backup"]);
-    let ended = container.finish();
+    let run = |options: &[&str], arguments: &[&str]| {
+        let options = [&HARDENED[..], &["--tmpfs", "/tmp:rw,mode=1777"], options].concat();
+        Container::start_image(&image_with_server(), &variables, &options, arguments).finish()
+    };
+    let ended = run(&[], &["backup"]);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    let prove = ["verify", "latest", "--into", "embedded"];
+    let ended = run(&[], &prove);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    // PostgreSQL asks who its user is.
+    if podman() {
+        let ended = run(&["--user", "12345:0", "--passwd=false"], &prove);
+        assert_eq!(ended.code(), Some(1), "{}", ended.text());
+        assert!(
+            ended.text().contains("a user with a name"),
+            "{}",
+            ended.text()
+        );
+    }
 }

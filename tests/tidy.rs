@@ -86,9 +86,9 @@ fn the_railway_page_has_each_variable_with_its_default() {
     let text = read("docs/railway.md");
     let (_, section) = text.split_once("\n## As a template of your own\n").unwrap();
     let rows = section.lines().filter_map(|line| {
-        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
         let name = cells.next()?.strip_suffix('`')?;
-        Some((name, cells.next()?.trim_matches(['`', ' ']), cells.next()?))
+        Some((name, cells.next()?.trim_matches('`'), cells.next()?))
     });
     let rows: Vec<(&str, &str, &str)> = rows.collect();
     let listed: BTreeSet<&str> = rows
