@@ -125,6 +125,26 @@ fn a_pg_dump_that_ignores_sigterm_is_killed_at_the_deadline() {
 }
 
 #[test]
+fn the_last_words_of_pg_dump_are_in_the_error_and_its_warnings_in_the_log() {
+    let (variables, bucket, _folder) = with_program("wordy", &postgres().url("postgres"));
+    let ended = Service::backup(&variables);
+    nothing_left(&bucket, &ended);
+    let failure = ended.failure();
+    let error = failure["error"].as_str().unwrap();
+    assert!(
+        error.contains("line 12.;")
+            && error.contains("line 30.; pg_dump: warning: something is odd"),
+        "{error}"
+    );
+    assert!(!error.contains("line 11."), "{error}");
+    let said = ended.event("pg_dump said");
+    assert_eq!(
+        (&said["level"], &said["line"]),
+        (&"WARN".into(), &"pg_dump: warning: something is odd".into())
+    );
+}
+
+#[test]
 fn a_pg_dump_is_asked_to_end_before_it_is_killed() {
     let (variables, bucket, folder) = with_program("polite", &postgres().url("postgres"));
     let service = Service::start(&variables, &["backup"]);

@@ -304,6 +304,28 @@ fn more_connections_than_the_limit_are_closed_at_once_and_those_of_a_monitor_com
 }
 
 #[test]
+fn a_connection_that_says_nothing_is_closed_after_five_seconds() {
+    let service = Service::daemon(&Variables::working(seaweedfs(), &bucket(), NOWHERE));
+    service.wait_for_health("waiting");
+    for said in [
+        "",
+        "GET /live HTTP/1.1\r\nHost: ",
+        "GET /live HTTP/1.1\r\nHost: x\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", service.port())).unwrap();
+        let began = Instant::now();
+        std::io::Write::write_all(&mut stream, said.as_bytes()).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let mut answer = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+        assert!(began.elapsed() >= Duration::from_millis(4900), "{said:?}");
+    }
+    service.terminate();
+}
+
+#[test]
 fn a_connection_that_dawdles_is_closed_after_a_minute() {
     let service = Service::daemon(&Variables::working(seaweedfs(), &bucket(), NOWHERE));
     service.wait_for_health("waiting");

@@ -91,7 +91,7 @@ fn a_store_that_is_slow_is_not_the_dumps_silence() {
         Operation::UploadPart,
         0,
         usize::MAX,
-        Action::Delay(Duration::from_secs(4)),
+        Action::Delay(Duration::from_secs(10)),
     );
     let patience = Patience {
         silence: Duration::from_secs(2),
