@@ -19,6 +19,8 @@ RUN for target in $(sed -n 's/^path = "\(.*\)"/\1/p' Cargo.toml) src/main.rs src
 COPY src ./src
 # The stub is newer than the sources' own dates, so cargo would keep it.
 RUN touch src/main.rs src/lib.rs && cargo build --release --locked
+# The list of what went in names the crates too.
+ARG BUILDKIT_SBOM_SCAN_STAGE=true
 
 FROM ${RUNTIME_IMAGE} AS packages
 ARG PG_SOURCE=pgdg

