@@ -26,7 +26,7 @@ const USER: &str = "postgres";
 const NOBODY: u32 = 65_534;
 
 /// What its folders are called, with this process's id.
-const FOLDER: &str = "postgres-s3-backups-drill-";
+const FOLDER: &str = "psb-drill-";
 
 /// A running throwaway server. Dropped means killed; its folder goes with it.
 #[derive(Debug)]

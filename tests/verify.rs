@@ -288,7 +288,7 @@ fn drill_folders(temporary: &std::path::Path) -> usize {
                 .unwrap()
                 .file_name()
                 .to_string_lossy()
-                .starts_with("postgres-s3-backups-drill-")
+                .starts_with("psb-drill-")
         })
         .count()
 }
