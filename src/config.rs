@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::catalog::Prefix;
 use crate::drill::{self, DrillServer};
+use crate::level::{self, Level};
 use crate::postgres::DatabaseUrl;
 use crate::schedule::{Schedule, ScheduleError};
 use crate::secret::Secret;
@@ -42,6 +43,8 @@ pub const VARIABLES: &[(&str, bool)] = &[
     ("BACKUP_TIMEOUT", false),
     ("BACKUP_RETRIES", false),
     ("BACKUP_CATCH_UP", false),
+    ("BACKUP_COMPRESSION", false),
+    ("BACKUP_COMPRESSION_THREADS", false),
     ("RESTORE_DATABASE_URL", true),
     ("VERIFY_SCHEDULE", false),
     ("VERIFY_DATABASE_URL", true),
@@ -75,6 +78,8 @@ struct Raw {
     backup_timeout: Option<String>,
     backup_retries: Option<String>,
     backup_catch_up: Option<String>,
+    backup_compression: Option<String>,
+    backup_compression_threads: Option<String>,
     restore_database_url: Option<String>,
     verify_schedule: Option<String>,
     verify_database_url: Option<String>,
@@ -110,6 +115,10 @@ pub struct Config {
     pub timeout: Duration,
     /// `BACKUP_RETRIES`
     pub retries: usize,
+    /// `BACKUP_COMPRESSION`
+    pub compression: Level,
+    /// `BACKUP_COMPRESSION_THREADS`; none means that it depends on the machine.
+    pub compression_threads: Option<usize>,
     /// `VERIFY_SCHEDULE`, with where and how to prove backups.
     pub drills: Option<(Schedule, Drilling)>,
     /// What is odd but usable.
@@ -272,6 +281,8 @@ pub fn port(variables: &[(OsString, OsString)]) -> u16 {
 
 const DEFAULT_PORT: u16 = 8080;
 
+/// Nothing that one `pg_dump` gives keeps more threads busy; each holds 2 MiB or more.
+const MOST_THREADS: u8 = 16;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
 fn log_format(text: &str) -> Option<LogFormat> {
@@ -353,6 +364,32 @@ impl Config {
                 3
             }
         };
+        let compression = match raw.backup_compression.as_deref() {
+            None => Level::Auto,
+            Some(text) if text.eq_ignore_ascii_case("auto") => Level::Auto,
+            Some(text) => match text.parse::<u8>() {
+                Ok(level) if (level::FASTEST..=level::HARDEST).contains(&level) => {
+                    Level::Fixed(level)
+                }
+                _ => {
+                    findings.refuse(
+                        "BACKUP_COMPRESSION",
+                        "is neither auto nor a number from 1 to 9",
+                    );
+                    Level::Auto
+                }
+            },
+        };
+        let compression_threads = match raw.backup_compression_threads.as_deref() {
+            None => None,
+            Some(text) => match text.parse::<u8>() {
+                Ok(threads @ 1..=MOST_THREADS) => Some(usize::from(threads)),
+                _ => {
+                    findings.refuse("BACKUP_COMPRESSION_THREADS", "is not a number from 1 to 16");
+                    None
+                }
+            },
+        };
         if raw
             .log_format
             .as_deref()
@@ -380,6 +417,8 @@ impl Config {
             max_age: chosen_age.unwrap_or(longest_gap + Duration::from_secs(3600)),
             timeout,
             retries,
+            compression,
+            compression_threads,
             drills,
             warnings: Vec::new(),
             schedule,
@@ -1147,6 +1186,8 @@ mod tests {
         assert_eq!(config.max_age, Duration::from_secs(25 * 3600));
         assert_eq!(config.timeout, Duration::from_secs(6 * 3600));
         assert_eq!(config.retries, 3);
+        assert_eq!(config.compression, Level::Auto);
+        assert_eq!(config.compression_threads, None);
         assert_eq!(
             log_settings(&with(&[]), false),
             (LogFormat::Json, "info".to_owned())
@@ -1173,6 +1214,8 @@ mod tests {
                 ("BACKUP_MAX_AGE", "9d"),
                 ("BACKUP_TIMEOUT", "90m"),
                 ("BACKUP_RETRIES", "0"),
+                ("BACKUP_COMPRESSION", "9"),
+                ("BACKUP_COMPRESSION_THREADS", "3"),
                 ("LOG_FORMAT", "TEXT"),
                 ("RUST_LOG", "warn,postgres_s3_backups=debug"),
             ],
@@ -1189,6 +1232,8 @@ mod tests {
         assert_eq!(config.max_age, Duration::from_secs(9 * 86_400));
         assert_eq!(config.timeout, Duration::from_secs(90 * 60));
         assert_eq!(config.retries, 0);
+        assert_eq!(config.compression, Level::Fixed(9));
+        assert_eq!(config.compression_threads, Some(3));
     }
 
     #[test]
@@ -1300,6 +1345,24 @@ mod tests {
             refused("BACKUP_RETRIES", text, "is not a number from 0 to 20");
         }
         assert_eq!(good(&[("BACKUP_RETRIES", "20")]).retries, 20);
+        for text in ["0", "10", "-1", "fast", "1.5"] {
+            refused(
+                "BACKUP_COMPRESSION",
+                text,
+                "is neither auto nor a number from 1 to 9",
+            );
+        }
+        assert_eq!(
+            good(&[("BACKUP_COMPRESSION", "AUTO")]).compression,
+            Level::Auto
+        );
+        for text in ["0", "17", "auto", "300"] {
+            refused(
+                "BACKUP_COMPRESSION_THREADS",
+                text,
+                "is not a number from 1 to 16",
+            );
+        }
     }
 
     #[test]
@@ -1439,6 +1502,8 @@ mod tests {
             ("RESTORE_DATABASE_URL", "mysql://u@h/d"),
             ("BACKUP_CATCH_UP", "maybe"),
             ("BACKUP_RETRIES", "many"),
+            ("BACKUP_COMPRESSION", "best"),
+            ("BACKUP_COMPRESSION_THREADS", "all"),
             ("BACKUP_TIMEOUT", "long"),
             ("BACKUP_MAX_AGE", "old"),
             ("PORT", "0"),

@@ -22,6 +22,7 @@ use crate::dump::Patience;
 use crate::health::{Board, DrillOutcome, LastDrill, LastRun, RunOutcome};
 use crate::http::{self, Answers};
 use crate::kind::Kind;
+use crate::pipeline::Compression;
 use crate::postgres::{Clients, client_directories};
 use crate::reader::Found;
 use crate::schedule::{Alarm, Clock, Schedule, Wake};
@@ -166,6 +167,10 @@ async fn job(config: &Config, path: Option<&OsString>, clock: Clock) -> Job {
         database: config.database.clone(),
         clients: Clients::discover(&client_directories(path)).await,
         options: config.options.clone(),
+        compression: Compression {
+            level: config.compression,
+            threads: config.compression_threads.unwrap_or_else(threads),
+        },
         timeout: config.timeout,
         retry_waits: retry_waits(config.retries),
         server_wait: Duration::from_secs(120),
@@ -184,6 +189,12 @@ fn retry_waits(retries: usize) -> Vec<Duration> {
     let last = RETRY_WAITS.last().copied().unwrap_or_default();
     let waits = RETRY_WAITS.into_iter().chain(std::iter::repeat(last));
     waits.take(retries).collect()
+}
+
+/// As many as there are cores for this process, but no more than one `pg_dump` keeps busy.
+fn threads() -> usize {
+    const MOST: usize = 4;
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST))
 }
 
 /// What happens before the first due time.

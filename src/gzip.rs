@@ -2,57 +2,65 @@
 
 use std::io;
 
-use async_compression::tokio::bufread::{GzipDecoder, GzipEncoder};
+use async_compression::tokio::bufread::GzipDecoder;
 use bytes::BytesMut;
-use md5::{Digest, Md5};
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, BufReader};
-use tokio::sync::mpsc;
+use libdeflater::{CompressionLvl, Compressor};
+use tokio::io::{AsyncBufRead, AsyncReadExt};
 
-use crate::upload::Part;
+use crate::level::{FASTEST, HARDEST};
 
-/// Compresses a reader and cuts the result into parts of one size (the last one shorter, never empty), then gives the
-/// reader back.
-///
-/// It occupies its thread: compression inside a task would starve the clock and `/health` on a small machine, so run it
-/// on a blocking thread of a runtime. It ends early, without an error of its own, when nobody takes the parts any more.
-///
-/// # Errors
-/// What the reader answered, or the compressor.
-pub fn compress<R: AsyncRead + Unpin>(
-    reader: R,
-    part_size: usize,
-    parts: &mpsc::Sender<Part>,
-) -> io::Result<R> {
-    tokio::runtime::Handle::current().block_on(async {
-        let mut encoder = GzipEncoder::new(BufReader::with_capacity(256 * 1024, reader));
-        let mut buffer = BytesMut::with_capacity(part_size);
-        loop {
-            let room = part_size.saturating_sub(buffer.len());
-            let ended = encoder
-                .read_buf(&mut bytes::BufMut::limit(&mut buffer, room))
-                .await?
-                == 0
-                && room > 0;
-            if buffer.len() == part_size || ended && !buffer.is_empty() {
-                let body = buffer.split().freeze();
-                let md5 = Md5::digest(&body).into();
-                if parts.send(Part { body, md5 }).await.is_err() {
-                    break;
-                }
-                buffer.reserve(part_size);
-            }
-            if ended {
-                break;
-            }
+/// Compresses one block at a time, each into a whole gzip member: members in a row are one valid file.
+pub struct Encoder {
+    level: u8,
+    compressor: Compressor,
+}
+
+impl std::fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoder")
+            .field("level", &self.level)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Encoder {
+    /// An encoder of a level from 1 to 9; others count as the nearest.
+    #[must_use]
+    pub fn new(level: u8) -> Self {
+        let level = level.clamp(FASTEST, HARDEST);
+        Self {
+            level,
+            compressor: Compressor::new(CompressionLvl::new(i32::from(level)).unwrap_or_default()),
         }
-        Ok(encoder.into_inner().into_inner())
-    })
+    }
+
+    /// The level it was made for.
+    #[must_use]
+    pub const fn level(&self) -> u8 {
+        self.level
+    }
+
+    /// How much room a block of this size needs at most.
+    #[must_use]
+    pub fn room_for(&mut self, block_bytes: usize) -> usize {
+        self.compressor.gzip_compress_bound(block_bytes)
+    }
+
+    /// Makes a member of the block and says how long it is.
+    ///
+    /// # Errors
+    /// When there is less room than [`Encoder::room_for`] says.
+    pub fn compress(&mut self, block: &[u8], member: &mut [u8]) -> io::Result<usize> {
+        self.compressor
+            .gzip_compress(block, member)
+            .map_err(io::Error::other)
+    }
 }
 
 /// Decompresses a reader to its end and hands each piece to `each`. Every member's checksum and length are compared, and
 /// whatever follows the last one must be a member too.
 ///
-/// It occupies its thread, as [`compress`] does.
+/// It occupies its thread: inside a task it would starve the clock and `/health` on a small machine.
 ///
 /// # Errors
 /// What the reader answered, what `each` answered, or that this is not gzip, not whole, or not what was compressed.
@@ -79,6 +87,8 @@ pub fn decompress<R: AsyncBufRead + Unpin>(
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use tokio::io::BufReader;
 
     use super::*;
 
@@ -132,5 +142,18 @@ mod tests {
             }
         }
         assert!(read(Vec::new()).is_err());
+    }
+    #[test]
+    fn a_block_is_a_member_at_every_level() {
+        let text = b"a line of text\n".repeat(10_000);
+        for level in 0..=10 {
+            let mut encoder = Encoder::new(level);
+            let mut file = vec![0; encoder.room_for(text.len()) * 2];
+            let first = encoder.compress(&text, &mut file).unwrap();
+            let second = encoder.compress(b"", &mut file[first..]).unwrap();
+            file.truncate(first + second);
+            assert_eq!(read(file).unwrap(), text);
+            assert!(encoder.compress(&text, &mut [0; 10]).is_err());
+        }
     }
 }

@@ -141,14 +141,26 @@ impl Script {
         taken
     }
 
-    /// Takes a row, or a byte of anything else, from a piece that is not empty.
+    /// Takes rows, or the inside of a literal, or a byte of anything else, from a piece that is not empty.
     fn advance(&mut self, piece: &[u8]) -> usize {
         let Mode::CopyData { line, dot } = &mut self.mode else {
+            if let Some(skipped) = self.plain_bytes(piece) {
+                return skipped;
+            }
             if let Some(byte) = piece.first() {
                 self.step(*byte);
             }
             return 1;
         };
+        if *line == 0 && !piece.starts_with(b"\\.") {
+            let rows = whole_rows(piece);
+            let count = u64::try_from(memchr::memchr_iter(b'\n', rows).count()).unwrap_or(0);
+            if count > 0 {
+                self.rows = self.rows.saturating_add(count);
+                self.copying.1 = self.copying.1.saturating_add(count);
+                return rows.len();
+            }
+        }
         let Some(end) = memchr::memchr(b'\n', piece) else {
             *dot = still_dot(*dot, *line, piece);
             *line = line.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
@@ -169,6 +181,24 @@ impl Script {
             self.mode = Mode::CopyData { line: 0, dot: true };
         }
         end.saturating_add(1)
+    }
+
+    /// How many bytes at the beginning are the inside of a literal and change nothing. Large objects are dumped as
+    /// literals.
+    fn plain_bytes(&self, piece: &[u8]) -> Option<usize> {
+        let Mode::Literal {
+            escapes,
+            escaped: false,
+        } = self.mode
+        else {
+            return None;
+        };
+        let end = if escapes {
+            memchr::memchr2(b'\'', b'\\', piece)
+        } else {
+            memchr::memchr(b'\'', piece)
+        };
+        Some(end.unwrap_or(piece.len())).filter(|skipped| *skipped > 0)
     }
 
     /// Whether the last statement, comment or row block ended and the next has not begun.
@@ -525,6 +555,12 @@ fn table_name(head: &[u8]) -> TableName {
     });
     let name = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
     TableName(name.to_vec())
+}
+
+/// The rows at the beginning of the piece that are there to their ends, up to a line that begins like the last one.
+fn whole_rows(piece: &[u8]) -> &[u8] {
+    let end = memchr::memmem::find(piece, b"\n\\.").or_else(|| memchr::memrchr(b'\n', piece));
+    end.and_then(|end| piece.get(..=end)).unwrap_or_default()
 }
 
 /// Whether a line that was `\.` so far still is with these bytes added.

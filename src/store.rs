@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -78,6 +79,7 @@ pub struct Store {
     unsigned: bool,
     patience: StorePatience,
     redactor: Redactor,
+    refusals: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Store {
@@ -327,6 +329,7 @@ impl Store {
                 .as_deref()
                 .is_none_or(|endpoint| endpoint.starts_with("https://")),
             patience,
+            refusals: Arc::default(),
             redactor: Redactor::new(
                 [
                     Some(&settings.access_key_id),
@@ -343,6 +346,12 @@ impl Store {
     #[must_use]
     pub fn bucket(&self) -> &str {
         &self.bucket
+    }
+
+    /// How often it asked for fewer requests.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
     }
 
     /// Begins a multipart upload; nothing is visible until it is completed.
@@ -702,6 +711,11 @@ impl Store {
                 outcome = request() => outcome,
                 () = tokio::time::sleep(limit) => Err(StoreError::timeout(action, key, limit)),
             };
+            if let Err(error) = &outcome
+                && matches!(error.status, Some(429 | 503))
+            {
+                self.refusals.fetch_add(1, Ordering::Relaxed);
+            }
             match outcome {
                 Err(error) if error.transient && tries < self.patience.tries => {
                     let jittered = wait.mul_f64(0.5 + fastrand::f64());

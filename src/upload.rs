@@ -1,24 +1,75 @@
 //! A multipart upload: equal parts, a bounded number in flight, and exactly one end.
 
-use bytes::Bytes;
 use md5::{Digest, Md5};
 use tokio::task::JoinSet;
 
 use crate::dump::CleanExit;
+use crate::part::Part;
 use crate::store::{Store, StoreError, hex};
 
 /// S3's limit on the parts of one upload.
 const MOST_PARTS: u64 = 10_000;
 
-/// Large enough that 10,000 of them hold 78 GiB, small enough that seven of them (four on their way, one held by
-/// the sender, one in the channel, one being filled) fit into a small container.
+/// Large enough that 10,000 of them hold 78 GiB, small enough that five of them (four on their way, one being filled) fit
+/// into a small container.
 const SMALLEST_PART_BYTES: u64 = 8 * 1024 * 1024;
 
 /// R2's and S3's limit on one part, less a little.
 const LARGEST_PART_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Four connections carry more than one `pg_dump` gives; R2 answers 429 to many more.
-const IN_FLIGHT: usize = 4;
+const MOST_IN_FLIGHT: usize = 4;
+
+/// Enough for a store that is near. Each part on its way is 8 MiB of memory, so more come only when they are waited for.
+const FIRST_IN_FLIGHT: usize = 2;
+
+/// What all parts on their way may hold, as long as there is one: larger parts need fewer requests at a time.
+const IN_FLIGHT_BYTES: usize = 32 * 1024 * 1024;
+
+/// How many buffers an upload with parts of this size needs: one to fill, and the others on their way.
+#[must_use]
+pub fn buffers(part_size: usize) -> usize {
+    most_in_flight(part_size).saturating_add(1)
+}
+
+fn most_in_flight(part_size: usize) -> usize {
+    (IN_FLIGHT_BYTES / part_size.max(1)).clamp(1, MOST_IN_FLIGHT)
+}
+
+/// How many parts may be on their way: one more each time one was waited for, half as many when the store asks for less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pace {
+    limit: usize,
+    most: usize,
+    /// How often the store had asked for less when it was last looked at.
+    refusals: u64,
+}
+
+impl Pace {
+    fn new(most: usize, refusals: u64) -> Self {
+        Self {
+            limit: FIRST_IN_FLIGHT.min(most),
+            most,
+            refusals,
+        }
+    }
+
+    /// What follows when a part has arrived.
+    fn after(self, refusals: u64, waited_for: bool) -> Self {
+        let limit = if refusals > self.refusals {
+            (self.limit / 2).max(1)
+        } else if waited_for {
+            self.limit.saturating_add(1).min(self.most)
+        } else {
+            self.limit
+        };
+        Self {
+            limit,
+            refusals,
+            ..self
+        }
+    }
+}
 
 /// The size of all parts but the last. R2 demands that they are equal and checks it only at the end, so it is fixed
 /// before the first byte: the dump is assumed to compress to no less than the database's size on disk, and twice that
@@ -30,15 +81,6 @@ pub fn part_size(database_bytes: u64) -> usize {
         .clamp(SMALLEST_PART_BYTES, LARGEST_PART_BYTES)
         .next_multiple_of(1024 * 1024);
     usize::try_from(size).unwrap_or(usize::MAX)
-}
-
-/// A piece of the object with its checksum.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// The bytes.
-    pub body: Bytes,
-    /// Their MD5, sent as `Content-MD5`.
-    pub md5: [u8; 16],
 }
 
 /// An upload that was begun and is not visible. It ends once: by [`Upload::complete`] or by [`Upload::abort`]. Dropped,
@@ -53,6 +95,7 @@ pub struct Upload {
     md5s: Vec<[u8; 16]>,
     etags: Vec<Option<String>>,
     in_flight: JoinSet<Result<(usize, String), StoreError>>,
+    pace: Pace,
 }
 
 /// An object that the store confirmed.
@@ -69,7 +112,7 @@ impl Upload {
     ///
     /// # Errors
     /// What the store answered.
-    pub async fn begin(store: &Store, key: &str) -> Result<Self, StoreError> {
+    pub async fn begin(store: &Store, key: &str, part_size: usize) -> Result<Self, StoreError> {
         let id = store.create_upload(key).await?;
         Ok(Self {
             store: store.clone(),
@@ -79,16 +122,17 @@ impl Upload {
             md5s: Vec::new(),
             etags: Vec::new(),
             in_flight: JoinSet::new(),
+            pace: Pace::new(most_in_flight(part_size), store.refusals()),
         })
     }
 
-    /// Sends a part as soon as fewer than four are on their way.
+    /// Sends a part as soon as there is room for one more on its way.
     ///
     /// # Errors
     /// The first failure of any part so far.
     pub async fn send(&mut self, part: Part) -> Result<(), StoreError> {
-        while self.in_flight.len() >= IN_FLIGHT {
-            self.settle_one().await?;
+        while self.in_flight.len() >= self.pace.limit {
+            self.settle_one(true).await?;
         }
         let index = self.etags.len();
         let number = i32::try_from(index.saturating_add(1)).unwrap_or(i32::MAX);
@@ -113,14 +157,22 @@ impl Upload {
     /// The first failure.
     pub async fn settle(&mut self) -> Result<(), StoreError> {
         while !self.in_flight.is_empty() {
-            self.settle_one().await?;
+            self.settle_one(false).await?;
         }
         Ok(())
     }
 
-    async fn settle_one(&mut self) -> Result<(), StoreError> {
+    async fn settle_one(&mut self, waited_for: bool) -> Result<(), StoreError> {
         match self.in_flight.join_next().await {
             Some(Ok(Ok((index, etag)))) => {
+                let pace = self.pace.after(self.store.refusals(), waited_for);
+                if pace.limit < self.pace.limit {
+                    tracing::warn!(
+                        parts_in_flight = pace.limit,
+                        "the store asked for fewer requests: sending fewer parts at a time"
+                    );
+                }
+                self.pace = pace;
                 if let Some(slot) = self.etags.get_mut(index) {
                     *slot = Some(etag);
                 }
@@ -231,6 +283,42 @@ impl Upload {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pace_grows_with_the_need_and_halves_when_the_store_refuses() {
+        let at = |limit, refusals| Pace {
+            limit,
+            most: 4,
+            refusals,
+        };
+        assert_eq!(Pace::new(4, 7), at(2, 7));
+        assert_eq!(Pace::new(1, 0).limit, 1);
+        for (from, refusals, waited_for, to) in [
+            (at(2, 0), 0, false, at(2, 0)),
+            (at(2, 0), 0, true, at(3, 0)),
+            (at(4, 0), 0, true, at(4, 0)),
+            (at(4, 0), 1, true, at(2, 1)),
+            (at(4, 0), 9, false, at(2, 9)),
+            (at(2, 1), 1, true, at(3, 1)),
+            (at(3, 1), 2, true, at(1, 2)),
+            (at(1, 2), 3, true, at(1, 3)),
+            (at(1, 3), 3, true, at(2, 3)),
+        ] {
+            assert_eq!(
+                from.after(refusals, waited_for),
+                to,
+                "{from:?} {refusals} {waited_for}"
+            );
+        }
+    }
+
+    #[test]
+    fn larger_parts_hold_no_more_memory_until_one_alone_does() {
+        let mib = 1024 * 1024;
+        for (part, parts) in [(8, 5), (9, 4), (16, 3), (20, 2), (32, 2), (100, 2)] {
+            assert_eq!(buffers(part * mib), parts, "{part} MiB");
+        }
+    }
 
     #[test]
     fn twice_the_database_fits_into_ten_thousand_parts() {

@@ -102,6 +102,8 @@ fn each_variable_that_is_wrong_is_named() {
         ("BACKUP_TIMEOUT", "0s"),
         ("BACKUP_RETRIES", "-1"),
         ("BACKUP_CATCH_UP", "later"),
+        ("BACKUP_COMPRESSION", "0"),
+        ("BACKUP_COMPRESSION_THREADS", "0"),
         ("LOG_FORMAT", "xml"),
         ("RUST_LOG", "a=b=c"),
         ("AWS_SECRET_ACCESS_KEY_FILE", "/no/such/file"),

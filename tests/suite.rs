@@ -25,6 +25,7 @@ mod network;
 mod regress;
 mod restore;
 mod round_trip;
+mod speed;
 mod store;
 mod tidy;
 mod tls;

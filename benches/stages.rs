@@ -1,0 +1,97 @@
+//! What one core does in a second at each stage that touches every byte: the tap, the compressor, the cutting into parts.
+#![expect(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a benchmark fails by panicking"
+)]
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use postgres_s3_backups::gzip::Encoder;
+use postgres_s3_backups::part::{Buffers, Cutter};
+use postgres_s3_backups::script::Script;
+
+/// A MiB of rows as an app has them: a key, a time, words, a number.
+fn rows() -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(20_260_125);
+    let words: Vec<String> = (0..4000)
+        .map(|_| {
+            (0..random.usize(2..11))
+                .map(|_| random.lowercase())
+                .collect()
+        })
+        .collect();
+    let mut text = Vec::new();
+    while text.len() < 1024 * 1024 {
+        let key = random.u128(..);
+        let line: Vec<&str> = (0..random.usize(4..40))
+            .filter_map(|_| {
+                let most = random.usize(1..words.len());
+                words.get(random.usize(..most)).map(String::as_str)
+            })
+            .collect();
+        let second = random.u32(10..60);
+        text.extend_from_slice(
+            format!(
+                "{key:032x}\t2026-01-25 03:{second}:00+00\t{}\t{}\n",
+                line.join(" "),
+                random.f64()
+            )
+            .as_bytes(),
+        );
+    }
+    text
+}
+
+fn tap(criterion: &mut Criterion) {
+    let rows = rows();
+    let short = b"1\t2\n".repeat(rows.len() / 4);
+    let literal = vec![b'0'; rows.len()];
+    let mut group = criterion.benchmark_group("tap");
+    group.throughput(Throughput::Bytes(rows.len().try_into().unwrap()));
+    for (name, head, piece) in [
+        ("rows", "COPY public.t (a) FROM stdin;\n", &rows),
+        ("short rows", "COPY public.t (a) FROM stdin;\n", &short),
+        (
+            "large object",
+            "SELECT pg_catalog.lowrite(0, '\\x",
+            &literal,
+        ),
+    ] {
+        let mut script = Script::default();
+        script.read(head.as_bytes());
+        group.bench_function(name, |bencher| bencher.iter(|| script.read(piece)));
+    }
+    group.finish();
+}
+
+fn compressor(criterion: &mut Criterion) {
+    let rows = rows();
+    let mut group = criterion.benchmark_group("compressor");
+    group.throughput(Throughput::Bytes(rows.len().try_into().unwrap()));
+    for level in 1..=9 {
+        let mut encoder = Encoder::new(level);
+        let mut member = vec![0; encoder.room_for(rows.len())];
+        group.bench_function(BenchmarkId::from_parameter(level), |bencher| {
+            bencher.iter(|| encoder.compress(&rows, &mut member).unwrap());
+        });
+    }
+    group.finish();
+}
+
+/// Copying into a part and its MD5, for each byte that is sent.
+fn parts(criterion: &mut Criterion) {
+    let member = rows();
+    let mut group = criterion.benchmark_group("parts");
+    group.throughput(Throughput::Bytes(member.len().try_into().unwrap()));
+    group.bench_function("cut and hash", |bencher| {
+        let (mut cutter, mut parts) = Cutter::new(&Buffers::new(8 * member.len(), 4));
+        bencher.iter(|| {
+            cutter.write(&member).unwrap();
+            drop(parts.try_recv());
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, tap, compressor, parts);
+criterion_main!(benches);

@@ -1,0 +1,279 @@
+//! Parts of an upload: one stream of bytes cut into pieces of one size, in buffers that are used again.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use tokio::sync::mpsc;
+
+/// A piece of the object with its checksum.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The bytes. Their buffer goes back when the last clone of them is dropped.
+    pub body: Bytes,
+    /// Their MD5, sent as `Content-MD5`.
+    pub md5: [u8; 16],
+}
+
+/// The buffers of one attempt. There are never more than `most`; the one that came back last is given out first, so that
+/// a fast store sees two or three of them touched, and memory holds no more.
+#[derive(Debug, Clone)]
+pub struct Buffers(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    size: usize,
+    most: usize,
+    shelf: Mutex<Shelf>,
+    returned: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    free: Vec<Vec<u8>>,
+    made: usize,
+    closed: bool,
+    waited: Duration,
+    waiting_since: Option<Instant>,
+}
+
+/// Nobody takes the parts any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed;
+
+impl Buffers {
+    /// At most `most` buffers of `size` bytes, made when they are needed.
+    #[must_use]
+    pub fn new(size: usize, most: usize) -> Self {
+        Self(Arc::new(Shared {
+            size,
+            most: most.max(1),
+            shelf: Mutex::default(),
+            returned: Condvar::new(),
+        }))
+    }
+
+    /// Ends every wait for a buffer, now and later.
+    pub fn close(&self) {
+        self.0.shelf().closed = true;
+        self.0.returned.notify_all();
+    }
+
+    /// How long compressed bytes waited for the upload, a wait that lasts included.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        let shelf = self.0.shelf();
+        let lasting = shelf
+            .waiting_since
+            .map_or(Duration::ZERO, |since| since.elapsed());
+        shelf.waited.saturating_add(lasting)
+    }
+
+    fn take(&self) -> Result<Buffer, Closed> {
+        let mut shelf = self.0.shelf();
+        loop {
+            if shelf.closed {
+                return Err(Closed);
+            }
+            let bytes = match shelf.free.pop() {
+                Some(bytes) => bytes,
+                None if shelf.made < self.0.most => {
+                    shelf.made = shelf.made.saturating_add(1);
+                    Vec::with_capacity(self.0.size)
+                }
+                None => {
+                    let began = Instant::now();
+                    shelf.waiting_since = Some(began);
+                    shelf = self
+                        .0
+                        .returned
+                        .wait(shelf)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    shelf.waiting_since = None;
+                    shelf.waited = shelf.waited.saturating_add(began.elapsed());
+                    continue;
+                }
+            };
+            return Ok(Buffer {
+                bytes,
+                home: Arc::clone(&self.0),
+            });
+        }
+    }
+}
+
+impl Shared {
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A buffer that goes back to the shelf.
+#[derive(Debug)]
+struct Buffer {
+    bytes: Vec<u8>,
+    home: Arc<Shared>,
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        self.home.shelf().free.push(bytes);
+        self.home.returned.notify_one();
+    }
+}
+
+/// Cuts what it is given into parts and hands them over. The checksum is computed as the bytes come in, while they are
+/// still in the processor's cache.
+#[derive(Debug)]
+pub struct Cutter {
+    buffers: Buffers,
+    parts: mpsc::Sender<Part>,
+    current: Option<(Buffer, Md5)>,
+}
+
+impl Cutter {
+    /// A cutter whose parts come out of the receiver: equal ones, the last one shorter, never empty. All of a cutter's
+    /// work blocks its thread.
+    #[must_use]
+    pub fn new(buffers: &Buffers) -> (Self, mpsc::Receiver<Part>) {
+        // There are no more parts than buffers, so this one never waits.
+        let (sender, receiver) = mpsc::channel(buffers.0.most);
+        let cutter = Self {
+            buffers: buffers.clone(),
+            parts: sender,
+            current: None,
+        };
+        (cutter, receiver)
+    }
+
+    /// Takes bytes.
+    ///
+    /// # Errors
+    /// When nobody takes the parts any more.
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), Closed> {
+        while !bytes.is_empty() {
+            let (mut buffer, mut md5) = match self.current.take() {
+                Some(current) => current,
+                None => (self.buffers.take()?, Md5::new()),
+            };
+            let room = self.buffers.0.size.saturating_sub(buffer.bytes.len());
+            let (fitting, rest) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
+            buffer.bytes.extend_from_slice(fitting);
+            md5.update(fitting);
+            bytes = rest;
+            if buffer.bytes.len() >= self.buffers.0.size {
+                self.hand_over(buffer, md5)?;
+            } else {
+                self.current = Some((buffer, md5));
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the last part over.
+    ///
+    /// # Errors
+    /// When nobody takes it.
+    pub fn finish(mut self) -> Result<(), Closed> {
+        match self.current.take() {
+            Some((buffer, md5)) => self.hand_over(buffer, md5),
+            None => Ok(()),
+        }
+    }
+
+    fn hand_over(&self, buffer: Buffer, md5: Md5) -> Result<(), Closed> {
+        let part = Part {
+            body: Bytes::from_owner(buffer),
+            md5: md5.finalize().into(),
+        };
+        self.parts.try_send(part).map_err(|_| Closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_equal_and_the_last_is_not_empty() {
+        for (bytes, sizes) in [
+            (0, vec![]),
+            (1, vec![1]),
+            (9, vec![9]),
+            (10, vec![10]),
+            (11, vec![10, 1]),
+            (35, vec![10, 10, 10, 5]),
+        ] {
+            for step in [1, 3, 10, 100] {
+                let (mut cutter, mut parts) = Cutter::new(&Buffers::new(10, 100));
+                let text: Vec<u8> = (0..bytes).collect();
+                let taken = std::thread::spawn(move || {
+                    let mut taken = Vec::new();
+                    while let Some(part) = parts.blocking_recv() {
+                        assert_eq!(part.md5, <[u8; 16]>::from(Md5::digest(&part.body)));
+                        taken.push(part.body);
+                    }
+                    taken
+                });
+                for piece in text.chunks(step) {
+                    cutter.write(piece).unwrap();
+                }
+                cutter.finish().unwrap();
+                let taken = taken.join().unwrap();
+                assert_eq!(taken.iter().map(Bytes::len).collect::<Vec<_>>(), sizes);
+                assert_eq!(taken.concat(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_the_last_one_first() {
+        let buffers = Buffers::new(10, 2);
+        let (first, second) = (buffers.take().unwrap(), buffers.take().unwrap());
+        let place = second.bytes.as_ptr();
+        drop(first);
+        drop(second);
+        assert_eq!(buffers.take().unwrap().bytes.as_ptr(), place);
+        assert_eq!(buffers.0.shelf().made, 2);
+    }
+
+    #[test]
+    fn a_wait_ends_when_a_buffer_comes_back_and_when_they_are_closed() {
+        let buffers = Buffers::new(10, 1);
+        let held = buffers.take().unwrap();
+        let take = || {
+            let theirs = buffers.clone();
+            let waiter = std::thread::spawn(move || theirs.take().map(drop));
+            while buffers.0.shelf().waiting_since.is_none() {
+                std::thread::yield_now();
+            }
+            waiter
+        };
+        let waiter = take();
+        drop(held);
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+        let held = buffers.take().unwrap();
+        let waiter = take();
+        buffers.close();
+        assert_eq!(waiter.join().unwrap(), Err(Closed));
+        assert!(buffers.waited() > Duration::ZERO);
+        drop(held);
+        assert_eq!(buffers.take().map(drop), Err(Closed));
+    }
+
+    #[test]
+    fn nobody_takes_the_parts() {
+        let (mut cutter, parts) = Cutter::new(&Buffers::new(10, 4));
+        drop(parts);
+        assert_eq!(cutter.write(&[0; 100]), Err(Closed));
+    }
+}

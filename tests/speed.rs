@@ -1,0 +1,149 @@
+//! Members that everything reads, memory that stays flat, and a store that is slow or asks for less.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::common::process::{Folder, tools};
+use crate::common::r2::{Action, Operation, R2};
+use crate::common::service::{Service, Variables};
+use crate::common::{postgres, unique};
+
+/// The promise of docs/performance.md.
+const MOST_RSS_KIB: u64 = 64 * 1024;
+
+/// A database whose dump has some forty megabytes that hardly get smaller.
+fn large() -> &'static str {
+    static URL: OnceLock<String> = OnceLock::new();
+    URL.get_or_init(|| {
+        let database = unique("large").replace('-', "_");
+        postgres().create_database(&database, "");
+        postgres().psql(&database, "CREATE TABLE t AS SELECT md5(g::text) || md5((-g)::text) AS a FROM generate_series(1, 1500000) g");
+        postgres().url(&database)
+    })
+}
+
+/// The most memory the process ever had.
+fn peak_kib(service: &Service) -> u64 {
+    let path = Path::new("/proc")
+        .join(service.id().to_string())
+        .join("status");
+    let status = std::fs::read_to_string(path).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.unwrap().trim().trim_end_matches(" kB");
+    kib.parse().unwrap()
+}
+
+/// What a command makes of a file on its standard input.
+fn through(command: &[&str], file: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(command[0])
+        .args(&command[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let file = file.to_vec();
+    let writer = std::thread::spawn(move || input.write_all(&file).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    output.stdout
+}
+
+#[test]
+fn every_gunzip_reads_all_of_a_backup() {
+    tools(&["gunzips"]);
+    for level in ["auto", "1", "9"] {
+        let r2 = R2::start();
+        let ended =
+            Service::backup(&Variables::on_r2(&r2, large()).with("BACKUP_COMPRESSION", level));
+        assert_eq!(ended.code(), Some(0), "{}", ended.text());
+        let finished = ended.event("backup finished");
+        if let Ok(level) = level.parse::<f64>() {
+            assert_eq!(finished["compression_level"], level);
+        }
+        let file = r2.objects().into_values().next().unwrap();
+        let text = through(&["gunzip", "-c"], &file);
+        assert_eq!(finished["uncompressed_bytes"], text.len());
+        assert!(text.ends_with(b"\n\n") && text.len() > 90_000_000);
+        for command in [
+            &["zcat"][..],
+            &["pigz", "-dc"],
+            &["bsdcat"],
+            &[
+                "python3",
+                "-c",
+                "import gzip, shutil, sys; shutil.copyfileobj(gzip.open(sys.stdin.buffer), sys.stdout.buffer)",
+            ],
+        ] {
+            assert!(through(command, &file) == text, "{command:?}");
+        }
+        let folder = Folder::new();
+        let path = folder.path().join("backup.sql.gz");
+        std::fs::write(&path, &file).unwrap();
+        let tested = Command::new("gzip").arg("-t").arg(&path).status().unwrap();
+        assert!(tested.success());
+    }
+}
+
+#[test]
+fn a_store_that_asks_for_less_gets_less_and_then_all() {
+    let r2 = R2::start();
+    let refused = r2.fail(
+        Operation::UploadPart,
+        1,
+        2,
+        Action::Answer(429, "TooManyRequests"),
+    );
+    let ended = Service::backup(&Variables::on_r2(&r2, large()));
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(refused.struck(), 2);
+    let told = ended.events("the store asked for fewer requests: sending fewer parts at a time");
+    assert!(!told.is_empty(), "{}", ended.text());
+    assert_eq!(told[0]["parts_in_flight"], 1);
+}
+
+#[test]
+fn a_slow_store_costs_no_memory_and_is_named_as_the_reason() {
+    let r2 = R2::start();
+    r2.fail(
+        Operation::UploadPart,
+        0,
+        usize::MAX,
+        Action::Delay(Duration::from_secs(2)),
+    );
+    let service = Service::daemon(&Variables::on_r2(&r2, large()).with("RUN_ON_STARTUP", "true"));
+    let finished = service.wait_for("backup finished");
+    let waited = |what: &str| {
+        finished[format!("waited_for_{what}_seconds")]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(
+        waited("upload") > waited("compression") && waited("upload") > waited("dump"),
+        "{finished}"
+    );
+    let peak = peak_kib(&service);
+    assert!(peak <= MOST_RSS_KIB, "{peak} KiB: {finished}");
+    assert_eq!(service.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_row_of_200_megabytes_costs_no_memory() {
+    let database = unique("one_row").replace('-', "_");
+    postgres().create_database(&database, "");
+    postgres().psql(&database, "CREATE TABLE t AS SELECT string_agg(md5(g::text), '') AS a FROM generate_series(1, 6250000) g");
+    let r2 = R2::start();
+    let service = Service::daemon(
+        &Variables::on_r2(&r2, &postgres().url(&database)).with("RUN_ON_STARTUP", "true"),
+    );
+    let finished = service.wait_for("backup finished");
+    assert!(finished["uncompressed_bytes"].as_u64().unwrap() > 200_000_000);
+    assert_eq!(finished["rows"], 1);
+    let peak = peak_kib(&service);
+    assert!(peak <= MOST_RSS_KIB, "{peak} KiB: {finished}");
+    assert_eq!(service.terminate().code(), Some(0));
+}
