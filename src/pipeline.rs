@@ -518,10 +518,13 @@ mod tests {
 
     fn unpacked(file: Vec<u8>) -> Vec<u8> {
         let mut text = Vec::new();
-        gzip::decompress(BufReader::new(io::Cursor::new(file)), |piece| {
-            text.extend_from_slice(piece);
-            Ok(())
-        })
+        gzip::decompress(
+            BufReader::new(io::Cursor::new(file)),
+            async |piece: &[u8]| {
+                text.extend_from_slice(piece);
+                Ok(())
+            },
+        )
         .unwrap();
         text
     }

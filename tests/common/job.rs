@@ -5,6 +5,8 @@ use std::time::Duration;
 use postgres_s3_backups::backup::{self, BackupError, Job, Outcome, Trigger};
 use postgres_s3_backups::catalog::{Catalog, Prefix};
 use postgres_s3_backups::dump::Patience;
+use postgres_s3_backups::level::Level;
+use postgres_s3_backups::pipeline::Compression;
 use postgres_s3_backups::postgres::{Clients, DatabaseUrl};
 use postgres_s3_backups::secret::Secret;
 use postgres_s3_backups::store::{Store, StorePatience, StoreSettings};
@@ -38,6 +40,10 @@ pub async fn job(
         database: DatabaseUrl::parse(url).expect("a good URL").0,
         clients: Clients::discover(&[Postgres::bin(17)]).await,
         options: options.iter().map(|&option| option.to_owned()).collect(),
+        compression: Compression {
+            level: Level::Auto,
+            threads: 2,
+        },
         timeout: Duration::from_secs(3600),
         retry_waits: Vec::new(),
         server_wait: Duration::ZERO,
