@@ -1,9 +1,5 @@
 //! What one core does in a second at each stage that touches every byte: the tap, the compressor, the cutting into parts.
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a benchmark fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use postgres_s3_backups::gzip::Encoder;

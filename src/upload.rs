@@ -1,5 +1,7 @@
 //! A multipart upload: equal parts, a bounded number in flight, and exactly one end.
 
+use std::time::Duration;
+
 use md5::{Digest, Md5};
 use tokio::task::JoinSet;
 
@@ -271,11 +273,18 @@ impl Upload {
         )
     }
 
-    /// Ends it without an object. A failure is logged and never takes the place of the error that led here.
+    /// Ends it without an object. A failure is logged and never takes the place of the error that led here; a store that
+    /// does not answer is not waited for long, since a later start or run aborts what is left.
     pub async fn abort(mut self) {
+        const LIMIT: Duration = Duration::from_secs(60);
         self.in_flight.shutdown().await;
-        if let Err(error) = self.store.abort_upload(&self.key, &self.id).await {
-            tracing::warn!(key = self.key, upload = self.id, error = %error, "could not abort upload");
+        tokio::select! {
+            aborted = self.store.abort_upload(&self.key, &self.id) => if let Err(error) = aborted {
+                tracing::warn!(key = self.key, upload = self.id, error = %error, "could not abort upload");
+            },
+            () = tokio::time::sleep(LIMIT) => {
+                tracing::warn!(key = self.key, upload = self.id, error = "the store does not answer", "could not abort upload");
+            }
         }
     }
 }
