@@ -102,7 +102,7 @@ class Watch(threading.Thread):
         while not self.done.wait(0.1):
             rss, disk = 0, {}
             for pid in tree(self.root):
-                with contextlib.suppress(OSError, ValueError):
+                with contextlib.suppress(OSError, ValueError, TypeError):
                     with open(f"/proc/{pid}/status") as f:
                         text = f.read()
                     rss += int(re.search(r"VmRSS:\s+(\d+)", text)[1])
@@ -184,11 +184,12 @@ class Postgres:
         self.sql("postgres", f"CREATE DATABASE {database}")
         self.sql(database, "CREATE TABLE base (n int, id uuid, text text, body jsonb, place float8);\nCOPY base FROM stdin;\n" + "\n".join(lines) + "\n\\.\n")
         # Each copy is farther away than any gzip looks, and has keys of its own.
-        copies = max(1, round(megabytes / 8.05))
+        copies = max(1, round(megabytes / 9.9))
         self.sql(database, f"""
             BEGIN;
             CREATE TABLE messages AS SELECT md5(c || 'm' || n)::uuid AS id, md5(c || 'u' || n % 5000)::uuid AS sender,
-                timestamptz '2024-01-01 00:00Z' + (c * 24000 + n) * interval '1.7319 s' AS sent_at, text, body, place
+                timestamptz '2024-01-01 00:00Z' + (c * 24000 + n) * interval '1.7319 s' AS sent_at, text, body, place,
+                md5(c || 'a' || n) || md5(c || 'b' || n) AS token
                 FROM generate_series(1, {copies}) c, base;
             COMMIT; DROP TABLE base;""")
 

@@ -23,9 +23,7 @@ length = os.fstat(body).st_size
 for _ in range(int(times)):
     offset = 0
     while offset < length:
-        count = os.splice(body, 1, min(size, length - offset), offset_src=offset) if hasattr(os, "splice") else 0
-        if not count:
-            count = os.write(1, os.pread(body, size, offset))
+        count = os.write(1, os.pread(body, size, offset))
         offset += count
         written += count
         ahead = written / (float(rate) * 1e6) - (time.monotonic() - began)
