@@ -28,12 +28,12 @@ ENV DEBIAN_FRONTEND=noninteractive
 SHELL ["/bin/sh", "-euxc"]
 # The key of the PostgreSQL project's repository comes with a package of Debian's own, so nothing is trusted on first use.
 RUN apt-get update; \
-    apt-get install -y --no-install-recommends ca-certificates tini postgresql-common; \
+    apt-get install -y --no-install-recommends ca-certificates tini postgresql-client-common; \
     if [ "$PG_SOURCE" = pgdg ]; then \
         suite=$(. /etc/os-release; echo "$VERSION_CODENAME"); \
         echo "deb [signed-by=/usr/share/postgresql-common/pgdg/apt.postgresql.org.asc] https://apt.postgresql.org/pub/repos/apt $suite-pgdg main" \
             > /etc/apt/sources.list.d/pgdg.list; \
-        apt-get update; \
+        apt-get update --error-on=any; \
     fi
 
 FROM packages AS rootfs
