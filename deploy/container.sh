@@ -5,6 +5,7 @@
 #   deploy/container.sh engine ARGUMENT...              docker or podman, on the store the image was built into
 #   deploy/container.sh run ARGUMENT...                 "engine run", with the options that such a machine needs
 #   deploy/container.sh kind                            docker or podman
+#   deploy/container.sh clean                           removes what was built without an engine, and the bases
 #
 # Without an engine (or with PSB_ENGINE=podman) it needs root. It installs buildah, podman and their kin, makes the base images from
 # Debian's packages and this machine's own Rust under the names the Dockerfile uses, and keeps them in $PSB_IMAGES, by default
@@ -124,5 +125,11 @@ case ${1:-} in
     engine run "${options[@]}" "$@"
     ;;
   kind) echo "$kind" ;;
+  clean)
+    builder rm --all >/dev/null 2>&1 || true
+    builder rmi --all --force >/dev/null 2>&1 || true
+    umount "$images/store/overlay" 2>/dev/null || true
+    rm -rf "$images/store" "$images/run" "$images/tmp" "$images/.lock"
+    ;;
   *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac
