@@ -277,12 +277,17 @@ fn both_answer_within_100_ms_before_the_first_listing_is_back() {
 fn more_connections_than_the_limit_are_closed_at_once_and_those_of_a_monitor_come_back() {
     let service = Service::daemon(&Variables::working(seaweedfs(), &bucket(), NOWHERE));
     service.wait_for_health("waiting");
-    let connections = silent(&service, 1000);
-    // Those beyond the limit see the end of their stream; the others wait for their time to run out.
+    // Those beyond the limit see the end of their stream; the others wait for their time to run out, after five seconds. On a
+    // machine so busy that the first ones' time ran out before the last ones came, it is tried again.
+    let connections = wait_until("a thousand connections at a time", LIMIT, || {
+        let began = Instant::now();
+        let connections = silent(&service, 1000);
+        (began.elapsed() < Duration::from_secs(2)).then_some(connections)
+    });
     let mut byte = [0];
     let beyond = &connections[900];
     beyond
-        .set_read_timeout(Some(Duration::from_secs(3)))
+        .set_read_timeout(Some(Duration::from_secs(2)))
         .unwrap();
     match std::io::Read::read(&mut &*beyond, &mut byte) {
         Ok(0) => {}
