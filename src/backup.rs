@@ -429,7 +429,7 @@ fn log_finished(
 }
 
 /// To the millisecond.
-fn seconds(duration: Duration) -> f64 {
+pub(crate) fn seconds(duration: Duration) -> f64 {
     duration
         .as_millis()
         .try_into()

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::template_time;
+use crate::backup;
 use crate::catalog::{Backup, Catalog};
 use crate::cli;
 use crate::config::Access;
@@ -148,7 +149,7 @@ pub async fn restore<F: Future<Output = bool>>(
                 tables = restored.summary.contents.tables.len(),
                 size_bytes = size,
                 uncompressed_bytes = restored.summary.contents.bytes,
-                duration_seconds = restored.took.as_secs_f64(),
+                duration_seconds = backup::seconds(restored.took),
                 target_version = restored.server_version,
                 "restore finished"
             );
@@ -422,7 +423,7 @@ pub fn tell_proven(name: &str, proven: &Proven) {
         tables_compared = proven.tables_compared,
         checks_passed = proven.checks_passed,
         server_version = proven.server_version,
-        duration_seconds = proven.took.as_secs_f64(),
+        duration_seconds = backup::seconds(proven.took),
         "backup proven"
     );
 }

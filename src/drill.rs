@@ -10,6 +10,7 @@ use tokio::process::{Child, ChildStdin};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::backup;
 use crate::embedded::{Embedded, EmbeddedError};
 use crate::kind::Kind;
 use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Session};
@@ -270,7 +271,7 @@ async fn fill_and_compare(
     })?;
     tracing::info!(
         name = drill.found.key,
-        duration_seconds = restored.took.as_secs_f64(),
+        duration_seconds = backup::seconds(restored.took),
         "restored, comparing"
     );
     let compared = tokio::select! {

@@ -90,7 +90,7 @@ impl EmbeddedError {
                 "give the container more temporary disk (TMPDIR names another place), or set VERIFY_DATABASE_URL (or --into) to the URL of a server"
             }
             Self::Start(_) => {
-                "PostgreSQL needs a user with a name, a writable temporary folder and shared memory; look at `error`, or set VERIFY_DATABASE_URL (or --into) to the URL of a server"
+                "PostgreSQL needs a user with a name (or the library libnss_wrapper), a writable temporary folder and shared memory; look at `error`, or set VERIFY_DATABASE_URL (or --into) to the URL of a server"
             }
         }
     }
@@ -125,7 +125,13 @@ impl Embedded {
         let data = folder.path().join("data");
         std::fs::create_dir(&data).map_err(failed)?;
         // The owner of a file that this process made tells who it is, without asking the system by other means.
-        let is_root = folder.path().metadata().map_err(failed)?.uid() == 0;
+        let owner = folder.path().metadata().map_err(failed)?;
+        let (user, group) = (owner.uid(), owner.gid());
+        let is_root = user == 0;
+        let nameless = !is_root && !has_name(user);
+        if nameless {
+            name_user(folder.path(), user, group).map_err(failed)?;
+        }
         if is_root {
             for path in [folder.path(), &data] {
                 chown(path, Some(NOBODY), Some(NOBODY)).map_err(failed)?;
@@ -143,6 +149,12 @@ impl Embedded {
                 .kill_on_drop(true);
             if is_root {
                 command.uid(NOBODY).gid(NOBODY);
+            }
+            if nameless {
+                command
+                    .env("LD_PRELOAD", "libnss_wrapper.so")
+                    .env("NSS_WRAPPER_PASSWD", folder.path().join(PASSWD))
+                    .env("NSS_WRAPPER_GROUP", folder.path().join(GROUP));
             }
             command
         };
@@ -278,6 +290,28 @@ async fn initialise(mut initdb: Command, data: &Path) -> Result<(), EmbeddedErro
         "initdb: {}",
         lines.join("; ")
     )))
+}
+
+/// Files of a nameless user's own names, in the form of those in `/etc`.
+const PASSWD: &str = "passwd";
+const GROUP: &str = "group";
+
+/// Whether the system knows this user: platforms start containers as any number, and `initdb` insists on a name.
+fn has_name(user: u32) -> bool {
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let user = user.to_string();
+    accounts
+        .lines()
+        .any(|line| line.split(':').nth(2) == Some(user.as_str()))
+}
+
+/// Names a user for those programs that are started with the library `libnss_wrapper`, which the image with a server has;
+/// where it is missing, the loader only says so, and `initdb` says what it wants.
+fn name_user(folder: &Path, user: u32, group: u32) -> io::Result<()> {
+    let home = folder.display();
+    let account = format!("drill:x:{user}:{group}::{home}:/bin/sh\n");
+    std::fs::write(folder.join(PASSWD), account)?;
+    std::fs::write(folder.join(GROUP), format!("drill:x:{group}:\n"))
 }
 
 fn holds_server(client: &Client) -> bool {

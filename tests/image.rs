@@ -855,14 +855,9 @@ fn the_larger_image_proves_a_backup_by_restoring_it() {
     let prove = ["verify", "latest", "--into", "embedded"];
     let ended = run(&[], &prove);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
-    // PostgreSQL asks who its user is.
+    // PostgreSQL asks who its user is, and platforms start containers as users that nobody knows.
     if podman() {
         let ended = run(&["--user", "12345:0", "--passwd=false"], &prove);
-        assert_eq!(ended.code(), Some(1), "{}", ended.text());
-        assert!(
-            ended.text().contains("a user with a name"),
-            "{}",
-            ended.text()
-        );
+        assert_eq!(ended.code(), Some(0), "{}", ended.text());
     }
 }
