@@ -31,6 +31,8 @@ pub enum Command {
     Restore(Restore),
     /// Read a backup whole, or prove it by restoring it into a scratch database
     Verify(Verify),
+    /// Look whether backups can be made: configuration, database, bucket. Nothing is changed
+    Check(Check),
     /// Ask the daemon on this machine's PORT whether it lives: exit 0 or 1 (the container's HEALTHCHECK)
     Health,
 }
@@ -90,6 +92,14 @@ pub struct Verify {
     /// Prove it by restoring it into a scratch database of this server (its URL), or of a throwaway server (embedded)
     #[arg(long, value_name = "URL|embedded", conflicts_with = "all")]
     pub into: Option<String>,
+}
+
+/// What `check` can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Check {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A line of `list --json`.
@@ -157,7 +167,7 @@ fn change_percent(before: u64, after: u64) -> Option<f64> {
 }
 
 /// `3 d`, `5 h`, `12 min`: the largest unit of which there are at least two.
-fn age(seconds: u64) -> String {
+pub(crate) fn age(seconds: u64) -> String {
     match seconds {
         172_800.. => format!("{} d", seconds / 86_400),
         7200.. => format!("{} h", seconds / 3600),
@@ -167,7 +177,7 @@ fn age(seconds: u64) -> String {
 }
 
 /// Bytes in the unit a person would say, in powers of ten as stores bill them.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let (unit, name) = match bytes {
         1_000_000_000.. => (1_000_000_000, "GB"),
         1_000_000.. => (1_000_000, "MB"),

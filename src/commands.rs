@@ -1,4 +1,4 @@
-//! The commands that read backups, each from its arguments to its ending.
+//! The commands that look at the bucket and read backups, each from its arguments to its ending.
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::template_time;
 use crate::backup;
 use crate::catalog::{Backup, Catalog};
+use crate::check::{self, Check, Outcome};
 use crate::cli;
 use crate::config::Access;
 use crate::daemon::Ending;
@@ -59,7 +60,11 @@ pub async fn list(access: &Access, options: &cli::List, now: DateTime<Utc>) -> E
         Ok(backups) => backups,
         Err(error) => return could_not_read(&error),
     };
-    let text = cli::list(&backups, options, now);
+    print(&cli::list(&backups, options, now))
+}
+
+/// Gives the answer of a command.
+fn print(text: &str) -> Ending {
     // A reader that has seen enough, such as head, is no failure.
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -67,6 +72,25 @@ pub async fn list(access: &Access, options: &cli::List, now: DateTime<Utc>) -> E
             Ending::Failed
         }
         _ => Ending::Done,
+    }
+}
+
+/// `check`
+pub async fn check(check: &Check, options: &cli::Check) -> Ending {
+    let meter = Arc::default();
+    // Boxed: the compiler has a limit for how deep futures lie in each other.
+    let looked = attended(&meter, 0, false, async |stop| {
+        Box::pin(check.run(stop)).await
+    });
+    let Some(findings) = looked.await else {
+        return Ending::Failed;
+    };
+    let failed = findings
+        .iter()
+        .any(|finding| finding.outcome == Outcome::Failed);
+    match print(&check::report(&findings, options.json)) {
+        Ending::Done if failed => Ending::Failed,
+        ending => ending,
     }
 }
 

@@ -283,6 +283,9 @@ const DEFAULT_PORT: u16 = 8080;
 
 /// Nothing that one `pg_dump` gives keeps more threads busy; each holds 2 MiB or more.
 const MOST_THREADS: u8 = 16;
+
+const PARTIAL: &str = "leaves part of the database out: these backups do not restore all of it";
+
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
 fn log_format(text: &str) -> Option<LogFormat> {
@@ -294,6 +297,12 @@ fn log_format(text: &str) -> Option<LogFormat> {
 }
 
 impl Config {
+    /// Whether `BACKUP_OPTIONS` leave part of the database out.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.warnings.iter().any(|warning| warning.text == PARTIAL)
+    }
+
     /// Reads the variables. `read_file` is asked for the content of `NAME_FILE`.
     ///
     /// # Errors
@@ -1083,10 +1092,7 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
         );
     }
     if partial {
-        findings.warn(
-            NAME,
-            "leaves part of the database out: these backups do not restore all of it",
-        );
+        findings.warn(NAME, PARTIAL);
     }
     (findings.problems.len() == before).then_some(words)
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backup::{self, BackupError, Job, Outcome, Trigger};
 use crate::catalog::{Backup, Catalog};
+use crate::check::{self, Check, Railway};
 use crate::commands;
 use crate::config::{Config, Drilling};
 use crate::drill::{self, Drill, DrillError};
@@ -54,6 +55,7 @@ pub async fn run(
     config: Config,
     path: Option<&OsString>,
     temporary: &Path,
+    railway: Option<Railway>,
     clock: Clock,
 ) -> Ending {
     let stop = CancellationToken::new();
@@ -84,6 +86,8 @@ pub async fn run(
         max_age_seconds = config.max_age.as_secs(),
         "starting"
     );
+    let check = Check::new(&config, job.clients.clone(), railway, clock).for_daemon();
+    tasks.spawn(look_ahead(check, stop.clone()));
     let start = Start {
         run_now: config.run_on_startup,
         catch_up: config.catch_up,
@@ -125,6 +129,15 @@ pub async fn run(
         _ = signals.next() => tracing::warn!("stopped at once by a second signal; the next start aborts what is left"),
     }
     Ending::Done
+}
+
+/// Says at the start what may go wrong later. Nothing waits for it, and it does not end before the daemon does: a task that
+/// ends ends the daemon.
+async fn look_ahead(check: Check, stop: CancellationToken) {
+    if let Some(findings) = check.run(&stop).await {
+        check::log(&findings);
+    }
+    stop.cancelled().await;
 }
 
 /// Makes one backup and returns.

@@ -10,8 +10,8 @@
 //! - Nothing is written to disk, and what is held in memory does not grow with the database: [`backup`].
 //! - The bucket is the state: [`catalog`] reads names back; there is no index, sidecar or local file.
 //! - No child sees the database URL, and no log, error or answer a secret: [`postgres`], [`secret`].
-//! - Decisions are functions of data and the time: [`schedule`], [`health`], [`config`]. Only `main` reads the
-//!   environment and the clock.
+//! - Decisions are functions of data and the time: [`schedule`], [`health`], [`config`], [`check`]. Only `main`
+//!   reads the environment and the clock.
 //! - A failed backup never ends the daemon: [`daemon`].
 //!
 //! What is deliberately absent: a trait with one implementation, a temporary file, a shell, a delete of an object.
@@ -51,6 +51,7 @@ pub mod verify;
 pub mod health;
 pub mod http;
 
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod progress;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use clap::Parser;
+use postgres_s3_backups::check::{Check, Railway};
 use postgres_s3_backups::cli::{Arguments, Command};
 use postgres_s3_backups::commands::{self, Surroundings};
 use postgres_s3_backups::config::{self, Access, Config, Findings};
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let (format, filter) = config::log_settings(&variables, std::io::stdout().is_terminal());
     let channel = match arguments.command {
-        Some(Command::List(_)) => Channel::Stderr,
+        Some(Command::List(_) | Command::Check(_)) => Channel::Stderr,
         _ => Channel::Stdout,
     };
     telemetry::start(format, &filter, channel);
@@ -75,8 +76,16 @@ async fn run(
             Ok(if command.is_some() || config.single_shot {
                 daemon::once(config, path, now).await
             } else {
-                daemon::run(config, path, &std::env::temp_dir(), now).await
+                let railway = Railway::from_variables(variables);
+                daemon::run(config, path, &std::env::temp_dir(), railway, now).await
             })
+        }
+        Some(Command::Check(options)) => {
+            let config = Config::from_variables(variables, read_secret, now())?;
+            let clients = Clients::discover(&client_directories(path)).await;
+            let railway = Railway::from_variables(variables);
+            let check = Check::new(&config, clients, railway, now);
+            Ok(commands::check(&check, &options).await)
         }
         Some(Command::Health) => Ok(if daemon::probe(config::port(variables)).await {
             Ending::Done

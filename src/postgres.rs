@@ -304,6 +304,19 @@ impl DatabaseUrl {
         &self.name
     }
 
+    /// Whether every host is a socket, this machine, or a name of a private network, as far as the text tells.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.hosts.split(',').all(|host| {
+            let host = host.to_ascii_lowercase();
+            let address: Option<std::net::IpAddr> = host.parse().ok();
+            host.starts_with('/')
+                || host == "localhost"
+                || host.ends_with(".internal")
+                || address.is_some_and(|address| address.is_loopback())
+        })
+    }
+
     /// Whether both name the same database at the same address, as far as the texts tell.
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {

@@ -1,19 +1,22 @@
 //! The one place that names the S3 SDK: a bucket as this service uses it, and what its refusals mean.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    StalledStreamProtectionConfig,
+    BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, RuntimeComponents, StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
+use aws_sdk_s3::types::{
+    CompletedMultipartUpload, CompletedPart, ExpirationStatus, LifecycleRule, ServerSideEncryption,
+};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -282,6 +285,71 @@ pub struct Unfinished {
     pub id: String,
     /// When it was begun.
     pub initiated_at: DateTime<Utc>,
+}
+
+/// A rule of the bucket that deletes objects by their age.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// What the keys of the objects begin with; empty for all.
+    pub prefix: String,
+    /// After how many days.
+    pub days: u32,
+}
+
+/// Takes the time out of an answer's `Date`, which no output of the SDK holds.
+#[derive(Debug, Clone, Default)]
+struct AnswerTime(Arc<OnceLock<DateTime<Utc>>>);
+
+impl Intercept for AnswerTime {
+    fn name(&self) -> &'static str {
+        "AnswerTime"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        if let Some(at) = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok()) {
+            // The first answer counts.
+            let _first = self.0.get_or_init(|| at.to_utc());
+        }
+        Ok(())
+    }
+}
+
+/// What an enabled rule deletes by age alone: one with a condition beyond the prefix may not hold for our objects.
+fn expiry(rule: &LifecycleRule) -> Option<Expiry> {
+    let days = u32::try_from(rule.expiration()?.days()?).ok()?;
+    let prefix = match rule.filter() {
+        Some(filter) => {
+            let conditional = filter.tag().is_some()
+                || filter.object_size_greater_than().is_some()
+                || filter.object_size_less_than().is_some()
+                || filter.and().is_some_and(|and| {
+                    !and.tags().is_empty()
+                        || and.object_size_greater_than().is_some()
+                        || and.object_size_less_than().is_some()
+                });
+            if conditional {
+                return None;
+            }
+            filter
+                .prefix()
+                .or_else(|| filter.and().and_then(|and| and.prefix()))
+        }
+        None => {
+            #[expect(deprecated, reason = "old rules have their prefix here")]
+            let prefix = rule.prefix();
+            prefix
+        }
+    };
+    (*rule.status() == ExpirationStatus::Enabled).then(|| Expiry {
+        prefix: prefix.unwrap_or_default().to_owned(),
+        days,
+    })
 }
 
 impl Store {
@@ -689,6 +757,53 @@ impl Store {
                 return Ok(uploads);
             }
             marker = next;
+        }
+    }
+
+    /// What the store's clock says, if its answers tell.
+    ///
+    /// # Errors
+    /// What the store answered.
+    pub async fn time(&self, prefix: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        const ACTION: &str = "list objects under";
+        self.retrying(ACTION, prefix, self.patience.answer, || async {
+            let time = AnswerTime::default();
+            self.client
+                .list_objects_v2()
+                .bucket(&*self.bucket)
+                .prefix(prefix)
+                .max_keys(1)
+                .customize()
+                .interceptor(time.clone())
+                .send()
+                .await
+                .map_err(|e| self.error(ACTION, prefix, e))?;
+            Ok(time.0.get().copied())
+        })
+        .await
+    }
+
+    /// The bucket's rules that delete objects by age; none if the store has no such rules or this token may not read them.
+    ///
+    /// # Errors
+    /// What else the store answered.
+    pub async fn expiries(&self) -> Result<Option<Vec<Expiry>>, StoreError> {
+        const ACTION: &str = "read the lifecycle rules of";
+        let outcome = self
+            .retrying(ACTION, &self.bucket, self.patience.answer, || async {
+                self.client
+                    .get_bucket_lifecycle_configuration()
+                    .bucket(&*self.bucket)
+                    .send()
+                    .await
+                    .map_err(|e| self.error(ACTION, &self.bucket, e))
+            })
+            .await;
+        match outcome {
+            Ok(answer) => Ok(Some(answer.rules().iter().filter_map(expiry).collect())),
+            Err(error) if error.is_code("NoSuchLifecycleConfiguration") => Ok(Some(Vec::new())),
+            Err(error) if matches!(error.status, Some(401 | 403 | 405 | 501)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -13,6 +13,7 @@
 mod common;
 
 mod archive;
+mod check;
 mod clock;
 mod config;
 mod cut;

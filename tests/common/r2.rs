@@ -21,6 +21,9 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 use tokio::net::TcpListener;
 
+/// What the key of a check's upload holds, and no other.
+const CHECK: &str = "check-";
+
 /// What a client wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -67,6 +70,7 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Fault {
     operation: Operation,
+    of_check: bool,
     skip: usize,
     times: usize,
     action: Action,
@@ -88,6 +92,7 @@ pub struct Seen {
     pub path: String,
     pub headers: HeaderMap,
     pub status: u16,
+    of_check: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -192,7 +197,7 @@ impl R2 {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something goes wrong from now on.
+    /// Something goes wrong from now on. A daemon's check of its own is spared: when it comes is nobody's business.
     pub fn fail(
         &self,
         operation: Operation,
@@ -200,8 +205,25 @@ impl R2 {
         times: usize,
         action: Action,
     ) -> Arc<Fault> {
+        self.fault(operation, false, skip, times, action)
+    }
+
+    /// Something goes wrong with checks from now on.
+    pub fn fail_checks(&self, operation: Operation, times: usize, action: Action) -> Arc<Fault> {
+        self.fault(operation, true, 0, times, action)
+    }
+
+    fn fault(
+        &self,
+        operation: Operation,
+        of_check: bool,
+        skip: usize,
+        times: usize,
+        action: Action,
+    ) -> Arc<Fault> {
         let fault = Arc::new(Fault {
             operation,
+            of_check,
             skip,
             times,
             action,
@@ -243,19 +265,26 @@ impl R2 {
 
     /// The keys of the unfinished uploads.
     pub fn uploads(&self) -> Vec<String> {
-        self.lock()
-            .uploads
-            .values()
-            .map(|begun| begun.key.clone())
-            .collect()
+        self.uploads_of(false)
     }
 
-    /// Every request so far.
+    /// The keys of the unfinished uploads of checks.
+    pub fn uploads_of_checks(&self) -> Vec<String> {
+        self.uploads_of(true)
+    }
+
+    fn uploads_of(&self, checks: bool) -> Vec<String> {
+        let state = self.lock();
+        let keys = state.uploads.values().map(|begun| begun.key.clone());
+        keys.filter(|key| key.contains(CHECK) == checks).collect()
+    }
+
+    /// Every request so far but those of checks.
     pub fn seen(&self, operation: Operation) -> Vec<Seen> {
         self.lock()
             .seen
             .iter()
-            .filter(|seen| seen.operation == operation)
+            .filter(|seen| seen.operation == operation && !seen.of_check)
             .cloned()
             .collect()
     }
@@ -398,7 +427,8 @@ impl Server {
             body,
         };
         let operation = call.operation();
-        let action = self.strike(operation);
+        let of_check = call.key().contains(CHECK) || call.query.contains_key("max-keys");
+        let action = self.strike(operation, of_check);
         let is_part = operation == Operation::UploadPart;
         if is_part {
             let mut state = self.lock();
@@ -455,6 +485,7 @@ impl Server {
             path: call.path,
             headers: call.headers,
             status: response.status().as_u16(),
+            of_check,
         });
         if call.method == "HEAD" && response.status() != StatusCode::OK {
             *response.body_mut() = Full::default();
@@ -477,10 +508,11 @@ impl Server {
         Ok(response)
     }
 
-    fn strike(&self, operation: Operation) -> Option<Action> {
+    fn strike(&self, operation: Operation, of_check: bool) -> Option<Action> {
         let state = self.lock();
         let fault = state.faults.iter().find(|fault| {
             fault.operation == operation
+                && fault.of_check == of_check
                 && fault.struck() < fault.times
                 && fault.seen.fetch_add(1, Ordering::SeqCst) >= fault.skip
         })?;

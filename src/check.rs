@@ -1,0 +1,1061 @@
+//! What can be found out before a backup is due: the configuration, the database, the bucket and the platform, each thing
+//! with its remedy. What is found is judged by pure functions; nothing is changed, and nothing stays behind.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::{Backup, Catalog};
+use crate::cli::{age, size};
+use crate::config::{Config, Problem};
+use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Server, Session};
+use crate::schedule::{Clock, Schedule};
+use crate::store::{Expiry, Store, StoreError, StorePatience, Unfinished};
+use crate::upload;
+
+/// How it stands with one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// As it should be.
+    Ok,
+    /// Worth knowing.
+    Warning,
+    /// Backups cannot be made, or not of everything.
+    Failed,
+}
+
+/// What was found out about one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The thing; of a closed set, for scripts.
+    pub name: &'static str,
+    /// How it stands with it.
+    pub outcome: Outcome,
+    /// What was found.
+    pub text: String,
+    /// What to do; none if all is well.
+    pub hint: Option<String>,
+}
+
+fn ok(name: &'static str, text: impl Into<String>) -> Finding {
+    Finding {
+        name,
+        outcome: Outcome::Ok,
+        text: text.into(),
+        hint: None,
+    }
+}
+
+fn warning(name: &'static str, text: impl Into<String>, hint: impl Into<String>) -> Finding {
+    Finding {
+        name,
+        outcome: Outcome::Warning,
+        text: text.into(),
+        hint: Some(hint.into()),
+    }
+}
+
+fn failed(name: &'static str, text: impl Into<String>, hint: impl Into<String>) -> Finding {
+    Finding {
+        name,
+        outcome: Outcome::Failed,
+        text: text.into(),
+        hint: Some(hint.into()),
+    }
+}
+
+/// The findings as JSON, or one line each for a person.
+#[must_use]
+pub fn report(findings: &[Finding], json: bool) -> String {
+    if json {
+        return serde_json::to_string_pretty(findings).unwrap_or_default() + "\n";
+    }
+    let width = findings.iter().map(|finding| finding.name.len()).max();
+    let width = width.unwrap_or_default();
+    let mut text = String::new();
+    for finding in findings {
+        let mark = match finding.outcome {
+            Outcome::Ok => '✓',
+            Outcome::Warning => '!',
+            Outcome::Failed => '✗',
+        };
+        let remedy = finding.hint.iter().map(|hint| format!(" → {hint}"));
+        // Writing to a String cannot fail.
+        let _ok = writeln!(
+            text,
+            "{mark} {:width$}  {}{}",
+            finding.name,
+            finding.text,
+            remedy.collect::<String>()
+        );
+    }
+    text
+}
+
+/// The findings as lines of the daemon's log. A failure is no ERROR there: no backup has failed yet.
+pub fn log(findings: &[Finding]) {
+    let mut counts = [0_usize; 3];
+    for finding in findings {
+        let [good, warnings, failures] = &mut counts;
+        let count = match finding.outcome {
+            Outcome::Ok => good,
+            Outcome::Warning => warnings,
+            Outcome::Failed => failures,
+        };
+        *count = count.saturating_add(1);
+        let (check, found) = (finding.name, &finding.text);
+        match &finding.hint {
+            None => tracing::debug!(check, found, "check ok"),
+            Some(hint) if finding.outcome == Outcome::Warning => {
+                tracing::warn!(check, found, hint, "check warning");
+            }
+            Some(hint) => tracing::warn!(check, found, hint, "check failed"),
+        }
+    }
+    let [good, warnings, failures] = counts;
+    tracing::info!(ok = good, warnings, failed = failures, "check finished");
+}
+
+/// What Railway tells a service of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Railway {
+    /// `RAILWAY_DEPLOYMENT_DRAINING_SECONDS`
+    draining: Option<String>,
+}
+
+impl Railway {
+    /// None if this is not Railway.
+    #[must_use]
+    pub fn from_variables(variables: &[(OsString, OsString)]) -> Option<Self> {
+        let find = |name: &str| {
+            let found = variables.iter().find(|(n, _)| n == name);
+            found.map(|(_, value)| value.to_string_lossy().trim().to_owned())
+        };
+        // Railway sets it in each of its containers; the draining seconds are the operator's.
+        find("RAILWAY_PROJECT_ID")?;
+        Some(Self {
+            draining: find("RAILWAY_DEPLOYMENT_DRAINING_SECONDS"),
+        })
+    }
+}
+
+/// What is looked at, and with what.
+#[derive(Debug)]
+pub struct Check {
+    /// None in the daemon, which has told them.
+    warnings: Option<Vec<Problem>>,
+    schedule: Schedule,
+    max_age: Duration,
+    timeout: Duration,
+    partial: bool,
+    database: DatabaseUrl,
+    clients: Clients,
+    catalog: Catalog,
+    railway: Option<Railway>,
+    clock: Clock,
+}
+
+/// Nobody waits minutes for an answer here; a backup's own patience is greater.
+fn patience() -> StorePatience {
+    StorePatience {
+        tries: 2,
+        answer: Duration::from_secs(20),
+        ..StorePatience::default()
+    }
+}
+
+impl Check {
+    /// A check of this configuration.
+    #[must_use]
+    pub fn new(config: &Config, clients: Clients, railway: Option<Railway>, clock: Clock) -> Self {
+        let store = Store::new(&config.store, patience());
+        Self {
+            warnings: Some(config.warnings.clone()),
+            schedule: config.schedule.clone(),
+            max_age: config.max_age,
+            timeout: config.timeout,
+            partial: config.is_partial(),
+            database: config.database.clone(),
+            clients,
+            catalog: Catalog::new(store, config.prefix.clone()),
+            railway,
+            clock,
+        }
+    }
+
+    /// The same without what the daemon finds out and says by itself: the variables, and the backups that there are.
+    #[must_use]
+    pub fn for_daemon(self) -> Self {
+        Self {
+            warnings: None,
+            ..self
+        }
+    }
+
+    /// Looks at everything. None if it was told to stop; an upload that was begun is aborted first.
+    pub async fn run(&self, stop: &CancellationToken) -> Option<Vec<Finding>> {
+        let now = (self.clock)();
+        let mut findings = Vec::new();
+        if let Some(warnings) = &self.warnings {
+            findings.append(&mut configuration(warnings));
+            findings.push(schedule(&self.schedule, self.max_age, now));
+        }
+        let (mut database, mut bucket) = tokio::join!(
+            async {
+                stop.run_until_cancelled(self.look_at_database())
+                    .await
+                    .unwrap_or_default()
+            },
+            self.look_at_bucket(stop)
+        );
+        findings.append(&mut database);
+        findings.append(&mut bucket);
+        if let Some(platform) = &self.railway {
+            findings.push(railway(platform));
+        }
+        (!stop.is_cancelled()).then_some(findings)
+    }
+
+    async fn look_at_database(&self) -> Vec<Finding> {
+        let asked = async {
+            let newest = self.clients.newest()?;
+            let server = postgres::probe(newest, &self.database).await?;
+            Ok::<_, PostgresError>((newest, server))
+        };
+        let (newest, server) = match asked.await {
+            Ok(asked) => asked,
+            Err(error) => return vec![failed("database", error.text, error.hint)],
+        };
+        let chosen = self.clients.choose(server.major, &server.version);
+        let mut findings = reached(&server, self.database.database(), chosen);
+        match Rights::ask(newest, &self.database, server.session).await {
+            Ok(rights) => {
+                findings.push(tls(&rights, self.database.is_private()));
+                findings.append(&mut judge(&rights, server.major, self.partial));
+            }
+            Err(error) => findings.push(failed("rights", error.text, error.hint)),
+        }
+        findings
+    }
+
+    async fn look_at_bucket(&self, stop: &CancellationToken) -> Vec<Finding> {
+        let (store, prefix) = (self.catalog.store(), self.catalog.prefix().as_str());
+        let looked = stop.run_until_cancelled(async {
+            let mut findings = Vec::new();
+            if self.warnings.is_some() {
+                match self.catalog.list().await {
+                    Ok(backups) => {
+                        findings.push(contents(&backups, self.max_age, (self.clock)()));
+                    }
+                    Err(error) => return Err(vec![refused("bucket", &error)]),
+                }
+            }
+            match store.time(prefix).await {
+                Ok(time) => findings.extend(time.map(|time| clock(time, (self.clock)()))),
+                Err(error) => return Err(vec![refused("bucket", &error)]),
+            }
+            match store.list_uploads(prefix).await {
+                Ok(uploads) => {
+                    findings.push(self.leftovers(&uploads));
+                    self.remove_old_probes(&uploads).await;
+                }
+                Err(error) => findings.push(warning(
+                    "unfinished_uploads",
+                    error.to_string(),
+                    error.hint(),
+                )),
+            }
+            findings.push(match store.expiries().await {
+                Ok(rules) => lifecycle(rules.as_deref(), prefix, self.max_age),
+                Err(error) => warning("lifecycle", error.to_string(), error.hint()),
+            });
+            Ok(findings)
+        });
+        match looked.await {
+            None => Vec::new(),
+            Some(Err(findings)) => findings,
+            Some(Ok(mut findings)) => {
+                let key = format!("{prefix}{PROBE}{:016x}", fastrand::u64(..));
+                findings.push(match try_upload(store, &key, stop).await {
+                    Ok(()) => ok(
+                        "upload",
+                        "an upload was begun, got a part and was aborted; nothing stays behind",
+                    ),
+                    Err(error) => refused("upload", &error),
+                });
+                findings
+            }
+        }
+    }
+
+    fn leftovers(&self, uploads: &[Unfinished]) -> Finding {
+        let ours = uploads
+            .iter()
+            .filter(|upload| self.catalog.prefix().parse(&upload.key).is_some());
+        let begun: Vec<DateTime<Utc>> = ours.map(|upload| upload.initiated_at).collect();
+        unfinished(&begun, self.timeout, (self.clock)())
+    }
+
+    /// What a check left that was killed. A young one may belong to another check that is at work.
+    async fn remove_old_probes(&self, uploads: &[Unfinished]) {
+        let beginning = format!("{}{PROBE}", self.catalog.prefix().as_str());
+        let now = (self.clock)();
+        for upload in uploads {
+            let old = now.signed_duration_since(upload.initiated_at) > TimeDelta::hours(1);
+            if old
+                && upload.key.starts_with(&beginning)
+                && let Err(error) = self
+                    .catalog
+                    .store()
+                    .abort_upload(&upload.key, &upload.id)
+                    .await
+            {
+                tracing::debug!(key = upload.key, %error, "could not abort upload");
+            }
+        }
+    }
+}
+
+/// After the prefix it makes a key that is no backup's name.
+const PROBE: &str = "check-";
+
+/// Begins an upload, sends a part and aborts it: all that a backup needs but the object. Once begun it is aborted, whatever
+/// happens in between.
+async fn try_upload(store: &Store, key: &str, stop: &CancellationToken) -> Result<(), StoreError> {
+    if stop.is_cancelled() {
+        return Ok(());
+    }
+    let mut begin = Box::pin(store.create_upload(key));
+    let id = tokio::select! {
+        begun = &mut begin => begun?,
+        () = stop.cancelled() => tokio::select! {
+            begun = begin => begun?,
+            () = tokio::time::sleep(Duration::from_secs(1)) => return Ok(()),
+        }
+    };
+    let body = Bytes::from_static(b"postgres-s3-backups check");
+    let md5 = Md5::digest(&body).into();
+    let sent = stop
+        .run_until_cancelled(store.upload_part(key, &id, 1, &body, &md5))
+        .await;
+    let aborted = store.abort_upload(key, &id).await;
+    sent.transpose()?;
+    aborted
+}
+
+fn refused(name: &'static str, error: &StoreError) -> Finding {
+    failed(name, error.to_string(), error.hint())
+}
+
+/// What is odd about the variables.
+fn configuration(warnings: &[Problem]) -> Vec<Finding> {
+    if warnings.is_empty() {
+        return vec![ok("configuration", "valid")];
+    }
+    let each = warnings.iter().map(|problem| {
+        let hint = format!(
+            "look up {} in docs/configuration.md, then change it or leave it if it is meant so",
+            problem.variable
+        );
+        warning("configuration", problem.to_string(), hint)
+    });
+    each.collect()
+}
+
+/// When backups will be made.
+fn schedule(schedule: &Schedule, max_age: Duration, now: DateTime<Utc>) -> Finding {
+    let zone = schedule.zone();
+    let due = schedule.upcoming(now, 5).into_iter().map(|due| {
+        let local = due.with_timezone(&zone).format("%a %Y-%m-%d %H:%M:%S %Z");
+        if zone == chrono_tz::UTC {
+            local.to_string()
+        } else {
+            format!("{local} ({})", due.format("%d %H:%M:%S UTC"))
+        }
+    });
+    ok(
+        "schedule",
+        format!(
+            "{} in {}, next: {}; a backup may be {} old before /health is 503",
+            schedule.expression(),
+            zone.name(),
+            due.collect::<Vec<_>>().join(", "),
+            age(max_age.as_secs())
+        ),
+    )
+}
+
+/// A server that answered, and what dumps it.
+fn reached(server: &Server, name: &str, chosen: Result<&Client, PostgresError>) -> Vec<Finding> {
+    let part = u64::try_from(upload::part_size(server.size_bytes)).unwrap_or(u64::MAX);
+    vec![
+        ok(
+            "database",
+            format!(
+                "{name} has {}; parts of {} MiB",
+                size(server.size_bytes),
+                part / (1024 * 1024)
+            ),
+        ),
+        match chosen {
+            Ok(client) if client.major == server.major => ok(
+                "version",
+                format!("PostgreSQL {}, dumped by {client}", server.version),
+            ),
+            Ok(client) => warning(
+                "version",
+                format!(
+                    "PostgreSQL {}, dumped by the newer {client}",
+                    server.version
+                ),
+                "a newer pg_dump may write what this server's own psql refuses; deploy an image with the server's major version",
+            ),
+            Err(error) => failed("version", error.text, error.hint),
+        },
+        match server.session {
+            Session::Guarded => ok("pooler", "none was noticed"),
+            Session::Plain => warning(
+                "pooler",
+                "something between here and the server refuses start-up options, as PgBouncer does: a dump through it disturbs other clients",
+                "use the server's own URL; on Railway ${{Postgres.DATABASE_UNPOOLED_URL}}",
+            ),
+        },
+    ]
+}
+
+/// Some of what was counted, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+struct Named {
+    count: u64,
+    first: Vec<String>,
+}
+
+impl Named {
+    /// `3 tables (a, b, …)`
+    fn text(&self, one: &str, many: &str) -> String {
+        let what = if self.count == 1 { one } else { many };
+        let listed = u64::try_from(self.first.len()).unwrap_or(u64::MAX);
+        let more = if self.count > listed { ", …" } else { "" };
+        format!("{} {what} ({}{more})", self.count, self.first.join(", "))
+    }
+}
+
+/// A table that another session has for itself alone.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Held {
+    table: String,
+    pid: Option<i64>,
+    /// The name of a prepared transaction, which has no process.
+    gid: Option<String>,
+    /// Since its transaction began, if this user may see it.
+    seconds: Option<u64>,
+}
+
+/// What this user may read, and what is in its way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+struct Rights {
+    user: String,
+    tls: Option<String>,
+    tables: u64,
+    schemas: Named,
+    unreadable: Named,
+    large_objects: Named,
+    row_security: Named,
+    held: Vec<Held>,
+}
+
+impl Rights {
+    async fn ask(
+        client: &Client,
+        url: &DatabaseUrl,
+        session: Session,
+    ) -> Result<Self, PostgresError> {
+        const LIMIT: Duration = Duration::from_secs(60);
+        let answer = postgres::query(client, url, session, QUESTION, LIMIT).await?;
+        serde_json::from_str(answer.trim()).map_err(|_| postgres::not_understood(client))
+    }
+}
+
+/// Only catalogs are read, and no table is locked. `pg_dump` reads tables, and each sequence's state; of an extension's own
+/// only what the extension marks as data. Large objects have no function that tells rights before 18, so their lists are read.
+const QUESTION: &str = r"
+WITH configured AS (SELECT unnest(extconfig) AS oid FROM pg_catalog.pg_extension),
+member AS (SELECT objid FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_class'::regclass AND deptype = 'e'),
+dumped AS (
+    SELECT c.oid, relnamespace, nspname, relkind, format('%I.%I', nspname, relname) AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+    WHERE relkind IN ('r', 'p', 'S') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+      AND (c.oid NOT IN (SELECT objid FROM member) OR c.oid IN (SELECT oid FROM configured))),
+closed AS (
+    SELECT DISTINCT format('%I', nspname) AS name FROM dumped
+    WHERE pg_catalog.has_schema_privilege(relnamespace, 'USAGE') IS FALSE),
+unreadable AS (SELECT name FROM dumped WHERE pg_catalog.has_table_privilege(oid, 'SELECT') IS FALSE),
+hidden AS (SELECT name FROM dumped WHERE relkind IN ('r', 'p') AND pg_catalog.row_security_active(oid)),
+sealed AS (
+    SELECT oid::text AS name FROM pg_catalog.pg_largeobject_metadata
+    WHERE NOT current_setting('lo_compat_privileges')::bool
+      AND NOT pg_catalog.pg_has_role(lomowner, 'USAGE')
+      AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(lomacl) a
+                      WHERE a.privilege_type = 'SELECT' AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))),
+held AS (
+    SELECT d.name AS table, l.pid, p.gid, floor(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared)))::bigint AS seconds
+    FROM pg_catalog.pg_locks l JOIN dumped d ON d.oid = l.relation
+    LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+    LEFT JOIN pg_catalog.pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction AND x.locktype = 'transactionid'
+    LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid
+    WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.granted AND d.relkind IN ('r', 'p')
+      AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+    ORDER BY seconds DESC NULLS FIRST, d.name LIMIT 3)
+SELECT json_build_object(
+    'user', format('%I', current_user),
+    'tls', (SELECT version FROM pg_catalog.pg_stat_ssl WHERE ssl AND pid = pg_catalog.pg_backend_pid()),
+    'tables', (SELECT count(*) FROM dumped WHERE relkind IN ('r', 'p')),
+    'schemas', (SELECT json_build_object('count', count(*), 'first', coalesce((SELECT json_agg(name) FROM (SELECT name FROM closed ORDER BY name LIMIT 3) f), '[]')) FROM closed),
+    'unreadable', (SELECT json_build_object('count', count(*), 'first', coalesce((SELECT json_agg(name) FROM (SELECT name FROM unreadable ORDER BY name LIMIT 3) f), '[]')) FROM unreadable),
+    'row_security', (SELECT json_build_object('count', count(*), 'first', coalesce((SELECT json_agg(name) FROM (SELECT name FROM hidden ORDER BY name LIMIT 3) f), '[]')) FROM hidden),
+    'large_objects', (SELECT json_build_object('count', count(*), 'first', coalesce((SELECT json_agg(name) FROM (SELECT name FROM sealed ORDER BY name LIMIT 3) f), '[]')) FROM sealed),
+    'held', (SELECT coalesce(json_agg(held), '[]') FROM held));
+";
+
+/// Whether the connection is encrypted.
+fn tls(rights: &Rights, private: bool) -> Finding {
+    match &rights.tls {
+        Some(version) => ok("tls", version.clone()),
+        None if private => ok("tls", "not used, on a private network"),
+        None => warning(
+            "tls",
+            "not used: the password's exchange and all data travel unencrypted",
+            "add sslmode=require to BACKUP_DATABASE_URL; if the server does not offer TLS, turn it on there",
+        ),
+    }
+}
+
+/// What of the database a dump would not get. Where options leave something out, it may be just that.
+fn judge(rights: &Rights, major: u16, partial: bool) -> Vec<Finding> {
+    let worst = |name, text: String, hint: String| {
+        if partial {
+            warning(
+                name,
+                format!("{text}, unless BACKUP_OPTIONS leave that out"),
+                hint,
+            )
+        } else {
+            failed(name, text, hint)
+        }
+    };
+    let user = &rights.user;
+    let mut findings = Vec::new();
+    let mut closed = Vec::new();
+    if rights.schemas.count > 0 {
+        closed.push(rights.schemas.text("schema", "schemas"));
+    }
+    if rights.unreadable.count > 0 {
+        let text = rights
+            .unreadable
+            .text("table or sequence", "tables and sequences");
+        closed.push(text);
+    }
+    findings.push(if closed.is_empty() {
+        ok("rights", format!("{user} may read every table ({}) and sequence", rights.tables))
+    } else {
+        let hint = if major >= 14 {
+            format!("as a superuser run: GRANT pg_read_all_data TO {user};")
+        } else {
+            format!("in each schema run as its owner: GRANT USAGE ON SCHEMA …, GRANT SELECT ON ALL TABLES IN SCHEMA … and GRANT SELECT ON ALL SEQUENCES IN SCHEMA … TO {user};")
+        };
+        worst("rights", format!("{user} may not read {}", closed.join(" and ")), hint)
+    });
+    findings.push(if rights.large_objects.count > 0 {
+        worst(
+            "large_objects",
+            format!(
+                "{user} may not read {}",
+                rights.large_objects.text("large object", "large objects")
+            ),
+            format!("as their owner run GRANT SELECT ON LARGE OBJECT … TO {user}; for each one, or back up as their owner or a superuser"),
+        )
+    } else {
+        ok("large_objects", "none that may not be read")
+    });
+    findings.push(if rights.row_security.count > 0 {
+        worst(
+            "row_security",
+            format!(
+                "row level security would hide rows of {} from {user}, and ends the dump",
+                rights.row_security.text("table", "tables")
+            ),
+            format!("as a superuser run: ALTER ROLE {user} BYPASSRLS;"),
+        )
+    } else {
+        ok("row_security", "hides nothing")
+    });
+    findings.push(locks(&rights.held));
+    findings
+}
+
+/// A dump waits a minute for a table; a lock that is older than that is likely to outlast it.
+const LONG_LOCK_SECONDS: u64 = 60;
+
+fn locks(held: &[Held]) -> Finding {
+    let describe = |held: &Held| {
+        let by = match (held.pid, &held.gid) {
+            (Some(pid), _) => format!("process {pid}"),
+            (None, Some(gid)) => format!("the prepared transaction '{gid}'"),
+            (None, None) => "an unknown process".to_owned(),
+        };
+        let since = held
+            .seconds
+            .map_or_else(|| "an unknown time".to_owned(), age);
+        format!("{} by {by} for {since}", held.table)
+    };
+    let long = |held: &&Held| {
+        held.seconds
+            .is_none_or(|seconds| seconds > LONG_LOCK_SECONDS)
+    };
+    let late: Vec<String> = held.iter().filter(long).map(describe).collect();
+    if !late.is_empty() {
+        return warning(
+            "locks",
+            format!("held in ACCESS EXCLUSIVE mode now: {}", late.join(", ")),
+            "a dump waits a minute and then fails; look at pg_stat_activity for what that session does, and end it with pg_terminate_backend (a prepared transaction with ROLLBACK PREPARED) if it was forgotten",
+        );
+    }
+    let young: Vec<String> = held.iter().map(describe).collect();
+    if young.is_empty() {
+        ok("locks", "none that a dump would wait for")
+    } else {
+        ok(
+            "locks",
+            format!("a dump would wait for {}", young.join(", ")),
+        )
+    }
+}
+
+/// What the bucket holds.
+fn contents(backups: &[Backup], max_age: Duration, now: DateTime<Utc>) -> Finding {
+    let Some(newest) = backups.first() else {
+        return ok("bucket", "can be listed; there are no backups yet");
+    };
+    let old = seconds_between(newest.finished_at, now);
+    let text = format!(
+        "{} backups, the newest is {} and {} old",
+        backups.len(),
+        newest.name,
+        age(old)
+    );
+    if old > max_age.as_secs() {
+        warning(
+            "bucket",
+            format!("{text}: older than BACKUP_MAX_AGE"),
+            "look for backup failed in the service's log; the command backup makes one now",
+        )
+    } else {
+        ok("bucket", text)
+    }
+}
+
+fn seconds_between(before: DateTime<Utc>, after: DateTime<Utc>) -> u64 {
+    u64::try_from(after.signed_duration_since(before).num_seconds()).unwrap_or(0)
+}
+
+/// The store's clock against this one. At fifteen minutes every request is refused.
+fn clock(store: DateTime<Utc>, now: DateTime<Utc>) -> Finding {
+    let apart = now.signed_duration_since(store).num_seconds();
+    let off = apart.unsigned_abs();
+    if off <= 60 {
+        return ok("clock", "agrees with the store's to the minute");
+    }
+    let (way, off) = (if apart > 0 { "ahead of" } else { "behind" }, age(off));
+    warning(
+        "clock",
+        format!(
+            "is {off} {way} the store's: backups are made and named at the wrong time, and from 15 minutes on the store refuses every request"
+        ),
+        "set the clock of this container's host (NTP)",
+    )
+}
+
+/// Uploads of ours that are neither complete nor aborted.
+fn unfinished(begun: &[DateTime<Utc>], timeout: Duration, now: DateTime<Utc>) -> Finding {
+    let Some(oldest) = begun.iter().min() else {
+        return ok("unfinished_uploads", "none");
+    };
+    let old = seconds_between(*oldest, now);
+    let text = format!("{}, the oldest {} old", begun.len(), age(old));
+    if old > timeout.as_secs() {
+        warning(
+            "unfinished_uploads",
+            text,
+            "the next backup aborts what is older than BACKUP_TIMEOUT; if they stay, abort them with the AWS CLI, since their parts are billed",
+        )
+    } else {
+        ok(
+            "unfinished_uploads",
+            format!("{text}: a backup may be under way"),
+        )
+    }
+}
+
+/// Whether the bucket deletes old backups, and not too early.
+fn lifecycle(rules: Option<&[Expiry]>, prefix: &str, max_age: Duration) -> Finding {
+    const REMEDY: &str = "docs/operations.md, \"Keeping backups for 30 days\"";
+    let Some(rules) = rules else {
+        return ok(
+            "lifecycle",
+            "rules cannot be read with this token, as it should be; look in the store's console whether one deletes old backups",
+        );
+    };
+    let ours = rules.iter().filter(|rule| prefix.starts_with(&rule.prefix));
+    match ours.map(|rule| rule.days).min() {
+        None => warning(
+            "lifecycle",
+            format!(
+                "no rule deletes objects under {prefix}: backups stay for ever, and are billed"
+            ),
+            format!(
+                "add a rule to the bucket that deletes objects with the prefix {prefix} after 30 days: {REMEDY}"
+            ),
+        ),
+        Some(days) if u64::from(days).saturating_mul(86_400) <= max_age.as_secs() => warning(
+            "lifecycle",
+            format!(
+                "a rule deletes backups after {days} days, which may be before the next one is made"
+            ),
+            format!("give the rule more days: {REMEDY}"),
+        ),
+        Some(days) => ok(
+            "lifecycle",
+            format!("a rule deletes backups after {days} days"),
+        ),
+    }
+}
+
+/// The platform's settings that can be seen from here, and those that cannot.
+fn railway(platform: &Railway) -> Finding {
+    const UNSEEN: &str = "make sure that Serverless is off and there is one replica";
+    let seconds: Option<u64> = platform
+        .draining
+        .as_ref()
+        .and_then(|text| text.parse().ok());
+    match seconds {
+        Some(seconds) if seconds >= 5 => ok(
+            "railway",
+            format!("{seconds} s to stop; not to be seen from here: {UNSEEN}"),
+        ),
+        _ => warning(
+            "railway",
+            "RAILWAY_DEPLOYMENT_DRAINING_SECONDS is not set to 5 or more: a run under way is killed at a deploy and leaves its upload behind for a while",
+            format!(
+                "set RAILWAY_DEPLOYMENT_DRAINING_SECONDS=10 in the service's variables, and {UNSEEN}"
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+
+    use super::*;
+    use crate::catalog::Prefix;
+
+    fn now() -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, 1, 26, 4, 0, 0).unwrap()
+    }
+
+    const DAY: Duration = Duration::from_secs(25 * 3600);
+
+    #[track_caller]
+    fn is(finding: &Finding, outcome: Outcome, piece: &str) {
+        assert_eq!(finding.outcome, outcome, "{finding:?}");
+        assert_eq!(finding.hint.is_none(), outcome == Outcome::Ok);
+        let hint = finding.hint.as_deref().unwrap_or_default();
+        let whole = format!("{} {hint}", finding.text);
+        assert!(whole.contains(piece), "{piece}: {whole}");
+    }
+
+    #[test]
+    fn a_lock_counts_from_a_minute_on_or_when_its_age_is_unknown() {
+        let held = |seconds| Held {
+            table: "public.t".to_owned(),
+            pid: Some(42),
+            gid: None,
+            seconds,
+        };
+        is(&locks(&[]), Outcome::Ok, "none");
+        is(
+            &locks(&[held(Some(60))]),
+            Outcome::Ok,
+            "public.t by process 42 for 60 s",
+        );
+        is(
+            &locks(&[held(Some(61))]),
+            Outcome::Warning,
+            "public.t by process 42 for 61 s",
+        );
+        is(&locks(&[held(None)]), Outcome::Warning, "unknown time");
+        let old = locks(&[held(Some(7200)), held(Some(3))]);
+        is(&old, Outcome::Warning, "for 2 h");
+        assert!(!old.text.contains("3 s"), "{old:?}");
+        let prepared = Held {
+            pid: None,
+            gid: Some("x".to_owned()),
+            ..held(Some(90))
+        };
+        is(
+            &locks(&[prepared]),
+            Outcome::Warning,
+            "the prepared transaction 'x' for 90 s",
+        );
+    }
+
+    #[test]
+    fn a_rule_counts_if_it_holds_for_every_backup_and_leaves_time() {
+        let rule = |prefix: &str, days| Expiry {
+            prefix: prefix.to_owned(),
+            days,
+        };
+        let judged = |rules: &[Expiry]| lifecycle(Some(rules), "db_", DAY);
+        is(&judged(&[]), Outcome::Warning, "prefix db_ after 30 days");
+        is(
+            &judged(&[rule("other", 9), rule("db_2026", 9)]),
+            Outcome::Warning,
+            "no rule",
+        );
+        is(&judged(&[rule("db_", 30)]), Outcome::Ok, "after 30 days");
+        is(
+            &judged(&[rule("", 90), rule("db", 30)]),
+            Outcome::Ok,
+            "after 30 days",
+        );
+        is(
+            &judged(&[rule("db_", 30), rule("", 1)]),
+            Outcome::Warning,
+            "after 1 days",
+        );
+        is(&lifecycle(None, "db_", DAY), Outcome::Ok, "cannot be read");
+    }
+
+    #[test]
+    fn the_next_five_due_times_are_told_as_the_zone_and_as_utc_say_them() {
+        let told = |zone| {
+            let parsed = Schedule::parse("0 5 * * *", zone, now()).unwrap();
+            schedule(&parsed, DAY, now()).text
+        };
+        let text = told(chrono_tz::Europe::Berlin);
+        assert!(
+            text.starts_with(
+                "0 5 * * * in Europe/Berlin, next: Tue 2026-01-27 05:00:00 CET (27 04:00:00 UTC), "
+            ),
+            "{text}"
+        );
+        assert_eq!(text.matches(" CET (").count(), 5, "{text}");
+        assert!(text.ends_with("25 h old before /health is 503"), "{text}");
+        assert!(told(chrono_tz::UTC).contains("next: Mon 2026-01-26 05:00:00 UTC, Tue"));
+    }
+
+    #[test]
+    fn a_clock_that_is_a_minute_off_is_told_with_its_direction() {
+        for (seconds, outcome, piece) in [
+            (0, Outcome::Ok, "agrees"),
+            (60, Outcome::Ok, "agrees"),
+            (-60, Outcome::Ok, "agrees"),
+            (61, Outcome::Warning, "61 s behind"),
+            (-600, Outcome::Warning, "10 min ahead of"),
+        ] {
+            is(
+                &clock(now() + TimeDelta::seconds(seconds), now()),
+                outcome,
+                piece,
+            );
+        }
+    }
+
+    #[test]
+    fn backups_and_uploads_are_judged_by_their_age() {
+        let backup = |hours| {
+            let at = now() - TimeDelta::hours(hours);
+            Backup {
+                name: Prefix::new(None, "db_").name_at(at),
+                finished_at: at,
+                size_bytes: 500,
+            }
+        };
+        is(&contents(&[], DAY, now()), Outcome::Ok, "no backups yet");
+        is(
+            &contents(&[backup(25), backup(49)], DAY, now()),
+            Outcome::Ok,
+            "2 backups, the newest is db_2026-01-25_03-00-00.sql.gz and 25 h old",
+        );
+        is(
+            &contents(&[backup(26)], DAY, now()),
+            Outcome::Warning,
+            "older than BACKUP_MAX_AGE",
+        );
+        let judged = |hours: &[i64]| {
+            let begun: Vec<_> = hours.iter().map(|&h| now() - TimeDelta::hours(h)).collect();
+            unfinished(&begun, Duration::from_secs(6 * 3600), now())
+        };
+        is(&judged(&[]), Outcome::Ok, "none");
+        is(&judged(&[1, 6]), Outcome::Ok, "2, the oldest 6 h old");
+        is(&judged(&[7, 1]), Outcome::Warning, "2, the oldest 7 h old");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_with_what_to_run_on_that_server() {
+        let named = |count, first: &[&str]| Named {
+            count,
+            first: first.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let rights = || Rights {
+            user: "app".to_owned(),
+            tables: 7,
+            ..Rights::default()
+        };
+        let outcomes = |rights: &Rights, partial| -> Vec<Outcome> {
+            judge(rights, 17, partial)
+                .iter()
+                .map(|finding| finding.outcome)
+                .collect()
+        };
+        assert_eq!(outcomes(&rights(), false), [Outcome::Ok; 4]);
+        let bad = Rights {
+            schemas: named(1, &["own"]),
+            unreadable: named(4, &["a", "b", "c"]),
+            large_objects: named(2, &["1", "2"]),
+            row_security: named(1, &["d"]),
+            ..rights()
+        };
+        let [fails, warns] = [Outcome::Failed, Outcome::Warning].map(|o| [o, o, o, Outcome::Ok]);
+        assert_eq!(outcomes(&bad, false), fails);
+        assert_eq!(outcomes(&bad, true), warns);
+        let rights = |major| judge(&bad, major, false).remove(0);
+        is(
+            &rights(17),
+            Outcome::Failed,
+            "app may not read 1 schema (own) and 4 tables and sequences (a, b, c, …)",
+        );
+        is(
+            &rights(14),
+            Outcome::Failed,
+            "GRANT pg_read_all_data TO app;",
+        );
+        is(
+            &rights(13),
+            Outcome::Failed,
+            "GRANT SELECT ON ALL SEQUENCES",
+        );
+    }
+
+    #[test]
+    fn tls_is_asked_for_where_the_way_is_public() {
+        let with = Rights {
+            tls: Some("TLSv1.3".to_owned()),
+            ..Rights::default()
+        };
+        is(&tls(&with, false), Outcome::Ok, "TLSv1.3");
+        is(&tls(&Rights::default(), true), Outcome::Ok, "private");
+        is(
+            &tls(&Rights::default(), false),
+            Outcome::Warning,
+            "sslmode=require",
+        );
+        for (host, private) in [
+            ("postgres.railway.internal", true),
+            ("127.0.0.1:5433", true),
+            ("localhost", true),
+            ("db.example.com", false),
+            ("10.0.0.7", false),
+            ("localhost,db.example.com", false),
+        ] {
+            let url = DatabaseUrl::parse(&format!("postgres://u:p@{host}/d"))
+                .unwrap()
+                .0;
+            assert_eq!(url.is_private(), private, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_pooler_and_a_client_that_does_not_fit_are_told() {
+        let server = |session| Server {
+            version: "16.4".to_owned(),
+            major: 16,
+            size_bytes: 100 << 30,
+            session,
+        };
+        let client = |major: u16| Client {
+            major,
+            version: format!("{major}.1"),
+            directory: "/".into(),
+        };
+        let judged = |session, major| reached(&server(session), "app", Ok(&client(major)));
+        let found = judged(Session::Guarded, 16);
+        is(&found[0], Outcome::Ok, "app has 107.3 GB; parts of 21 MiB");
+        is(&found[1], Outcome::Ok, "PostgreSQL 16.4, dumped by 16.1");
+        is(&found[2], Outcome::Ok, "none");
+        let found = judged(Session::Plain, 17);
+        is(&found[1], Outcome::Warning, "newer");
+        is(
+            &found[2],
+            Outcome::Warning,
+            "${{Postgres.DATABASE_UNPOOLED_URL}}",
+        );
+        let nothing = Clients::default();
+        let none = nothing.choose(16, "16.4");
+        is(
+            &reached(&server(Session::Guarded), "app", none)[1],
+            Outcome::Failed,
+            "no PostgreSQL client",
+        );
+    }
+
+    #[test]
+    fn railways_draining_time_must_be_long_enough() {
+        let on = |variables: &[(&str, &str)]| {
+            let own = variables.iter().map(|(n, v)| ((*n).into(), (*v).into()));
+            Railway::from_variables(&own.collect::<Vec<(OsString, OsString)>>())
+        };
+        const NAME: &str = "RAILWAY_DEPLOYMENT_DRAINING_SECONDS";
+        const PROJECT: (&str, &str) = ("RAILWAY_PROJECT_ID", "p");
+        assert_eq!(on(&[(NAME, "10")]), None);
+        for (variables, outcome) in [
+            (&[PROJECT][..], Outcome::Warning),
+            (&[PROJECT, (NAME, "0")], Outcome::Warning),
+            (&[PROJECT, (NAME, "x")], Outcome::Warning),
+            (&[PROJECT, (NAME, " 10 ")], Outcome::Ok),
+        ] {
+            is(
+                &railway(&on(variables).unwrap()),
+                outcome,
+                "Serverless is off and there is one replica",
+            );
+        }
+    }
+
+    #[test]
+    fn a_person_reads_one_line_a_thing_and_a_script_an_array() {
+        let findings = [
+            ok("tls", "TLSv1.3"),
+            warning("clock", "is off", "set it"),
+            failed("bucket", "gone", "make it"),
+        ];
+        assert_eq!(
+            report(&findings, false),
+            "✓ tls     TLSv1.3\n! clock   is off → set it\n✗ bucket  gone → make it\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&report(&findings, true)).unwrap();
+        assert_eq!(
+            json[1],
+            serde_json::json!({"name": "clock", "outcome": "warning", "text": "is off", "hint": "set it"})
+        );
+        assert_eq!(json[0]["hint"], serde_json::Value::Null);
+        assert_eq!(json[2]["outcome"], "failed");
+    }
+}
