@@ -10,9 +10,6 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-
-use crate::catalog::Prefix;
 use crate::script::Script;
 
 /// The unit of a tar: a header is one, and a member is filled up to a multiple.
@@ -577,22 +574,6 @@ impl Archive {
     }
 }
 
-/// The time of a template's backup, from its key; none if the key is none of the template's.
-///
-/// The template always puts a `-` between `BACKUP_FILE_PREFIX` and the time; a [`Prefix`] has one only where the
-/// variable ends in a letter or digit. So `vlvt_backup_` finds `vlvt_backup_-2026-…`, and `backup` finds `backup-2026-…`.
-#[must_use]
-pub fn template_time(prefix: &Prefix, key: &str) -> Option<DateTime<Utc>> {
-    let name = key.strip_prefix(prefix.as_str())?;
-    let time = name
-        .strip_prefix('-')
-        .unwrap_or(name)
-        .strip_suffix(".tar.gz")?;
-    const FORMAT: &str = "%Y-%m-%dT%H-%M-%S-%3fZ";
-    let at = NaiveDateTime::parse_from_str(time, FORMAT).ok()?.and_utc();
-    (at.format(FORMAT).to_string() == time).then_some(at)
-}
-
 /// `COPY` data as lines.
 #[derive(Debug)]
 struct Rows {
@@ -1121,8 +1102,6 @@ fn fit(available: usize, left: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeZone;
-
     use super::*;
 
     fn header(name: &str, size: &[u8], magic: &[u8]) -> Vec<u8> {
@@ -1307,46 +1286,5 @@ mod tests {
             with(0, b"<html>not found</html>".repeat(100)),
             ["not a tar: its first bytes are no header of a tar"]
         );
-    }
-
-    #[test]
-    fn the_templates_names_are_recognised() {
-        let at = Utc.with_ymd_and_hms(2026, 11, 24, 5, 0, 0).unwrap()
-            + chrono::TimeDelta::milliseconds(123);
-        let check = |folder, prefix, key: &str, expected| {
-            assert_eq!(
-                template_time(&Prefix::new(folder, prefix), key),
-                expected,
-                "{key}"
-            );
-        };
-        const TIME: &str = "2026-11-24T05-00-00-123Z.tar.gz";
-        check(None, "backup", &format!("backup-{TIME}"), Some(at));
-        check(
-            None,
-            "vlvt_backup_",
-            &format!("vlvt_backup_-{TIME}"),
-            Some(at),
-        );
-        check(None, "db-", &format!("db--{TIME}"), Some(at));
-        check(
-            Some("a/b"),
-            "backup",
-            &format!("a/b/backup-{TIME}"),
-            Some(at),
-        );
-        for key in [
-            "backup-2026-11-24T05-00-00-123Z.tar.gz.1",
-            "backup-2026-11-24T05-00-00-12Z.tar.gz",
-            "backup-2026-11-24T05-00-00Z.tar.gz",
-            "backup-2026-02-30T05-00-00-123Z.tar.gz",
-            "backup-2026-11-24_05-00-00.sql.gz",
-            "backup--2026-11-24_05-00-00.tar.gz",
-            "backup-x-2026-11-24T05-00-00-123Z.tar.gz",
-            "other-2026-11-24T05-00-00-123Z.tar.gz",
-            "backup-",
-        ] {
-            check(None, "backup", key, None);
-        }
     }
 }

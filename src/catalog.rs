@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
 
-use crate::archive::template_time;
 use crate::store::{Object, Store, StoreError};
 
 /// The time in a name, always UTC.
@@ -61,6 +60,22 @@ impl Prefix {
                 .and_utc(),
         );
         (name.to_string() == key).then_some(name)
+    }
+
+    /// The time of an archive that Railway's template left, from its key; none if the key is none of the template's.
+    ///
+    /// The template always puts a `-` between `BACKUP_FILE_PREFIX` and the time; here there is one only where the
+    /// variable ends in a letter or digit. So `vlvt_backup_` finds `vlvt_backup_-2026-…`, and `backup` finds `backup-2026-…`.
+    #[must_use]
+    pub fn template_time(&self, key: &str) -> Option<DateTime<Utc>> {
+        const FORMAT: &str = "%Y-%m-%dT%H-%M-%S-%3fZ";
+        let name = key.strip_prefix(self.as_str())?;
+        let time = name
+            .strip_prefix('-')
+            .unwrap_or(name)
+            .strip_suffix(".tar.gz")?;
+        let at = NaiveDateTime::parse_from_str(time, FORMAT).ok()?.and_utc();
+        (at.format(FORMAT).to_string() == time).then_some(at)
     }
 }
 
@@ -146,8 +161,8 @@ impl Catalog {
     /// When the bucket could not be listed whole.
     pub async fn archives(&self) -> Result<Vec<Object>, StoreError> {
         let mut archives = self.store.list(&self.prefix.0).await?;
-        archives.retain(|object| template_time(&self.prefix, &object.key).is_some());
-        archives.sort_by_key(|object| std::cmp::Reverse(template_time(&self.prefix, &object.key)));
+        archives.retain(|object| self.prefix.template_time(&object.key).is_some());
+        archives.sort_by_key(|object| std::cmp::Reverse(self.prefix.template_time(&object.key)));
         Ok(archives)
     }
 
@@ -296,5 +311,46 @@ mod tests {
             },
         ];
         assert_eq!(newest(&prefix, objects).unwrap().size_bytes, 600);
+    }
+
+    #[test]
+    fn the_templates_names_are_recognised() {
+        let at = Utc.with_ymd_and_hms(2026, 11, 24, 5, 0, 0).unwrap()
+            + chrono::TimeDelta::milliseconds(123);
+        let check = |folder, prefix, key: &str, expected| {
+            assert_eq!(
+                Prefix::new(folder, prefix).template_time(key),
+                expected,
+                "{key}"
+            );
+        };
+        const TIME: &str = "2026-11-24T05-00-00-123Z.tar.gz";
+        check(None, "backup", &format!("backup-{TIME}"), Some(at));
+        check(
+            None,
+            "vlvt_backup_",
+            &format!("vlvt_backup_-{TIME}"),
+            Some(at),
+        );
+        check(None, "db-", &format!("db--{TIME}"), Some(at));
+        check(
+            Some("a/b"),
+            "backup",
+            &format!("a/b/backup-{TIME}"),
+            Some(at),
+        );
+        for key in [
+            "backup-2026-11-24T05-00-00-123Z.tar.gz.1",
+            "backup-2026-11-24T05-00-00-12Z.tar.gz",
+            "backup-2026-11-24T05-00-00Z.tar.gz",
+            "backup-2026-02-30T05-00-00-123Z.tar.gz",
+            "backup-2026-11-24_05-00-00.sql.gz",
+            "backup--2026-11-24_05-00-00.tar.gz",
+            "backup-x-2026-11-24T05-00-00-123Z.tar.gz",
+            "other-2026-11-24T05-00-00-123Z.tar.gz",
+            "backup-",
+        ] {
+            check(None, "backup", key, None);
+        }
     }
 }

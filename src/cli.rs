@@ -20,6 +20,15 @@ pub struct Arguments {
     pub command: Option<Command>,
 }
 
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Exit code 0.
+    Done,
+    /// Exit code 1.
+    Failed,
+}
+
 /// The commands.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {

@@ -8,23 +8,21 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::template_time;
 use crate::backup;
 use crate::catalog::{Backup, Catalog};
 use crate::check::{self, Check, Outcome};
-use crate::cli;
+use crate::cli::{self, Ending};
 use crate::config::Access;
-use crate::daemon::Ending;
 use crate::drill::{self, Drill, DrillServer, Proven};
 use crate::kind::Kind;
 use crate::postgres::{Clients, DatabaseUrl};
 use crate::progress;
 use crate::reader::{Found, Meter, Summary};
-use crate::restore::{self, Permits, Restore, RestoreError};
+use crate::restore::{self, Restore, RestoreError};
 use crate::schedule::Clock;
 use crate::signals::Signals;
 use crate::store::{Object, Store, StoreError, StorePatience};
-use crate::target::Survey;
+use crate::target::{Permits, Survey};
 use crate::verify::{self, VerifyError};
 
 /// More tables than this are not logged one by one, except at DEBUG.
@@ -314,7 +312,7 @@ impl Reading<'_> {
 
     /// The archive of the template's of that name; none if the name is not of that form.
     async fn archive_named(&self, name: &str) -> Option<Result<Object, StoreError>> {
-        template_time(self.catalog.prefix(), name)?;
+        self.catalog.prefix().template_time(name)?;
         let found = self.catalog.archives().await;
         found
             .map(|archives| archives.into_iter().find(|object| object.key == name))

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backup::{self, BackupError, Job, Outcome, Trigger};
 use crate::catalog::{Backup, Catalog};
 use crate::check::{self, Check, Railway};
+use crate::cli::Ending;
 use crate::commands;
 use crate::config::{Config, Drilling};
 use crate::drill::{self, Drill, DrillError};
@@ -29,15 +30,6 @@ use crate::reader::Found;
 use crate::schedule::{Alarm, Clock, Schedule, Wake};
 use crate::signals::Signals;
 use crate::store::{Store, StorePatience};
-
-/// How the process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Exit code 0.
-    Done,
-    /// Exit code 1.
-    Failed,
-}
 
 /// The waits before each further attempt of a run; the last one counts for all that follow.
 const RETRY_WAITS: [Duration; 3] = [

@@ -16,10 +16,10 @@ use crate::kind::Kind;
 use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Session};
 use crate::reader::{self, Found, Meter, ReadError, Summary};
 use crate::replay::Omit;
-use crate::restore::{self, Permits, Restore, RestoreError};
+use crate::restore::{self, Restore, RestoreError};
 use crate::script::{Script, TableName};
 use crate::store::Store;
-use crate::target::Survey;
+use crate::target::{Permits, Survey};
 
 /// Where a backup is proven.
 #[derive(Debug, Clone)]

@@ -18,7 +18,7 @@ use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Session
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole, Summary};
 use crate::replay::Omit;
 use crate::store::Store;
-use crate::target::{self, Refusals, Survey};
+use crate::target::{self, Permits, Refusals, Survey};
 
 /// What is restored, where to, and how.
 #[derive(Debug)]
@@ -39,19 +39,6 @@ pub struct Restore {
     pub verify_first: bool,
     /// Whether the planner's statistics are collected at the end.
     pub analyze: bool,
-}
-
-/// What the operator allowed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Permits {
-    /// Everything in the target may be replaced.
-    pub clean: bool,
-    /// The target may be the database that is backed up.
-    pub overwrite_source: bool,
-    /// Owners are left out: everything will belong to the target's user.
-    pub no_owner: bool,
-    /// Grants are left out.
-    pub no_privileges: bool,
 }
 
 /// What was restored.

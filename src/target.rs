@@ -8,7 +8,6 @@ use serde::Deserialize;
 
 use crate::postgres::{self, Client, DatabaseUrl, PostgresError, Session};
 use crate::reader::Summary;
-use crate::restore::Permits;
 
 /// How long a question about a whole catalog may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -189,6 +188,19 @@ END
 $clean$;
 RESET client_min_messages;
 ";
+
+/// What the operator allowed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Permits {
+    /// Everything in the target may be replaced.
+    pub clean: bool,
+    /// The target may be the database that is backed up.
+    pub overwrite_source: bool,
+    /// Owners are left out: everything will belong to the target's user.
+    pub no_owner: bool,
+    /// Grants are left out.
+    pub no_privileges: bool,
+}
 
 /// Everything that stands in the way of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
