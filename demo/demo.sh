@@ -98,7 +98,7 @@ postgres=$!
 accepts_connections() { [ "$(sed -n 8p data/postmaster.pid 2>/dev/null | tr -d ' ')" = ready ]; }
 wait_for 60 accepts_connections || { tail -n 20 postgres.log; fail 'PostgreSQL did not start'; }
 server=postgresql://postgres:demo-password@127.0.0.1:$pg_port
-psql -Xq "$server/postgres" -c 'CREATE DATABASE app' -c 'CREATE DATABASE restored'
+psql -Xq "$server/postgres" -c 'CREATE DATABASE app' -c 'CREATE DATABASE restored' -c 'CREATE DATABASE restored_by_command'
 psql -Xq "$server/app" -f "$here/sample.sql"
 tables="SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname"
 # contents DATABASE: each table's name, number of rows and checksum over all of them
@@ -210,6 +210,18 @@ join -a 1 -a 2 -e missing -o 0,1.2,1.3,2.3 app.txt restored.txt | while read -r 
   printf '   %-10s %8s   %s   %s   %s\n' "$table" "$rows" "$before" "$after" "$verdict"
 done
 cmp -s app.txt restored.txt || fail 'the restored rows are not the same'
+
+step 'The same with the service'"'"'s own commands, and the proof that it restores'
+own() { # COMMAND...: one of the service's commands, with its variables
+  command_line postgres-s3-backups "$@"
+  env -i PATH="$PATH" "${variables[@]}" RESTORE_DATABASE_URL="$server/restored_by_command" "$program" "$@" 2>&1 | indent
+}
+own list
+own restore latest
+contents restored_by_command >restored_by_command.txt
+cmp -s app.txt restored_by_command.txt || fail 'the rows restored by the command are not the same'
+note "The rows agree with those in app."
+own verify latest --into embedded
 
 step 'SIGTERM, as a deploy sends it'
 began=$SECONDS

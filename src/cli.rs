@@ -1,7 +1,5 @@
 //! The command line.
 
-use std::fmt::Write as _;
-
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
@@ -153,15 +151,15 @@ pub fn list(backups: &[Backup], options: &List, now: DateTime<Utc>) -> String {
         let change = line
             .size_change_percent
             .map_or_else(String::new, |percent| format!("{percent:+.1} %"));
-        // Writing to a String cannot fail.
-        let _ok = writeln!(
-            text,
+        let line = format!(
             "{:width$}  {:20}  {:>8}  {:>9}  {change:>8}",
             line.name,
             line.taken_at.replace(['T', 'Z'], " ").trim(),
             age(line.age_seconds),
             size(line.size_bytes),
         );
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
     text
 }
@@ -225,7 +223,7 @@ mod tests {
             list(&backups(), &options(false, Some(2)), now),
             "NAME                           TAKEN AT (UTC)             AGE       SIZE    CHANGE\n\
              db_2026-01-26_03-00-00.sql.gz  2026-01-26 03:00:00     90 min     1.2 MB   +23.4 %\n\
-             db_2026-01-25_03-00-00.sql.gz  2026-01-25 03:00:00       25 h     1.0 MB          \n"
+             db_2026-01-25_03-00-00.sql.gz  2026-01-25 03:00:00       25 h     1.0 MB\n"
         );
         let json: serde_json::Value =
             serde_json::from_str(&list(&backups(), &options(true, None), now)).unwrap();
