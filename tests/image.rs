@@ -349,7 +349,7 @@ fn stopped_in_a_run(options: &[&str]) {
     let variables = variables(&bucket, &locked.name).with("RUN_ON_STARTUP", "true");
     let container = Container::start(&variables, &[&HARDENED, options].concat(), &[]);
     locked.wait_for_dump();
-    assert_eq!(seaweedfs().uploads(&bucket).len(), 1, "the upload is begun");
+    assert_eq!(seaweedfs().backups_begun(&bucket), 1, "the upload is begun");
     let began = Instant::now();
     container.signal("TERM");
     let ended = container.finish_within(Duration::from_secs(30));

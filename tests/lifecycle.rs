@@ -69,7 +69,7 @@ fn stopped_in_a_run(signal: &str, arguments: &[&str], expected: i32) {
     let service = Service::start(&variables, arguments);
     locked.wait_for_dump();
     assert_eq!(
-        seaweedfs().uploads(&bucket).len(),
+        seaweedfs().backups_begun(&bucket),
         1,
         "the upload is begun before the dump"
     );

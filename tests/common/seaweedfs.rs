@@ -121,6 +121,15 @@ impl SeaweedFs {
         }
     }
 
+    /// How many backups are begun and not ended. A daemon's look ahead at its start begins an upload too, for a moment.
+    pub fn backups_begun(&self, bucket: &str) -> usize {
+        let uploads = self.uploads(bucket);
+        uploads
+            .iter()
+            .filter(|(key, _)| key.ends_with(".sql.gz"))
+            .count()
+    }
+
     /// Every unfinished upload's key and id.
     pub fn uploads(&self, bucket: &str) -> Vec<(String, String)> {
         let page = self.listing(bucket, "uploads=");
