@@ -238,12 +238,14 @@ fn both_answer_within_100_ms_while_a_backup_compresses_and_600_connections_are_s
     postgres().psql(&database, "CREATE TABLE t AS SELECT md5(g::text) || md5((-g)::text) AS a FROM generate_series(1, 2000000) g");
     let service = Service::daemon(
         &Variables::working(seaweedfs(), &bucket(), &postgres().url(&database))
-            .with("RUN_ON_STARTUP", "true"),
+            .with("BACKUP_CRON_SCHEDULE", "* * * * * *"),
     );
+    // One backup after the other, since one alone may be done before so many connections are open.
     service.wait_for("backup started");
     let connections = silent(&service, 600);
+    let made = service.events("backup finished").len();
     answers_in_time(&service, 200, || {
-        service.events("backup finished").is_empty()
+        service.events("backup finished").len() < made + 3
     });
     // The time limit on a header closes the silent ones, long before the one on a connection.
     wait_until("the end of the silent connections", LIMIT / 2, || {
