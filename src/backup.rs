@@ -14,8 +14,9 @@ use crate::part::{Buffers, Cutter};
 use crate::pipeline::{Compression, Effects, Pipeline, PipelineError};
 use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Server};
 use crate::schedule::Clock;
+use crate::script::Contents;
 use crate::store::StoreError;
-use crate::upload::{self, Stored, Upload};
+use crate::upload::{self, Upload};
 
 /// Everything a run needs; the same for every run of a process.
 #[derive(Debug)]
@@ -58,9 +59,24 @@ pub enum Trigger {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// There is a new backup.
-    Finished(Backup),
+    Finished(Made),
     /// There was one of that name already.
     Skipped(Backup),
+}
+
+/// A backup that was just made, and what is known of its making.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The backup.
+    pub backup: Backup,
+    /// What it holds.
+    pub contents: Contents,
+    /// Where the time went.
+    pub effects: Effects,
+    /// In how many parts it was sent.
+    pub parts: usize,
+    /// How long the attempt took.
+    pub took: Duration,
 }
 
 /// Why an attempt failed.
@@ -241,13 +257,15 @@ async fn attempt(
                 finished_at: (job.clock)(),
                 size_bytes: stored.size_bytes,
             };
-            let passed = Passed {
+            let made = Made {
+                backup,
                 contents,
                 effects,
+                parts: stored.parts,
                 took: started.elapsed(),
             };
-            log_finished(job, &backup, &stored, &passed, &server, client);
-            Ok(Outcome::Finished(backup))
+            log_finished(job, &made, &server, client);
+            Ok(Outcome::Finished(made))
         }
         // Another container completed the same name first: the backup exists, which is what the run was for.
         Err(error) if error.kind() == Kind::StoreConflict => match job.catalog.find(name).await {
@@ -388,34 +406,22 @@ fn skipped(backup: Backup) -> Outcome {
     Outcome::Skipped(backup)
 }
 
-/// What went through, and how.
-struct Passed {
-    contents: crate::script::Contents,
-    effects: Effects,
-    took: Duration,
-}
-
-fn log_finished(
-    job: &Job,
-    backup: &Backup,
-    stored: &Stored,
-    passed: &Passed,
-    server: &Server,
-    client: &Client,
-) {
-    let Passed {
+fn log_finished(job: &Job, made: &Made, server: &Server, client: &Client) {
+    let Made {
+        backup,
         contents,
         effects,
+        parts,
         took,
-    } = passed;
+    } = made;
     tracing::info!(
         name = %backup.name,
-        size_bytes = stored.size_bytes,
+        size_bytes = backup.size_bytes,
         uncompressed_bytes = contents.bytes,
-        ratio = ratio(contents.bytes, stored.size_bytes),
+        ratio = ratio(contents.bytes, backup.size_bytes),
         rows = contents.rows,
         tables = contents.tables.len(),
-        parts = stored.parts,
+        parts,
         duration_seconds = seconds(*took),
         compression_level = effects.mean_level(),
         waited_for_dump_seconds = seconds(effects.dump_waited),

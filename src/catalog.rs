@@ -111,6 +111,14 @@ pub struct Backup {
     pub size_bytes: u64,
 }
 
+impl Backup {
+    /// Whether it holds anything; a smaller object is no backup of ours.
+    #[must_use]
+    pub const fn is_good(&self) -> bool {
+        self.size_bytes >= LEAST_BYTES
+    }
+}
+
 /// The backups under one prefix of one bucket.
 #[derive(Debug, Clone)]
 pub struct Catalog {
@@ -232,7 +240,7 @@ impl Catalog {
 fn newest(prefix: &Prefix, objects: Vec<Object>) -> Option<Backup> {
     backups(prefix, objects)
         .into_iter()
-        .filter(|backup| backup.size_bytes >= LEAST_BYTES)
+        .filter(Backup::is_good)
         .max_by_key(|backup| backup.name.at)
 }
 

@@ -10,10 +10,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup::{self, BackupError, Job, Outcome, Trigger};
+use crate::board::{Board, DrillOutcome, LastDrill, LastRun, RunOutcome};
 use crate::catalog::{Backup, Catalog};
 use crate::check::{self, Check, Railway};
 use crate::cli::Ending;
@@ -21,7 +22,6 @@ use crate::commands;
 use crate::config::{Config, Drilling};
 use crate::drill::{self, Drill, DrillError};
 use crate::dump::Patience;
-use crate::health::{Board, DrillOutcome, LastDrill, LastRun, RunOutcome};
 use crate::http::{self, Answers};
 use crate::kind::Kind;
 use crate::pipeline::Compression;
@@ -37,6 +37,9 @@ const RETRY_WAITS: [Duration; 3] = [
     Duration::from_secs(300),
     Duration::from_secs(900),
 ];
+
+/// How often the bucket is read while nothing else happens: a backup that somebody deleted must not stay fresh in memory.
+const LIST_EVERY: Duration = Duration::from_secs(3600);
 
 /// How long a run gets to stop its dump and abort its upload. Platforms kill after their own grace, so it is short.
 const GRACE: Duration = Duration::from_secs(4);
@@ -214,7 +217,7 @@ struct Start {
 async fn follow(schedule: Schedule, job: Job, board: Board, start: Start, stop: CancellationToken) {
     let (job, board, stop) = (&job, &board, &stop);
     let began_at = (job.clock)();
-    let missed_before = schedule
+    let mut missed_before = schedule
         .last_at_or_before(began_at)
         .filter(|_| start.catch_up && !start.run_now);
     log_upcoming(&schedule, began_at);
@@ -224,11 +227,12 @@ async fn follow(schedule: Schedule, job: Job, board: Board, start: Start, stop: 
     if start.run_now {
         // The list decides nothing for this run, but `/health` knows of older backups while it lasts.
         tokio::select! {
-            listed = job.catalog.newest() => if let Ok(newest) = listed { seed(board, newest) },
+            listed = job.catalog.list() => if let Ok(backups) = listed { board.write(|status| status.list(backups)) },
             () = tokio::time::sleep(Duration::from_secs(10)) => {}
         }
         run_one(job, board, &mut alarm, Trigger::Manual((job.clock)()), stop).await;
     }
+    let mut list_at = Instant::now();
     while !stop.is_cancelled() {
         tokio::select! {
             biased;
@@ -240,11 +244,12 @@ async fn follow(schedule: Schedule, job: Job, board: Board, start: Start, stop: 
                     None => log_next(&alarm, board),
                 }
             }
-            newest = list_until_known(job), if !board.read().seeded => {
+            backups = list_at_last(job, list_at) => {
+                list_at = Instant::now() + LIST_EVERY;
+                board.write(|status| status.list(backups));
                 // Only a bucket that holds backups shows that they are made here and that one is missing.
-                let caught_up = newest.as_ref().map(|backup| backup.name.at());
-                seed(board, newest);
-                if let (Some(newest_at), Some(due)) = (caught_up, missed_before) && newest_at < due {
+                let newest_at = board.read(|status| status.newest().map(|backup| backup.name.at()));
+                if let (Some(newest_at), Some(due)) = (newest_at, missed_before.take()) && newest_at < due {
                     tracing::warn!(due_at = seconds(due), "no backup of the last due time: running it now");
                     run_one(job, board, &mut alarm, Trigger::Scheduled(due), stop).await;
                 }
@@ -299,10 +304,15 @@ async fn run_one(
     board.write(|status| {
         status.running = false;
         let (outcome, kind) = match outcome {
-            Ok(Outcome::Finished(backup)) => {
-                (seen(status, backup), (RunOutcome::Succeeded, None)).1
+            Ok(Outcome::Finished(made)) => {
+                status.add(made.backup.clone());
+                status.last_made = Some(made);
+                (RunOutcome::Succeeded, None)
             }
-            Ok(Outcome::Skipped(backup)) => (seen(status, backup), (RunOutcome::Skipped, None)).1,
+            Ok(Outcome::Skipped(backup)) => {
+                status.add(backup);
+                (RunOutcome::Skipped, None)
+            }
             Err(BackupError::Cancelled) => return,
             Err(error) => (RunOutcome::Failed, Some(error.kind())),
         };
@@ -417,35 +427,16 @@ impl Prover {
     }
 }
 
-fn seen(status: &mut crate::health::Status, backup: Backup) {
-    status.seeded = true;
-    if status
-        .newest
-        .as_ref()
-        .is_none_or(|newest| newest.name.at() <= backup.name.at())
-    {
-        status.newest = Some(backup);
-    }
-}
-
-fn seed(board: &Board, newest: Option<Backup>) {
-    board.write(|status| {
-        status.seeded = true;
-        if let Some(newest) = newest {
-            seen(status, newest);
-        }
-    });
-}
-
-/// Reads the bucket until it works, and says once why it does not.
-async fn list_until_known(job: &Job) -> Option<Backup> {
+/// Reads the bucket at that time, until it works, and says once why it does not.
+async fn list_at_last(job: &Job, at: Instant) -> Vec<Backup> {
+    tokio::time::sleep_until(at).await;
     let mut told: Option<Kind> = None;
     loop {
-        match job.catalog.newest().await {
-            Ok(newest) => {
+        match job.catalog.list().await {
+            Ok(backups) => {
                 // A run sweeps too, but the next one may be a day away.
                 job.catalog.sweep(job.timeout, (job.clock)()).await;
-                return newest;
+                return backups;
             }
             Err(error) => {
                 if told != Some(error.kind()) {
@@ -483,11 +474,7 @@ pub async fn probe(port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
-    use crate::catalog::Prefix;
-    use crate::health::Status;
 
     #[test]
     fn attempts_follow_after_1_5_and_15_minutes_and_15_from_then_on() {
@@ -498,25 +485,5 @@ mod tests {
         assert_eq!(minutes(0), [0_u64; 0]);
         assert_eq!(minutes(2), [1, 5]);
         assert_eq!(minutes(5), [1, 5, 15, 15, 15]);
-    }
-
-    #[test]
-    fn an_older_backup_does_not_take_the_place_of_a_newer_one() {
-        let backup = |day: i64| {
-            let at = DateTime::UNIX_EPOCH + TimeDelta::days(day);
-            Backup {
-                name: Prefix::new(None, "b_").name_at(at),
-                finished_at: at,
-                size_bytes: 500,
-            }
-        };
-        let mut status = Status::default();
-        for (day, newest) in [(2, 2), (1, 2), (3, 3), (3, 3)] {
-            seen(&mut status, backup(day));
-            assert_eq!(
-                (status.seeded, &status.newest),
-                (true, &Some(backup(newest)))
-            );
-        }
     }
 }

@@ -1,82 +1,12 @@
 //! The answer to "is last night's backup safe?": a pure function of what is known and the time.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::board::{DrillOutcome, LastDrill, LastRun, RunOutcome, Status, seconds_utc};
 use crate::catalog::Backup;
-use crate::kind::Kind;
-
-/// What the daemon knows. Only the task that runs backups writes it.
-#[derive(Debug, Clone, Default)]
-pub struct Status {
-    /// Whether the bucket was ever read, or a backup was made by this process.
-    pub seeded: bool,
-    /// The newest good backup.
-    pub newest: Option<Backup>,
-    /// How the last run ended.
-    pub last_run: Option<LastRun>,
-    /// How the last drill ended.
-    pub last_drill: Option<LastDrill>,
-    /// Whether a run is under way.
-    pub running: bool,
-    /// When the next run is due.
-    pub next_due_at: Option<DateTime<Utc>>,
-    /// When the first run of this process was due: before that, an empty bucket is no fault.
-    pub first_due_at: Option<DateTime<Utc>>,
-}
-
-/// How the last run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct LastRun {
-    /// Its outcome.
-    pub outcome: RunOutcome,
-    /// What kind of error it was, if it failed.
-    pub kind: Option<Kind>,
-    /// When it ended.
-    #[serde(serialize_with = "seconds_utc")]
-    pub finished_at: DateTime<Utc>,
-}
-
-/// The closed set of outcomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunOutcome {
-    /// It made a backup.
-    Succeeded,
-    /// It failed after its last attempt.
-    Failed,
-    /// The backup was there already.
-    Skipped,
-}
-
-/// How the last drill ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LastDrill {
-    /// The backup that was to be proven.
-    pub name: String,
-    /// Its outcome.
-    pub outcome: DrillOutcome,
-    /// What kind of error it was, if it failed.
-    pub kind: Option<Kind>,
-    /// When it ended.
-    #[serde(serialize_with = "seconds_utc")]
-    pub finished_at: DateTime<Utc>,
-    /// How long it took.
-    pub duration_seconds: u64,
-}
-
-/// The closed set of a drill's outcomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DrillOutcome {
-    /// The backup was restored and holds what was dumped.
-    Proven,
-    /// It was not.
-    Failed,
-}
 
 /// The verdict, one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -111,8 +41,7 @@ impl Verdict {
 pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdict {
     // A backup from the future (a clock that was set back) is fresh, not infinitely old.
     let fresh = status
-        .newest
-        .as_ref()
+        .newest()
         .is_some_and(|backup| age(backup, now) <= max_age);
     let failed = status
         .last_run
@@ -123,7 +52,7 @@ pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdic
         .is_some_and(|drill| drill.outcome == DrillOutcome::Failed);
     let was_due = status.first_due_at.is_some_and(|due| due <= now);
     match () {
-        () if status.newest.is_some() && !fresh => Verdict::Stale,
+        () if status.newest().is_some() && !fresh => Verdict::Stale,
         () if failed => Verdict::Failing,
         () if unproven => Verdict::Unproven,
         () if !status.seeded && !fresh => Verdict::Unknown,
@@ -168,7 +97,7 @@ impl Health {
     pub fn at(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Self {
         Self {
             status: verdict(status, max_age, now),
-            newest_backup: status.newest.as_ref().map(|backup| NewestBackup {
+            newest_backup: status.newest().map(|backup| NewestBackup {
                 name: backup.name.to_string(),
                 finished_at: backup.finished_at,
                 age_seconds: age(backup, now).as_secs(),
@@ -189,13 +118,6 @@ impl Health {
     }
 }
 
-fn seconds_utc<S: serde::Serializer>(
-    time: &DateTime<Utc>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
-}
-
 #[expect(
     clippy::ref_option,
     reason = "serde's serialize_with hands over a reference to the field"
@@ -210,44 +132,25 @@ fn optional_seconds_utc<S: serde::Serializer>(
     }
 }
 
-/// The status, shared between the task that writes it and the router that reads it.
-#[derive(Debug, Clone, Default)]
-pub struct Board(Arc<Mutex<Status>>);
-
-impl Board {
-    /// A copy of the present status.
-    #[must_use]
-    pub fn read(&self) -> Status {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Changes the status.
-    pub fn write(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::{TimeDelta, TimeZone};
 
     use super::*;
     use crate::catalog::Prefix;
+    use crate::kind::Kind;
 
     fn now() -> DateTime<Utc> {
         Utc.with_ymd_and_hms(2026, 1, 26, 4, 0, 0).unwrap()
     }
 
-    fn backup(hours_old: i64) -> Option<Backup> {
+    fn backup(hours_old: i64) -> Vec<Backup> {
         let finished_at = now() - TimeDelta::hours(hours_old);
-        Some(Backup {
+        vec![Backup {
             name: Prefix::new(None, "b_").name_at(finished_at),
             finished_at,
             size_bytes: 500,
-        })
+        }]
     }
 
     fn run(outcome: RunOutcome) -> Option<LastRun> {
@@ -281,7 +184,7 @@ mod tests {
             (
                 "fresh",
                 Status {
-                    newest: backup(1),
+                    backups: backup(1),
                     ..base()
                 },
                 Verdict::Ok,
@@ -289,7 +192,7 @@ mod tests {
             (
                 "at the limit",
                 Status {
-                    newest: backup(25),
+                    backups: backup(25),
                     ..base()
                 },
                 Verdict::Ok,
@@ -297,7 +200,7 @@ mod tests {
             (
                 "too old",
                 Status {
-                    newest: backup(26),
+                    backups: backup(26),
                     ..base()
                 },
                 Verdict::Stale,
@@ -305,7 +208,7 @@ mod tests {
             (
                 "too old, though one is being made",
                 Status {
-                    newest: backup(26),
+                    backups: backup(26),
                     running: true,
                     ..base()
                 },
@@ -314,7 +217,7 @@ mod tests {
             (
                 "too old and failing",
                 Status {
-                    newest: backup(26),
+                    backups: backup(26),
                     last_run: run(RunOutcome::Failed),
                     ..base()
                 },
@@ -323,7 +226,7 @@ mod tests {
             (
                 "from the future",
                 Status {
-                    newest: backup(-2),
+                    backups: backup(-2),
                     ..base()
                 },
                 Verdict::Ok,
@@ -331,7 +234,7 @@ mod tests {
             (
                 "fresh, but the last run failed",
                 Status {
-                    newest: backup(1),
+                    backups: backup(1),
                     last_run: run(RunOutcome::Failed),
                     ..base()
                 },
@@ -340,7 +243,7 @@ mod tests {
             (
                 "failed, and running again",
                 Status {
-                    newest: backup(1),
+                    backups: backup(1),
                     last_run: run(RunOutcome::Failed),
                     running: true,
                     ..base()
@@ -358,7 +261,7 @@ mod tests {
             (
                 "recovered",
                 Status {
-                    newest: backup(1),
+                    backups: backup(1),
                     last_run: run(RunOutcome::Succeeded),
                     ..base()
                 },
@@ -367,7 +270,7 @@ mod tests {
             (
                 "another container did it",
                 Status {
-                    newest: backup(1),
+                    backups: backup(1),
                     last_run: run(RunOutcome::Skipped),
                     ..base()
                 },
@@ -376,7 +279,7 @@ mod tests {
             (
                 "fresh, but the last drill failed",
                 Status {
-                    newest: backup(1),
+                    backups: backup(1),
                     last_drill: drill(DrillOutcome::Failed),
                     running: true,
                     ..base()
@@ -386,7 +289,7 @@ mod tests {
             (
                 "proven",
                 Status {
-                    newest: backup(1),
+                    backups: backup(1),
                     last_drill: drill(DrillOutcome::Proven),
                     ..base()
                 },
@@ -395,7 +298,7 @@ mod tests {
             (
                 "proven once, and too old",
                 Status {
-                    newest: backup(26),
+                    backups: backup(26),
                     last_drill: drill(DrillOutcome::Failed),
                     ..base()
                 },
@@ -404,7 +307,7 @@ mod tests {
             (
                 "running",
                 Status {
-                    newest: backup(1),
+                    backups: backup(1),
                     running: true,
                     ..base()
                 },
@@ -440,7 +343,7 @@ mod tests {
                 "bucket not readable, but one was just made",
                 Status {
                     seeded: false,
-                    newest: backup(1),
+                    backups: backup(1),
                     ..base()
                 },
                 Verdict::Ok,
@@ -470,7 +373,7 @@ mod tests {
     fn the_answer_holds_the_documented_fields_only() {
         let status = Status {
             seeded: true,
-            newest: backup(1),
+            backups: backup(1),
             last_run: run(RunOutcome::Failed),
             last_drill: drill(DrillOutcome::Failed),
             next_due_at: Some(now()),

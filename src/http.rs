@@ -18,7 +18,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::health::{Board, Health};
+use crate::board::Board;
+use crate::health::Health;
 use crate::schedule::Clock;
 
 /// A connection that has not sent a whole header by then is closed, and so is an idle one.
@@ -112,7 +113,9 @@ fn router(answers: Answers) -> Router {
 }
 
 async fn health(State(answers): State<Answers>, headers: HeaderMap) -> Response {
-    let health = Health::at(&answers.board.read(), answers.max_age, (answers.clock)());
+    let health = answers
+        .board
+        .read(|status| Health::at(status, answers.max_age, (answers.clock)()));
     let asked_by_railway = headers.get(header::HOST).is_some_and(|host| {
         host.as_bytes()
             .eq_ignore_ascii_case(RAILWAY_HOST.as_bytes())

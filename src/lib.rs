@@ -48,6 +48,7 @@ pub mod restore;
 pub mod target;
 pub mod verify;
 
+pub mod board;
 pub mod health;
 pub mod http;
 

@@ -1,0 +1,175 @@
+//! What the daemon knows, written by the tasks that work and read by what tells others.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::backup::Made;
+use crate::catalog::Backup;
+use crate::kind::Kind;
+
+/// What the daemon knows.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Whether the bucket was ever read, or a backup was made by this process.
+    pub seeded: bool,
+    /// The good backups of the bucket, newest first: as it was last listed, and those made since.
+    pub backups: Vec<Backup>,
+    /// What is known of the making of the newest backup that this process made.
+    pub last_made: Option<Made>,
+    /// How the last run ended.
+    pub last_run: Option<LastRun>,
+    /// How the last drill ended.
+    pub last_drill: Option<LastDrill>,
+    /// Whether a run is under way.
+    pub running: bool,
+    /// When the next run is due.
+    pub next_due_at: Option<DateTime<Utc>>,
+    /// When the first run of this process was due: before that, an empty bucket is no fault.
+    pub first_due_at: Option<DateTime<Utc>>,
+}
+
+/// How the last run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LastRun {
+    /// Its outcome.
+    pub outcome: RunOutcome,
+    /// What kind of error it was, if it failed.
+    pub kind: Option<Kind>,
+    /// When it ended.
+    #[serde(serialize_with = "seconds_utc")]
+    pub finished_at: DateTime<Utc>,
+}
+
+/// The closed set of outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    /// It made a backup.
+    Succeeded,
+    /// It failed after its last attempt.
+    Failed,
+    /// The backup was there already.
+    Skipped,
+}
+
+/// How the last drill ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastDrill {
+    /// The backup that was to be proven.
+    pub name: String,
+    /// Its outcome.
+    pub outcome: DrillOutcome,
+    /// What kind of error it was, if it failed.
+    pub kind: Option<Kind>,
+    /// When it ended.
+    #[serde(serialize_with = "seconds_utc")]
+    pub finished_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_seconds: u64,
+}
+
+/// The closed set of a drill's outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrillOutcome {
+    /// The backup was restored and holds what was dumped.
+    Proven,
+    /// It was not.
+    Failed,
+}
+
+impl Status {
+    /// The newest good backup.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Backup> {
+        self.backups.first()
+    }
+
+    /// Takes over what the bucket was seen to hold.
+    pub fn list(&mut self, mut backups: Vec<Backup>) {
+        backups.retain(Backup::is_good);
+        backups.sort_by_key(|backup| std::cmp::Reverse(backup.name.at()));
+        self.seeded = true;
+        self.backups = backups;
+    }
+
+    /// Adds a backup that is there now.
+    pub fn add(&mut self, backup: Backup) {
+        self.seeded = true;
+        let newer = |other: &Backup| other.name.at() > backup.name.at();
+        let place = self.backups.partition_point(newer);
+        match self.backups.get_mut(place) {
+            Some(same) if same.name == backup.name => *same = backup,
+            _ => self.backups.insert(place, backup),
+        }
+    }
+}
+
+pub(crate) fn seconds_utc<S: serde::Serializer>(
+    time: &DateTime<Utc>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// The status, shared between the tasks that write it and those that read it or wait for a change of it.
+#[derive(Debug, Clone, Default)]
+pub struct Board(Arc<watch::Sender<Status>>);
+
+impl Board {
+    /// Looks at the present status.
+    pub fn read<T>(&self, look: impl FnOnce(&Status) -> T) -> T {
+        look(&self.0.borrow())
+    }
+
+    /// Changes the status.
+    pub fn write(&self, change: impl FnOnce(&mut Status)) {
+        self.0.send_modify(change);
+    }
+
+    /// Tells of changes; of those that follow each other quickly, the last.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.0.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::catalog::Prefix;
+
+    fn backup(day: i64, size_bytes: u64) -> Backup {
+        let at = DateTime::UNIX_EPOCH + TimeDelta::days(day);
+        Backup {
+            name: Prefix::new(None, "b_").name_at(at),
+            finished_at: at,
+            size_bytes,
+        }
+    }
+
+    #[test]
+    fn an_older_backup_does_not_take_the_place_of_a_newer_one() {
+        let mut status = Status::default();
+        for (day, newest, count) in [(2, 2, 1), (1, 2, 2), (3, 3, 3), (3, 3, 3)] {
+            status.add(backup(day, 500));
+            assert!(status.seeded);
+            assert_eq!(status.newest(), Some(&backup(newest, 500)));
+            assert_eq!(status.backups.len(), count);
+        }
+    }
+
+    #[test]
+    fn what_is_listed_takes_the_place_of_what_was_known() {
+        let mut status = Status::default();
+        status.add(backup(9, 500));
+        // One that was deleted is gone; one that is too small to be a backup is none.
+        status.list(vec![backup(1, 500), backup(3, 0), backup(2, 600)]);
+        assert_eq!(status.backups, [backup(2, 600), backup(1, 500)]);
+    }
+}
