@@ -18,7 +18,7 @@ use crate::postgres::DatabaseUrl;
 use crate::schedule::{Schedule, ScheduleError};
 use crate::secret::Secret;
 use crate::store::StoreSettings;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::LogFormat;
 
 /// Every variable that is read, and whether it holds a secret and so may come as `NAME_FILE`.
 pub const VARIABLES: &[(&str, bool)] = &[
@@ -249,22 +249,23 @@ pub fn log_settings(variables: &[(OsString, OsString)], terminal: bool) -> (LogF
     )
 }
 
-/// Checks `RUST_LOG`. A bare word that is no level is a filter too, one for a module of that name: `RUST_LOG=verbose`
-/// would silence every line of this service, the failures among them.
+/// Checks `RUST_LOG`: levels, and levels of targets. A bare word that is no level would be taken for a target:
+/// `RUST_LOG=verbose` would silence every line of this service, the failures among them.
 fn check_filter(text: &str) -> Result<(), String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
-    if text
-        .split(',')
-        .map(str::trim)
-        .any(|word| !word.contains(['=', '[']) && !is_level(word))
-    {
-        return Err(
+    let is_good = |word: &str| match word.split_once('=') {
+        Some((target, level)) => !target.is_empty() && is_level(level),
+        None => is_level(word),
+    };
+    if text.split(',').map(str::trim).all(is_good) {
+        Ok(())
+    } else {
+        Err(
             "is not a list of level or target=level; use error, warn, info, debug or trace"
                 .to_owned(),
-        );
+        )
     }
-    telemetry::check_filter(text)
 }
 
 /// `PORT`, for the probe of a running daemon, which needs nothing else.
