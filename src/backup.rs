@@ -55,6 +55,16 @@ pub enum Trigger {
     Manual(DateTime<Utc>),
 }
 
+impl Trigger {
+    /// The time that a backup is named after.
+    #[must_use]
+    pub const fn at(self) -> DateTime<Utc> {
+        match self {
+            Self::Scheduled(at) | Self::Manual(at) => at,
+        }
+    }
+}
+
 /// How a run ended when it did not fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -154,9 +164,7 @@ pub async fn run(
     trigger: Trigger,
     stop: &CancellationToken,
 ) -> Result<Outcome, BackupError> {
-    let name = match trigger {
-        Trigger::Scheduled(at) | Trigger::Manual(at) => job.catalog.prefix().name_at(at),
-    };
+    let name = job.catalog.prefix().name_at(trigger.at());
     let mut waits = job.retry_waits.iter();
     let mut number: u32 = 1;
     loop {

@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::anomaly::Anomaly;
 use crate::backup::Made;
 use crate::catalog::Backup;
 use crate::kind::Kind;
@@ -19,16 +20,33 @@ pub struct Status {
     pub backups: Vec<Backup>,
     /// What is known of the making of the newest backup that this process made.
     pub last_made: Option<Made>,
+    /// What is out of the ordinary about that one, the worst first.
+    pub anomalies: Vec<Anomaly>,
     /// How the last run ended.
     pub last_run: Option<LastRun>,
+    /// Why the last run failed, if it did.
+    pub failure: Option<Failure>,
     /// How the last drill ended.
     pub last_drill: Option<LastDrill>,
+    /// Why the last drill failed, if it did.
+    pub drill_failure: Option<Failure>,
     /// Whether a run is under way.
     pub running: bool,
     /// When the next run is due.
     pub next_due_at: Option<DateTime<Utc>>,
     /// When the first run of this process was due: before that, an empty bucket is no fault.
     pub first_due_at: Option<DateTime<Utc>>,
+}
+
+/// What the log says of a failure. It is for the operator: `/health`, which anybody may read, shows the kind alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The backup that was to be made, or to be proven.
+    pub name: String,
+    /// Why it was not, without secrets.
+    pub error: String,
+    /// What to do about it.
+    pub hint: String,
 }
 
 /// How the last run ended.
@@ -86,6 +104,12 @@ impl Status {
     #[must_use]
     pub fn newest(&self) -> Option<&Backup> {
         self.backups.first()
+    }
+
+    /// The backup whose anomalies are known.
+    #[must_use]
+    pub fn judged(&self) -> Option<&Backup> {
+        self.last_made.as_ref().map(|made| &made.backup)
     }
 
     /// Takes over what the bucket was seen to hold.

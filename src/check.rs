@@ -153,6 +153,8 @@ pub struct Check {
     warnings: Option<Vec<Problem>>,
     schedule: Schedule,
     max_age: Duration,
+    /// The variables that name somebody to tell.
+    listeners: Vec<&'static str>,
     timeout: Duration,
     partial: bool,
     database: DatabaseUrl,
@@ -180,6 +182,10 @@ impl Check {
             warnings: Some(config.warnings.clone()),
             schedule: config.schedule.clone(),
             max_age: config.max_age,
+            listeners: [&config.alerts, &config.heartbeat]
+                .into_iter()
+                .filter_map(|address| Some(address.as_ref()?.variable()))
+                .collect(),
             timeout: config.timeout,
             partial: config.is_partial(),
             database: config.database.clone(),
@@ -206,6 +212,7 @@ impl Check {
         if let Some(warnings) = &self.warnings {
             findings.append(&mut configuration(warnings));
             findings.push(schedule(&self.schedule, self.max_age, now));
+            findings.push(alerts(&self.listeners));
         }
         let (mut database, mut bucket) = tokio::join!(
             async {
@@ -638,6 +645,24 @@ fn locks(held: &[Held]) -> Finding {
     }
 }
 
+/// Who would be told. Nothing is sent: a false alarm is worse than none.
+fn alerts(listeners: &[&str]) -> Finding {
+    if listeners.is_empty() {
+        return warning(
+            "alerts",
+            "nobody is told when backups fail: neither ALERT_WEBHOOK_URL nor HEARTBEAT_URL is set",
+            "set one of them, or both; an uptime monitor on /health does it too",
+        );
+    }
+    ok(
+        "alerts",
+        format!(
+            "{} set; whether messages arrive, the next run tells",
+            listeners.join(" and ")
+        ),
+    )
+}
+
 /// What the bucket holds.
 fn contents(backups: &[Backup], max_age: Duration, now: DateTime<Utc>) -> Finding {
     let Some(newest) = backups.first() else {
@@ -951,6 +976,16 @@ mod tests {
             &rights(13),
             Outcome::Failed,
             "GRANT SELECT ON ALL SEQUENCES",
+        );
+    }
+
+    #[test]
+    fn that_nobody_would_be_told_is_worth_knowing() {
+        is(&alerts(&[]), Outcome::Warning, "HEARTBEAT_URL is set");
+        is(
+            &alerts(&["HEARTBEAT_URL"]),
+            Outcome::Ok,
+            "HEARTBEAT_URL set;",
         );
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use crate::anomaly::{Factor, Thresholds};
 use crate::catalog::Prefix;
 use crate::drill::{self, DrillServer};
 use crate::level::{self, Level};
@@ -19,6 +20,7 @@ use crate::schedule::{Schedule, ScheduleError};
 use crate::secret::Secret;
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
+use crate::webhook::Address;
 
 /// Every variable that is read, and whether it holds a secret and so may come as `NAME_FILE`.
 pub const VARIABLES: &[(&str, bool)] = &[
@@ -49,6 +51,10 @@ pub const VARIABLES: &[(&str, bool)] = &[
     ("VERIFY_SCHEDULE", false),
     ("VERIFY_DATABASE_URL", true),
     ("VERIFY_SQL", false),
+    ("ALERT_WEBHOOK_URL", true),
+    ("HEARTBEAT_URL", true),
+    ("ANOMALY_BELOW", false),
+    ("ANOMALY_ABOVE", false),
     ("LOG_FORMAT", false),
     ("RUST_LOG", false),
 ];
@@ -84,6 +90,10 @@ struct Raw {
     verify_schedule: Option<String>,
     verify_database_url: Option<String>,
     verify_sql: Option<String>,
+    alert_webhook_url: Option<String>,
+    heartbeat_url: Option<String>,
+    anomaly_below: Option<String>,
+    anomaly_above: Option<String>,
     log_format: Option<String>,
     rust_log: Option<String>,
 }
@@ -121,6 +131,12 @@ pub struct Config {
     pub compression_threads: Option<usize>,
     /// `VERIFY_SCHEDULE`, with where and how to prove backups.
     pub drills: Option<(Schedule, Drilling)>,
+    /// `ALERT_WEBHOOK_URL`
+    pub alerts: Option<Address>,
+    /// `HEARTBEAT_URL`
+    pub heartbeat: Option<Address>,
+    /// `ANOMALY_BELOW` and `ANOMALY_ABOVE`
+    pub thresholds: Thresholds,
     /// What is odd but usable.
     pub warnings: Vec<Problem>,
 }
@@ -342,6 +358,13 @@ impl Config {
             findings,
         );
         let drills = drills(raw, findings, now);
+        let alerts = address(
+            "ALERT_WEBHOOK_URL",
+            raw.alert_webhook_url.as_ref(),
+            findings,
+        );
+        let heartbeat = address("HEARTBEAT_URL", raw.heartbeat_url.as_ref(), findings);
+        let thresholds = thresholds(raw, findings);
         let schedule = schedule(raw, findings, now);
         let prefix = prefix(raw, findings);
         let options = options(raw, findings);
@@ -430,6 +453,9 @@ impl Config {
             compression,
             compression_threads,
             drills,
+            alerts,
+            heartbeat,
+            thresholds,
             warnings: Vec::new(),
             schedule,
         })
@@ -627,6 +653,53 @@ fn database(
                 .for_each(|text| findings.refuse(variable, text));
             None
         }
+    }
+}
+
+/// Where messages go, if that is set and can be used.
+fn address(
+    variable: &'static str,
+    value: Option<&String>,
+    findings: &mut Findings,
+) -> Option<Address> {
+    let address = match Address::parse(variable, value?) {
+        Ok(address) => address,
+        Err(problem) => {
+            findings.refuse(variable, problem);
+            return None;
+        }
+    };
+    if address.is_plain() && !is_local(&address.host()) {
+        findings.warn(
+            variable,
+            "begins with http://: whoever can read it on its way can send there too",
+        );
+    }
+    Some(address)
+}
+
+/// `ANOMALY_BELOW` and `ANOMALY_ABOVE`.
+fn thresholds(raw: &Raw, findings: &mut Findings) -> Thresholds {
+    let below = |factor: &Factor| *factor > Factor::ZERO && *factor < Factor::ONE;
+    let above = |factor: &Factor| *factor > Factor::ONE;
+    let is_off = |text: &str| text.eq_ignore_ascii_case("off");
+    Thresholds {
+        below: match raw.anomaly_below.as_deref() {
+            None => Some(Factor::HALF),
+            Some(text) if is_off(text) => None,
+            Some(text) => Factor::parse(text).filter(below).or_else(|| {
+                findings.refuse("ANOMALY_BELOW", "is neither off nor a number between 0 and 1 such as 0.5, with at most three digits after the point");
+                None
+            }),
+        },
+        above: match raw.anomaly_above.as_deref() {
+            None => Some(Factor::THREE),
+            Some(text) if is_off(text) => None,
+            Some(text) => Factor::parse(text).filter(above).or_else(|| {
+                findings.refuse("ANOMALY_ABOVE", "is neither off nor a number above 1 such as 3, with at most three digits after the point");
+                None
+            }),
+        },
     }
 }
 
@@ -836,16 +909,20 @@ fn endpoint(raw: &Raw, findings: &mut Findings) -> Option<String> {
             findings.refuse(NAME, "does not hold an account id: the host must be the 32 hexadecimal digits of the account id, then .r2.cloudflarestorage.com, with nothing before them");
         }
     }
-    let is_local = ["localhost", "127.0.0.1", "[::1]"].contains(&host)
-        || host.ends_with(".internal")
-        || !host.contains(['.', ':']);
-    if scheme == "http" && !is_local {
+    if scheme == "http" && !is_local(host) {
         findings.warn(
             NAME,
             "begins with http://: the whole database travels unencrypted",
         );
     }
     Some(endpoint)
+}
+
+/// Whether nobody outside can listen on the way there.
+fn is_local(host: &str) -> bool {
+    ["localhost", "127.0.0.1", "[::1]"].contains(&host)
+        || host.ends_with(".internal")
+        || !host.contains(['.', ':'])
 }
 
 /// The host of `scheme://host[:port]`.
@@ -1503,6 +1580,10 @@ mod tests {
         let wrong = [
             ("RUST_LOG", "x=y=z"),
             ("LOG_FORMAT", "xml"),
+            ("ANOMALY_ABOVE", "1"),
+            ("ANOMALY_BELOW", "1"),
+            ("HEARTBEAT_URL", "x"),
+            ("ALERT_WEBHOOK_URL", "x"),
             ("VERIFY_SQL", "SELECT 'x"),
             ("VERIFY_DATABASE_URL", "mysql://u@h/d"),
             ("VERIFY_SCHEDULE", "hourly"),
@@ -1886,6 +1967,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_to_others_is_checked_at_start() {
+        let config = warned(&[], &[]);
+        assert!(config.alerts.is_none() && config.heartbeat.is_none());
+        assert_eq!(config.thresholds.below, Some(Factor::HALF));
+        assert_eq!(config.thresholds.above, Some(Factor::THREE));
+        let config = good(&[
+            ("ALERT_WEBHOOK_URL", "https://hooks.slack.com/services/x"),
+            ("HEARTBEAT_URL", "https://hc-ping.com/x"),
+            ("ANOMALY_BELOW", "OFF"),
+            ("ANOMALY_ABOVE", "1.5"),
+        ]);
+        assert!(config.alerts.is_some() && config.heartbeat.is_some());
+        assert_eq!(config.thresholds.below, None);
+        assert_eq!(config.thresholds.above, Factor::parse("1.5"));
+        for name in ["ALERT_WEBHOOK_URL", "HEARTBEAT_URL"] {
+            refused(name, "hc-ping.com/x", "is not a URL");
+            refused(name, "https://u:p@host/x", "holds a user or password");
+            warned(&[(name, "http://example.com/x")], &["begins with http://"]);
+            warned(&[(name, "http://kuma.railway.internal:3001/x")], &[]);
+        }
+        for text in ["0", "1", "2", "-0.5", "0.0001", "half", "50%", "false"] {
+            refused("ANOMALY_BELOW", text, "between 0 and 1");
+        }
+        for text in ["0", "1", "0.5", "x3", "3x", "1.0", "true"] {
+            refused("ANOMALY_ABOVE", text, "above 1");
+        }
+    }
+
+    #[test]
     fn prefixes_and_subfolders_make_a_key() {
         for (subfolder, prefix, key) in [
             ("", "", "vlvt_backup_"),
@@ -2244,6 +2354,8 @@ mod tests {
             ("AWS_SECRET_ACCESS_KEY", &secret_key),
             ("AWS_SESSION_TOKEN", CANARY),
             ("BACKUP_DATABASE_URL", &url),
+            ("ALERT_WEBHOOK_URL", &format!("https://{CANARY}/{CANARY}")),
+            ("HEARTBEAT_URL", &format!("https://h/{CANARY}?x={CANARY}")),
         ]);
         check_for_canary("Config", &format!("{config:?} {config:#?}"), true);
         assert_eq!(config.store.access_key_id.expose(), CANARY);

@@ -13,15 +13,18 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::{self, BackupError, Job, Outcome, Trigger};
-use crate::board::{Board, DrillOutcome, LastDrill, LastRun, RunOutcome};
+use crate::alert::{Alerts, Subject};
+use crate::anomaly::{self, Thresholds};
+use crate::backup::{self, BackupError, Job, Made, Outcome, Trigger};
+use crate::board::{Board, DrillOutcome, Failure, LastDrill, LastRun, RunOutcome};
 use crate::catalog::{Backup, Catalog};
 use crate::check::{self, Check, Railway};
-use crate::cli::Ending;
+use crate::cli::{Ending, size};
 use crate::commands;
 use crate::config::{Config, Drilling};
 use crate::drill::{self, Drill, DrillError};
 use crate::dump::Patience;
+use crate::heartbeat::{Beat, Heartbeat};
 use crate::http::{self, Answers};
 use crate::kind::Kind;
 use crate::pipeline::Compression;
@@ -43,6 +46,12 @@ const LIST_EVERY: Duration = Duration::from_secs(3600);
 
 /// How long a run gets to stop its dump and abort its upload. Platforms kill after their own grace, so it is short.
 const GRACE: Duration = Duration::from_secs(4);
+
+/// How long messages that are on their way get then: less than the run, or its end would be called unclean.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// How long one backup that was made, or not, waits for its messages before the process ends.
+const ONCE_LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Stays, and runs a backup at each due time, until it is told to stop.
 /// `temporary` is where throwaway servers may put their files.
@@ -87,7 +96,7 @@ pub async fn run(
         run_now: config.run_on_startup,
         catch_up: config.catch_up,
     };
-    if let Some((schedule, drilling)) = config.drills {
+    if let Some((schedule, drilling)) = config.drills.clone() {
         let prover = Prover {
             catalog: job.catalog.clone(),
             clients: job.clients.clone(),
@@ -98,7 +107,14 @@ pub async fn run(
         };
         tasks.spawn(follow_drills(schedule, prover, board.clone(), stop.clone()));
     }
-    tasks.spawn(follow(config.schedule, job, board, start, stop.clone()));
+    let heartbeat = speak(&config, &board, clock, (&stop, LAST_WORDS), &mut tasks);
+    let runs = Runs {
+        job,
+        board,
+        thresholds: config.thresholds,
+        heartbeat,
+    };
+    tasks.spawn(follow(config.schedule, runs, start, stop.clone()));
 
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -135,10 +151,36 @@ async fn look_ahead(check: Check, stop: CancellationToken) {
     stop.cancelled().await;
 }
 
+/// Starts the tasks that tell others, and gives what runs leave their beats in. They end within a grace after `stop`.
+fn speak(
+    config: &Config,
+    board: &Board,
+    clock: Clock,
+    (stop, grace): (&CancellationToken, Duration),
+    tasks: &mut JoinSet<()>,
+) -> Heartbeat {
+    if let Some(address) = config.alerts.clone() {
+        let alerts = Alerts {
+            address,
+            subject: Subject {
+                bucket: config.store.bucket.clone(),
+                prefix: config.prefix.as_str().to_owned(),
+                max_age: config.max_age,
+            },
+            clock,
+        };
+        tasks.spawn(alerts.follow(board.clone(), stop.clone(), grace));
+    }
+    let (heartbeat, beats) = Heartbeat::new(config.heartbeat.clone());
+    if let Some(beats) = beats {
+        tasks.spawn(beats.deliver(stop.clone(), grace));
+    }
+    heartbeat
+}
+
 /// Makes one backup and returns.
 pub async fn once(config: Config, path: Option<&OsString>, clock: Clock) -> Ending {
-    let stop = CancellationToken::new();
-    let job = job(&config, path, clock).await;
+    let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -146,26 +188,40 @@ pub async fn once(config: Config, path: Option<&OsString>, clock: Clock) -> Endi
             return Ending::Failed;
         }
     };
-    let mut run = Box::pin(backup::run(&job, Trigger::Manual(clock()), &stop));
-    let outcome = tokio::select! {
-        outcome = &mut run => outcome,
+    let (board, mut tasks) = (Board::default(), JoinSet::new());
+    let grace = (&ended, ONCE_LAST_WORDS);
+    let heartbeat = speak(&config, &board, clock, grace, &mut tasks);
+    let runs = Runs {
+        job: job(&config, path, clock).await,
+        board,
+        thresholds: config.thresholds,
+        heartbeat,
+    };
+    let mut run = Box::pin(runs.once(Trigger::Manual(clock()), &stop));
+    let (done, last_words) = tokio::select! {
+        done = &mut run => (done, ONCE_LAST_WORDS),
         name = signals.next() => {
             tracing::info!(signal = name, grace_seconds = GRACE.as_secs(), "shutting down");
             stop.cancel();
-            tokio::select! {
-                outcome = run => outcome,
+            let done = tokio::select! {
+                done = &mut run => done,
                 () = tokio::time::sleep(GRACE) => {
                     tracing::warn!("stopped before the run could clean up; the next start aborts what is left");
-                    Err(BackupError::Cancelled)
+                    false
                 }
-            }
+            };
+            (done, Duration::from_millis(500))
         }
     };
-    if outcome.is_ok() {
-        Ending::Done
-    } else {
-        Ending::Failed
+    drop(run);
+    drop(runs);
+    ended.cancel();
+    tokio::select! {
+        () = async { while tasks.join_next().await.is_some() {} } => {}
+        () = tokio::time::sleep(last_words + Duration::from_millis(100)) => {}
+        name = signals.next() => tracing::info!(signal = name, "stopped before all messages were delivered"),
     }
+    if done { Ending::Done } else { Ending::Failed }
 }
 
 async fn job(config: &Config, path: Option<&OsString>, clock: Clock) -> Job {
@@ -214,8 +270,8 @@ struct Start {
 
 /// The one task that runs backups: while one runs, nothing else can, so no two ever overlap. A run ends by itself when
 /// the service is told to stop; it must not be dropped in the middle, or its upload would stay behind.
-async fn follow(schedule: Schedule, job: Job, board: Board, start: Start, stop: CancellationToken) {
-    let (job, board, stop) = (&job, &board, &stop);
+async fn follow(schedule: Schedule, runs: Runs, start: Start, stop: CancellationToken) {
+    let (job, board, stop) = (&runs.job, &runs.board, &stop);
     let began_at = (job.clock)();
     let mut missed_before = schedule
         .last_at_or_before(began_at)
@@ -230,7 +286,7 @@ async fn follow(schedule: Schedule, job: Job, board: Board, start: Start, stop: 
             listed = job.catalog.list() => if let Ok(backups) = listed { board.write(|status| status.list(backups)) },
             () = tokio::time::sleep(Duration::from_secs(10)) => {}
         }
-        run_one(job, board, &mut alarm, Trigger::Manual((job.clock)()), stop).await;
+        run_one(&runs, &mut alarm, Trigger::Manual((job.clock)()), stop).await;
     }
     let mut list_at = Instant::now();
     while !stop.is_cancelled() {
@@ -240,7 +296,7 @@ async fn follow(schedule: Schedule, job: Job, board: Board, start: Start, stop: 
             wake = alarm.wait() => {
                 report(&wake, "several due times passed while the clock jumped or the machine slept");
                 match wake.due {
-                    Some(due) => run_one(job, board, &mut alarm, Trigger::Scheduled(due), stop).await,
+                    Some(due) => run_one(&runs, &mut alarm, Trigger::Scheduled(due), stop).await,
                     None => log_next(&alarm, board),
                 }
             }
@@ -251,7 +307,7 @@ async fn follow(schedule: Schedule, job: Job, board: Board, start: Start, stop: 
                 let newest_at = board.read(|status| status.newest().map(|backup| backup.name.at()));
                 if let (Some(newest_at), Some(due)) = (newest_at, missed_before.take()) && newest_at < due {
                     tracing::warn!(due_at = seconds(due), "no backup of the last due time: running it now");
-                    run_one(job, board, &mut alarm, Trigger::Scheduled(due), stop).await;
+                    run_one(&runs, &mut alarm, Trigger::Scheduled(due), stop).await;
                 }
             }
         }
@@ -291,40 +347,133 @@ fn log_next(alarm: &Alarm, board: &Board) {
     tracing::info!(due_at = seconds(due), "next backup");
 }
 
-async fn run_one(
-    job: &Job,
-    board: &Board,
-    alarm: &mut Alarm,
-    trigger: Trigger,
-    stop: &CancellationToken,
-) {
-    board.write(|status| status.running = true);
-    let outcome = backup::run(job, trigger, stop).await;
-    let finished_at = (job.clock)();
-    board.write(|status| {
-        status.running = false;
-        let (outcome, kind) = match outcome {
-            Ok(Outcome::Finished(made)) => {
-                status.add(made.backup.clone());
-                status.last_made = Some(made);
-                (RunOutcome::Succeeded, None)
-            }
-            Ok(Outcome::Skipped(backup)) => {
-                status.add(backup);
-                (RunOutcome::Skipped, None)
-            }
-            Err(BackupError::Cancelled) => return,
-            Err(error) => (RunOutcome::Failed, Some(error.kind())),
-        };
-        status.last_run = Some(LastRun {
-            outcome,
-            kind,
-            finished_at,
-        });
-    });
+async fn run_one(runs: &Runs, alarm: &mut Alarm, trigger: Trigger, stop: &CancellationToken) {
+    runs.run(trigger, stop).await;
     if !stop.is_cancelled() {
         report(&alarm.skip_passed(), "a run was active");
-        log_next(alarm, board);
+        log_next(alarm, &runs.board);
+    }
+}
+
+/// What makes backups, and what is to be known of each.
+#[derive(Debug)]
+struct Runs {
+    job: Job,
+    board: Board,
+    thresholds: Thresholds,
+    heartbeat: Heartbeat,
+}
+
+impl Runs {
+    /// One run of a process that makes no other, so nothing is known of the backups before it. Whether there is a backup.
+    async fn once(&self, trigger: Trigger, stop: &CancellationToken) -> bool {
+        self.begin();
+        let outcome = backup::run(&self.job, trigger, stop).await;
+        if matches!(outcome, Ok(Outcome::Finished(_))) {
+            self.list_for_comparison().await;
+        }
+        self.end(trigger, outcome)
+    }
+
+    async fn run(&self, trigger: Trigger, stop: &CancellationToken) {
+        self.begin();
+        let outcome = backup::run(&self.job, trigger, stop).await;
+        self.end(trigger, outcome);
+    }
+
+    fn begin(&self) {
+        self.board.write(|status| status.running = true);
+        self.heartbeat.tell(Beat::Started);
+    }
+
+    /// The backup is there; only its size is yet to be judged, and that is worth no more than a few seconds.
+    async fn list_for_comparison(&self) {
+        tokio::select! {
+            listed = self.job.catalog.list() => match listed {
+                Ok(backups) => self.board.write(|status| status.list(backups)),
+                Err(error) => tracing::warn!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "size not compared: could not read the bucket"),
+            },
+            () = tokio::time::sleep(Duration::from_secs(10)) => {
+                tracing::warn!("size not compared: the bucket could not be read in time");
+            }
+        }
+    }
+
+    /// Writes down how a run ended, for those who tell others. Whether there is a backup.
+    fn end(&self, trigger: Trigger, outcome: Result<Outcome, BackupError>) -> bool {
+        let finished_at = (self.job.clock)();
+        let anomalies = match &outcome {
+            Ok(Outcome::Finished(made)) => self.judge(made),
+            _ => Vec::new(),
+        };
+        self.tell(&outcome);
+        let done = outcome.is_ok();
+        self.board.write(|status| {
+            status.running = false;
+            let (outcome, kind) = match outcome {
+                Ok(Outcome::Finished(made)) => {
+                    status.add(made.backup.clone());
+                    status.last_made = Some(made);
+                    status.anomalies = anomalies;
+                    status.failure = None;
+                    (RunOutcome::Succeeded, None)
+                }
+                Ok(Outcome::Skipped(backup)) => {
+                    status.add(backup);
+                    status.failure = None;
+                    (RunOutcome::Skipped, None)
+                }
+                Err(BackupError::Cancelled) => return,
+                Err(error) => {
+                    status.failure = Some(Failure {
+                        name: self.job.catalog.prefix().name_at(trigger.at()).to_string(),
+                        error: error.to_string(),
+                        hint: error.hint().to_owned(),
+                    });
+                    (RunOutcome::Failed, Some(error.kind()))
+                }
+            };
+            status.last_run = Some(LastRun {
+                outcome,
+                kind,
+                finished_at,
+            });
+        });
+        done
+    }
+
+    /// Holds a new backup against those before it.
+    fn judge(&self, made: &Made) -> Vec<anomaly::Anomaly> {
+        let anomalies = self.board.read(|status| {
+            let previous = status.last_made.as_ref();
+            let contents = previous.map(|previous| (&made.contents, &previous.contents));
+            anomaly::find(&made.backup, &status.backups, contents, self.thresholds)
+        });
+        anomaly::log(&made.backup, &anomalies);
+        anomalies
+    }
+
+    /// A run that was cut by a stop tells nothing: the next start makes up for it, and if there is none, silence alarms.
+    fn tell(&self, outcome: &Result<Outcome, BackupError>) {
+        self.heartbeat.tell(match outcome {
+            Ok(Outcome::Finished(made)) => Beat::Made {
+                text: format!(
+                    "{}, {}, {} rows",
+                    made.backup.name,
+                    size(made.backup.size_bytes),
+                    made.contents.rows
+                ),
+                took: Some(made.took),
+            },
+            Ok(Outcome::Skipped(backup)) => Beat::Made {
+                text: format!("{}, made by another container", backup.name),
+                took: None,
+            },
+            Err(BackupError::Cancelled) => return,
+            Err(error) => Beat::Failed {
+                reason: format!("{}: {error}\n{}", error.kind().as_str(), error.hint()),
+            },
+        });
     }
 }
 
@@ -352,8 +501,11 @@ async fn follow_drills(schedule: Schedule, prover: Prover, board: Board, stop: C
         if due.is_none() {
             continue;
         }
-        if let Some(last) = prover.run(&stop).await {
-            board.write(|status| status.last_drill = Some(last));
+        if let Some((last, failure)) = prover.run(&stop).await {
+            board.write(|status| {
+                status.last_drill = Some(last);
+                status.drill_failure = failure;
+            });
         }
         if stop.is_cancelled() {
             return;
@@ -365,7 +517,7 @@ async fn follow_drills(schedule: Schedule, prover: Prover, board: Board, stop: C
 
 impl Prover {
     /// One drill of the newest backup; none if there is none yet, or it was told to stop.
-    async fn run(&self, stop: &CancellationToken) -> Option<LastDrill> {
+    async fn run(&self, stop: &CancellationToken) -> Option<(LastDrill, Option<Failure>)> {
         let began_at = (self.clock)();
         let newest = match self.catalog.newest().await {
             Ok(Some(newest)) => newest,
@@ -396,21 +548,26 @@ impl Prover {
             }
             Err(error) => Err(DrillError::Read(error)),
         };
-        let kind = match &outcome {
+        let (kind, failure) = match &outcome {
             Ok(proven) => {
                 commands::tell_proven(&name, proven);
-                None
+                (None, None)
             }
             Err(error) => {
                 commands::tell_unproven(&name, error);
                 if matches!(error, DrillError::Cancelled) {
                     return None;
                 }
-                Some(error.kind())
+                let failure = Failure {
+                    name: name.clone(),
+                    error: error.to_string(),
+                    hint: error.hint().to_owned(),
+                };
+                (Some(error.kind()), Some(failure))
             }
         };
         let finished_at = (self.clock)();
-        Some(LastDrill {
+        let last = LastDrill {
             name,
             outcome: if kind.is_none() {
                 DrillOutcome::Proven
@@ -423,7 +580,8 @@ impl Prover {
                 finished_at.signed_duration_since(began_at).num_seconds(),
             )
             .unwrap_or(0),
-        })
+        };
+        Some((last, failure))
     }
 }
 

@@ -76,19 +76,32 @@ pub struct Health {
     newest_backup: Option<NewestBackup>,
     last_run: Option<LastRun>,
     last_drill: Option<LastDrill>,
+    anomaly: bool,
     #[serde(serialize_with = "optional_seconds_utc")]
     next_due_at: Option<DateTime<Utc>>,
     max_age_seconds: u64,
     version: &'static str,
 }
 
-#[derive(Debug, Serialize)]
-struct NewestBackup {
-    name: String,
+/// The newest good backup at a time.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct NewestBackup {
+    pub(crate) name: String,
     #[serde(serialize_with = "seconds_utc")]
     finished_at: DateTime<Utc>,
-    age_seconds: u64,
-    size_bytes: u64,
+    pub(crate) age_seconds: u64,
+    pub(crate) size_bytes: u64,
+}
+
+impl NewestBackup {
+    pub(crate) fn at(backup: &Backup, now: DateTime<Utc>) -> Self {
+        Self {
+            name: backup.name.to_string(),
+            finished_at: backup.finished_at,
+            age_seconds: age(backup, now).as_secs(),
+            size_bytes: backup.size_bytes,
+        }
+    }
 }
 
 impl Health {
@@ -97,14 +110,10 @@ impl Health {
     pub fn at(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Self {
         Self {
             status: verdict(status, max_age, now),
-            newest_backup: status.newest().map(|backup| NewestBackup {
-                name: backup.name.to_string(),
-                finished_at: backup.finished_at,
-                age_seconds: age(backup, now).as_secs(),
-                size_bytes: backup.size_bytes,
-            }),
+            newest_backup: status.newest().map(|backup| NewestBackup::at(backup, now)),
             last_run: status.last_run,
             last_drill: status.last_drill.clone(),
+            anomaly: !status.anomalies.is_empty(),
             next_due_at: status.next_due_at,
             max_age_seconds: max_age.as_secs(),
             version: env!("CARGO_PKG_VERSION"),
@@ -388,6 +397,7 @@ mod tests {
                 "newest_backup": {"name": "b_2026-01-26_03-00-00.sql.gz", "finished_at": "2026-01-26T03:00:00Z", "age_seconds": 3600, "size_bytes": 500},
                 "last_run": {"outcome": "failed", "kind": "connect", "finished_at": "2026-01-26T04:00:00Z"},
                 "last_drill": {"name": "b_2026-01-26_03-00-00.sql.gz", "outcome": "failed", "kind": "unproven", "finished_at": "2026-01-26T04:00:00Z", "duration_seconds": 12},
+                "anomaly": false,
                 "next_due_at": "2026-01-26T04:00:00Z",
                 "max_age_seconds": 90000,
                 "version": env!("CARGO_PKG_VERSION"),

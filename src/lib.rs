@@ -10,7 +10,8 @@
 //! - Nothing is written to disk, and what is held in memory does not grow with the database: [`backup`].
 //! - The bucket is the state: [`catalog`] reads names back; there is no index, sidecar or local file.
 //! - No child sees the database URL, and no log, error or answer a secret: [`postgres`], [`secret`].
-//! - Decisions are functions of data and the time: [`schedule`], [`health`], [`config`], [`check`]. Only `main`
+//! - Decisions are functions of data and the time: [`schedule`], [`health`], [`config`], [`check`], [`anomaly`],
+//!   [`alert`]. Only `main`
 //!   reads the environment and the clock.
 //! - A failed backup never ends the daemon: [`daemon`].
 //!
@@ -51,6 +52,12 @@ pub mod verify;
 pub mod board;
 pub mod health;
 pub mod http;
+
+pub mod alert;
+pub mod anomaly;
+pub mod heartbeat;
+pub mod text;
+pub mod webhook;
 
 pub mod check;
 pub mod cli;

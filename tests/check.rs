@@ -81,7 +81,10 @@ fn where_all_is_well_each_line_says_so_and_the_bucket_is_as_before() {
     let (_, bucket, variables) = working();
     keep(&bucket, 30);
     let ended = check(&variables);
+    assert!(line(&ended, "alerts").starts_with("! "), "{}", ended.text());
+    let ended = check(&variables.with("HEARTBEAT_URL", "https://hc-ping.com/canary"));
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert!(!ended.text().contains("canary"), "{}", ended.text());
     assert!(
         ended.lines.iter().all(|line| line.starts_with("✓ ")),
         "{}",

@@ -723,6 +723,21 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 ],
             ),
             (
+                "No alert arrives; `alert not delivered`, `heartbeat not delivered`",
+                &[
+                    "alert::a_receiver_that_hangs_or_is_down_delays_neither_a_backup_nor_the_end",
+                    "alert::what_a_receiver_does_not_want_is_said_once_and_not_tried_again",
+                    "alert::a_redirect_is_followed_nowhere",
+                ],
+            ),
+            (
+                "An alert `anomaly` each night",
+                &[
+                    "anomaly::rows_are_held_against_the_previous_run",
+                    "alert::a_size_unlike_those_in_the_bucket_is_told_also_by_a_single_shot",
+                ],
+            ),
+            (
                 "The service ends at once with exit code 2",
                 &[
                     "config::each_variable_that_is_wrong_is_named",
@@ -870,6 +885,23 @@ fn each_promise_of_the_readme_has_a_test() {
         (
             "add `_FILE` to the name",
             &["config::secrets_come_from_files_too_but_not_from_both"],
+        ),
+        (
+            "each trouble (`failing`, `stale`, `unproven`, `anomaly`) is told once while it lasts, and its end always",
+            &[
+                "alert::each_state_is_told_once_and_its_end_always",
+                "alert::a_failing_schedule_is_told_once_and_its_recovery_always",
+                "alert::a_newest_backup_that_grows_too_old_is_told_once_by_time_alone",
+                "alert::a_drill_that_fails_is_told_once_and_so_is_the_next_that_does_not",
+                "alert::a_table_that_was_emptied_is_named_in_the_log_and_the_alert_and_flagged_in_health",
+            ],
+        ),
+        (
+            "which alarms when it hears nothing at all. Neither can delay a backup",
+            &[
+                "alert::a_receiver_that_hangs_or_is_down_delays_neither_a_backup_nor_the_end",
+                "alert::uptime_kuma_is_told_in_its_own_way",
+            ],
         ),
         (
             "Calls with the host name `healthcheck.railway.app`",

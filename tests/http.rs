@@ -104,6 +104,7 @@ fn health_is_503_when_a_run_failed_after_its_retries_and_names_only_the_kind() {
     assert_eq!(
         keys,
         [
+            "anomaly",
             "last_drill",
             "last_run",
             "max_age_seconds",

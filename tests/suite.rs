@@ -12,6 +12,7 @@
 
 mod common;
 
+mod alert;
 mod archive;
 mod check;
 mod clock;

@@ -9,6 +9,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod r2;
+pub mod receiver;
 pub mod seaweedfs;
 pub mod service;
 

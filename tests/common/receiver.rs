@@ -1,0 +1,245 @@
+//! Whoever alerts and heartbeats are sent to: it notes what comes, and answers as it is told.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
+
+use super::process::{LIMIT, wait_until};
+
+/// Part of every path: nobody but the receiver may ever see it.
+pub const CANARY: &str = "canary-token-7f3a";
+
+/// How one request is answered; 200 without any.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// With this status, and this body.
+    Status(u16, String),
+    /// With a redirect to there.
+    Redirect(String),
+    /// Never.
+    Hang,
+    /// The connection is closed.
+    Reset,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Received {
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    pub headers: String,
+    pub body: String,
+}
+
+impl Received {
+    /// Its body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    received: Mutex<Vec<Received>>,
+    answers: Mutex<VecDeque<Answer>>,
+    /// What is answered when `answers` is used up.
+    rest: Answer,
+    ended: AtomicBool,
+}
+
+/// A receiver on a port of its own.
+#[derive(Debug)]
+pub struct Receiver {
+    address: SocketAddr,
+    scheme: &'static str,
+    shared: Arc<Shared>,
+}
+
+impl Receiver {
+    /// One that takes everything.
+    pub fn start() -> Self {
+        Self::answering(&[], Answer::Status(200, String::new()))
+    }
+
+    /// One that answers so, and then in one way for ever.
+    pub fn answering(first: &[Answer], rest: Answer) -> Self {
+        Self::start_with(first, rest, None)
+    }
+
+    /// One that takes everything, over TLS with this certificate.
+    pub fn start_tls(certificate: &PathBuf, key: &PathBuf) -> Self {
+        let certificates = CertificateDer::pem_file_iter(certificate)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(certificates, key)
+            .unwrap();
+        Self::start_with(&[], Answer::Status(200, String::new()), Some(config.into()))
+    }
+
+    fn start_with(first: &[Answer], rest: Answer, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let shared = Arc::new(Shared {
+            received: Mutex::default(),
+            answers: Mutex::new(first.iter().cloned().collect()),
+            rest,
+            ended: AtomicBool::new(false),
+        });
+        let receiver = Self {
+            address: listener.local_addr().unwrap(),
+            scheme: if tls.is_some() { "https" } else { "http" },
+            shared: Arc::clone(&shared),
+        };
+        std::thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                if shared.ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (shared, tls) = (Arc::clone(&shared), tls.clone());
+                std::thread::spawn(move || {
+                    stream.set_read_timeout(Some(LIMIT)).unwrap();
+                    match tls {
+                        None => serve(stream, &shared),
+                        Some(config) => {
+                            let connection = rustls::ServerConnection::new(config).unwrap();
+                            serve(rustls::StreamOwned::new(connection, stream), &shared);
+                        }
+                    }
+                });
+            }
+        });
+        receiver
+    }
+
+    /// Its URL, with a path that is a secret.
+    pub fn url(&self) -> String {
+        format!("{}://{}/hook/{CANARY}", self.scheme, self.address)
+    }
+
+    /// Everything that came so far.
+    pub fn received(&self) -> Vec<Received> {
+        self.shared
+            .received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Waits until so many requests came.
+    pub fn wait_for(&self, count: usize) -> Vec<Received> {
+        wait_until(&format!("{count} requests"), LIMIT, || {
+            Some(self.received()).filter(|received| received.len() >= count)
+        })
+    }
+
+    /// The events of the alerts so far.
+    pub fn events(&self) -> Vec<String> {
+        let events = self.received().into_iter().map(|received| {
+            let json = received.json();
+            json["event"].as_str().unwrap().to_owned()
+        });
+        events.collect()
+    }
+
+    /// Waits for the first alert of this event.
+    pub fn wait_for_event(&self, event: &str) -> Value {
+        wait_until(&format!("alert {event}"), LIMIT, || {
+            let received = self.received().into_iter();
+            received
+                .map(|received| received.json())
+                .find(|json| json["event"] == event)
+        })
+    }
+
+    /// The targets so far, from the secret on.
+    pub fn beats(&self) -> Vec<String> {
+        let tail = |received: Received| received.target.split_once(CANARY).unwrap().1.to_owned();
+        self.received().into_iter().map(tail).collect()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+fn serve(mut stream: impl Read + Write, shared: &Shared) {
+    let Some(received) = read(&mut stream) else {
+        return;
+    };
+    let mut answers = shared
+        .answers
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let answer = answers.pop_front().unwrap_or_else(|| shared.rest.clone());
+    drop(answers);
+    shared
+        .received
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(received);
+    let text = match answer {
+        Answer::Status(status, body) => format!(
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        ),
+        Answer::Redirect(to) => format!(
+            "HTTP/1.1 307 X\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ),
+        Answer::Hang => {
+            let began = Instant::now();
+            while !shared.ended.load(Ordering::SeqCst) && began.elapsed() < LIMIT {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            return;
+        }
+        Answer::Reset => return,
+    };
+    // The client may be gone by now.
+    drop(stream.write_all(text.as_bytes()));
+    drop(stream.flush());
+}
+
+fn read(stream: impl Read) -> Option<Received> {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let (first, headers) = head.split_once("\r\n")?;
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, target) = (words.next()?, words.next()?);
+    let headers = headers.to_ascii_lowercase();
+    let length = headers
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+        .unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Received {
+        method,
+        target,
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
