@@ -352,6 +352,9 @@ fn expiry(rule: &LifecycleRule) -> Option<Expiry> {
     })
 }
 
+/// From this try on a request that failed is worth a line: an answer of 500 now and then is every store's daily life.
+const NOTABLE_TRIES: u32 = 3;
+
 impl Store {
     /// A client for the bucket. Nothing is sent yet, and nothing but the arguments is read: the SDK's own search for
     /// credentials would ask a metadata service on the network.
@@ -834,7 +837,12 @@ impl Store {
             match outcome {
                 Err(error) if error.transient && tries < self.patience.tries => {
                     let jittered = wait.mul_f64(0.5 + fastrand::f64());
-                    tracing::warn!(try_number = tries, wait_seconds = jittered.as_secs_f64(), error = %error, "store request retried");
+                    let wait_seconds = crate::backup::seconds(jittered);
+                    if tries < NOTABLE_TRIES {
+                        tracing::debug!(try_number = tries, wait_seconds, error = %error, "store request retried");
+                    } else {
+                        tracing::warn!(try_number = tries, wait_seconds, error = %error, "store request retried");
+                    }
                     tokio::time::sleep(jittered).await;
                     wait = (wait * 2).min(self.patience.longest_wait);
                     tries += 1;

@@ -133,7 +133,8 @@ fn sigterm_while_the_database_is_cut_off_still_aborts_the_upload_within_five_sec
 fn a_cut_connection_to_the_store_costs_retries_and_nothing_else() {
     let apart = Apart::new();
     let halted = Halted::new(&apart.server, 2 * A_PART, 2 * A_PART);
-    let service = apart.start(&halted.variables(Variables::on_r2(&apart.r2, "")));
+    let variables = Variables::on_r2(&apart.r2, "").with("RUST_LOG", "debug");
+    let service = apart.start(&halted.variables(variables));
     halted.wait();
     wait_until("a part in the store", LIMIT, || {
         (!apart.r2.seen(Operation::UploadPart).is_empty()).then_some(())

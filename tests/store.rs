@@ -198,14 +198,17 @@ fn a_part_refused_for_good_leaves_nothing() {
 fn survives(operation: Operation, skip: usize, times: usize, action: Action) {
     let r2 = R2::start();
     let fault = r2.fail(operation, skip, times, action);
-    let ended = Service::backup(&Variables::on_r2(&r2, three_parts()));
+    let variables = Variables::on_r2(&r2, three_parts()).with("RUST_LOG", "debug");
+    let ended = Service::backup(&variables);
     stored(&r2, &ended);
     assert_eq!(fault.struck(), times);
-    assert!(
-        ended.events("store request retried").len() >= times.min(1),
-        "{}",
-        ended.text()
-    );
+    let retried = ended.events("store request retried");
+    assert!(retried.len() >= times.min(1), "{}", ended.text());
+    // Nobody is woken for the first two.
+    for event in retried {
+        let warned = event["level"] == "WARN";
+        assert_eq!(warned, event["try_number"].as_u64() >= Some(3), "{event}");
+    }
 }
 
 #[test]

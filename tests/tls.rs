@@ -77,7 +77,8 @@ fn refused_store(certificate: &str, host: &str) -> Value {
         &variables
             .with("AWS_S3_ENDPOINT", &format!("https://{host}:{port}"))
             .with("SSL_CERT_FILE", &file("known"))
-            .with("BACKUP_RETRIES", "3"),
+            .with("BACKUP_RETRIES", "3")
+            .with("RUST_LOG", "debug"),
     );
     assert!(
         ended.events("attempt failed").is_empty(),
