@@ -144,6 +144,7 @@ pub async fn restore<F: Future<Output = bool>>(
         },
         verify_first: !options.no_verify,
         analyze: !options.no_analyze,
+        drill: false,
     };
     let name = restore.target.database().to_owned();
     let confirm = |survey: Survey| async move {

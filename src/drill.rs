@@ -263,6 +263,7 @@ async fn fill_and_compare(
         },
         verify_first: false,
         analyze: false,
+        drill: true,
     };
     let restored = restore::run(&restore, |_| async { false }, meter, stop).await;
     let restored = restored.map_err(|error| match error {

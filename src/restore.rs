@@ -39,6 +39,8 @@ pub struct Restore {
     pub verify_first: bool,
     /// Whether the planner's statistics are collected at the end.
     pub analyze: bool,
+    /// Whether the target is a drill's own scratch database, of which the drill tells.
+    pub drill: bool,
 }
 
 /// What was restored.
@@ -155,14 +157,16 @@ pub async fn run<F: Future<Output = bool>>(
             ));
         }
     }
-    tracing::info!(
-        name = restore.found.key,
-        target_version = prepared.survey.version,
-        client_version = prepared.client.version,
-        database = restore.target.database(),
-        clean = restore.permits.clean,
-        "restore started"
-    );
+    if !restore.drill {
+        tracing::info!(
+            name = restore.found.key,
+            target_version = prepared.survey.version,
+            client_version = prepared.client.version,
+            database = restore.target.database(),
+            clean = restore.permits.clean,
+            "restore started"
+        );
+    }
     let began = Instant::now();
     let summary = load(restore, &prepared, meter, stop).await?;
     let took = began.elapsed();
