@@ -458,7 +458,7 @@ fn ratio(uncompressed: u64, compressed: u64) -> f64 {
 
 /// The runbook's three steps in one line. They are joined by `&&`, not by pipes: psql would commit what came through a
 /// pipe before the download broke off.
-fn restore_command(bucket: &str, name: &BackupName, endpoint_option: &str) -> String {
+pub(crate) fn restore_command(bucket: &str, name: &BackupName, endpoint_option: &str) -> String {
     let name = name.to_string();
     let file = name.rsplit('/').next().unwrap_or(&name);
     let plain = file.trim_end_matches(".gz");
@@ -473,7 +473,7 @@ fn restore_command(bucket: &str, name: &BackupName, endpoint_option: &str) -> St
 }
 
 /// A word for a shell, quoted only where it must be.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     shell_words::quote(word).into_owned()
 }
 

@@ -1,5 +1,6 @@
 //! What the daemon knows, written by the tasks that work and read by what tells others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -16,6 +17,8 @@ use crate::kind::Kind;
 pub struct Status {
     /// Whether the bucket was ever read, or a backup was made by this process.
     pub seeded: bool,
+    /// When the bucket was last read.
+    pub listed_at: Option<DateTime<Utc>>,
     /// The good backups of the bucket, newest first: as it was last listed, and those made since.
     pub backups: Vec<Backup>,
     /// What is known of the making of the newest backup that this process made.
@@ -24,12 +27,16 @@ pub struct Status {
     pub anomalies: Vec<Anomaly>,
     /// How the last run ended.
     pub last_run: Option<LastRun>,
+    /// How many runs of this process ended in which way; what failed, by its kind.
+    pub runs: BTreeMap<(RunOutcome, Option<Kind>), u64>,
     /// Why the last run failed, if it did.
     pub failure: Option<Failure>,
     /// How the last drill ended.
     pub last_drill: Option<LastDrill>,
     /// Why the last drill failed, if it did.
     pub drill_failure: Option<Failure>,
+    /// How many drills of this process ended in which way.
+    pub drills: BTreeMap<DrillOutcome, u64>,
     /// Whether a run is under way.
     pub running: bool,
     /// When the next run is due.
@@ -62,7 +69,7 @@ pub struct LastRun {
 }
 
 /// The closed set of outcomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunOutcome {
     /// It made a backup.
@@ -90,7 +97,7 @@ pub struct LastDrill {
 }
 
 /// The closed set of a drill's outcomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DrillOutcome {
     /// The backup was restored and holds what was dumped.
@@ -112,12 +119,27 @@ impl Status {
         self.last_made.as_ref().map(|made| &made.backup)
     }
 
-    /// Takes over what the bucket was seen to hold.
-    pub fn list(&mut self, mut backups: Vec<Backup>) {
+    /// Takes over what the bucket was seen to hold at that time.
+    pub fn list(&mut self, mut backups: Vec<Backup>, at: DateTime<Utc>) {
         backups.retain(Backup::is_good);
         backups.sort_by_key(|backup| std::cmp::Reverse(backup.name.at()));
         self.seeded = true;
+        self.listed_at = Some(at);
         self.backups = backups;
+    }
+
+    /// Notes how a run ended.
+    pub fn ran(&mut self, run: LastRun) {
+        let count = self.runs.entry((run.outcome, run.kind)).or_default();
+        *count = count.saturating_add(1);
+        self.last_run = Some(run);
+    }
+
+    /// Notes how a drill ended.
+    pub fn drilled(&mut self, drill: LastDrill) {
+        let count = self.drills.entry(drill.outcome).or_default();
+        *count = count.saturating_add(1);
+        self.last_drill = Some(drill);
     }
 
     /// Adds a backup that is there now.
@@ -193,7 +215,9 @@ mod tests {
         let mut status = Status::default();
         status.add(backup(9, 500));
         // One that was deleted is gone; one that is too small to be a backup is none.
-        status.list(vec![backup(1, 500), backup(3, 0), backup(2, 600)]);
+        let at = DateTime::UNIX_EPOCH + TimeDelta::days(10);
+        status.list(vec![backup(1, 500), backup(3, 0), backup(2, 600)], at);
+        assert_eq!(status.listed_at, Some(at));
         assert_eq!(status.backups, [backup(2, 600), backup(1, 500)]);
     }
 }

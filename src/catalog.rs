@@ -112,6 +112,24 @@ pub struct Backup {
 }
 
 impl Backup {
+    /// How old it is. One from the future (a clock that was set back) is fresh, not infinitely old.
+    #[must_use]
+    pub fn age(&self, now: DateTime<Utc>) -> Duration {
+        now.signed_duration_since(self.finished_at)
+            .to_std()
+            .unwrap_or_default()
+    }
+
+    /// From the time it is named after until it was visible: the run with its waits, a missed due time's wait for the
+    /// service included.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        self.finished_at
+            .signed_duration_since(self.name.at)
+            .to_std()
+            .unwrap_or_default()
+    }
+
     /// Whether it holds anything; a smaller object is no backup of ours.
     #[must_use]
     pub const fn is_good(&self) -> bool {

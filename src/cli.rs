@@ -165,7 +165,7 @@ pub fn list(backups: &[Backup], options: &List, now: DateTime<Utc>) -> String {
 }
 
 /// How much larger the second is than the first, in percent, to one digit.
-fn change_percent(before: u64, after: u64) -> Option<f64> {
+pub(crate) fn change_percent(before: u64, after: u64) -> Option<f64> {
     let per_mille = u128::from(after)
         .saturating_mul(1000)
         .checked_div(u128::from(before))?;

@@ -3,7 +3,7 @@
 //! No problem's text repeats a value: half of the variables hold secrets, and operators paste the wrong one into the
 //! wrong field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
@@ -55,6 +55,7 @@ pub const VARIABLES: &[(&str, bool)] = &[
     ("HEARTBEAT_URL", true),
     ("ANOMALY_BELOW", false),
     ("ANOMALY_ABOVE", false),
+    ("STATUS_TOKEN", true),
     ("LOG_FORMAT", false),
     ("RUST_LOG", false),
 ];
@@ -94,6 +95,7 @@ struct Raw {
     heartbeat_url: Option<String>,
     anomaly_below: Option<String>,
     anomaly_above: Option<String>,
+    status_token: Option<String>,
     log_format: Option<String>,
     rust_log: Option<String>,
 }
@@ -137,6 +139,8 @@ pub struct Config {
     pub heartbeat: Option<Address>,
     /// `ANOMALY_BELOW` and `ANOMALY_ABOVE`
     pub thresholds: Thresholds,
+    /// `STATUS_TOKEN`
+    pub status_token: Option<Secret>,
     /// What is odd but usable.
     pub warnings: Vec<Problem>,
 }
@@ -423,6 +427,7 @@ impl Config {
                 }
             },
         };
+        let status_token = status_token(raw, findings);
         if raw
             .log_format
             .as_deref()
@@ -456,6 +461,7 @@ impl Config {
             alerts,
             heartbeat,
             thresholds,
+            status_token,
             warnings: Vec::new(),
             schedule,
         })
@@ -740,6 +746,31 @@ fn drills(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<(Sch
             sql,
         },
     ))
+}
+
+/// `STATUS_TOKEN`, if it is set and can't be guessed.
+fn status_token(raw: &Raw, findings: &mut Findings) -> Option<Secret> {
+    const LEAST: usize = 16;
+    let token = raw.status_token.as_ref()?;
+    let remedy = "make one with: openssl rand -hex 24";
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        findings.refuse(
+            "STATUS_TOKEN",
+            format!("holds a blank or a character that is not ASCII; {remedy}"),
+        );
+        return None;
+    }
+    let different: BTreeSet<u8> = token.bytes().collect();
+    if token.len() < LEAST || different.len() < LEAST / 2 {
+        findings.refuse(
+            "STATUS_TOKEN",
+            format!(
+                "can be guessed: it needs {LEAST} characters or more, not always the same; {remedy}"
+            ),
+        );
+        return None;
+    }
+    Some(Secret::new(token.clone()))
 }
 
 fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
@@ -1580,6 +1611,7 @@ mod tests {
         let wrong = [
             ("RUST_LOG", "x=y=z"),
             ("LOG_FORMAT", "xml"),
+            ("STATUS_TOKEN", "short"),
             ("ANOMALY_ABOVE", "1"),
             ("ANOMALY_BELOW", "1"),
             ("HEARTBEAT_URL", "x"),
@@ -2034,6 +2066,22 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_can_be_guessed_is_refused() {
+        for (token, piece) in [
+            ("0123456789abcde", "can be guessed"),
+            ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "can be guessed"),
+            ("abababababababababababababababab", "can be guessed"),
+            ("correct horse battery staple", "holds a blank"),
+            ("0123456789abcdefä", "not ASCII"),
+        ] {
+            refused("STATUS_TOKEN", token, piece);
+        }
+        assert!(good(&[("STATUS_TOKEN", " ")]).status_token.is_none());
+        let token = good(&[("STATUS_TOKEN", " 0123456789abcdef\n")]).status_token;
+        assert_eq!(token.unwrap().expose(), "0123456789abcdef");
+    }
+
+    #[test]
     fn options_that_would_change_what_a_backup_is_are_refused() {
         for (options, named) in [
             ("-f x", "-f"),
@@ -2353,6 +2401,7 @@ mod tests {
             ("AWS_ACCESS_KEY_ID", CANARY),
             ("AWS_SECRET_ACCESS_KEY", &secret_key),
             ("AWS_SESSION_TOKEN", CANARY),
+            ("STATUS_TOKEN", CANARY),
             ("BACKUP_DATABASE_URL", &url),
             ("ALERT_WEBHOOK_URL", &format!("https://{CANARY}/{CANARY}")),
             ("HEARTBEAT_URL", &format!("https://h/{CANARY}?x={CANARY}")),

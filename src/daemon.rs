@@ -24,15 +24,17 @@ use crate::commands;
 use crate::config::{Config, Drilling};
 use crate::drill::{self, Drill, DrillError};
 use crate::dump::Patience;
+use crate::gate::Gate;
 use crate::heartbeat::{Beat, Heartbeat};
-use crate::http::{self, Answers};
+use crate::http::{self, Answers, Inside};
 use crate::kind::Kind;
+use crate::page::Setting;
 use crate::pipeline::Compression;
 use crate::postgres::{Clients, client_directories};
 use crate::reader::Found;
 use crate::schedule::{Alarm, Clock, Schedule, Wake};
 use crate::signals::Signals;
-use crate::store::{Store, StorePatience};
+use crate::store::{Sent, Store, StorePatience};
 
 /// The waits before each further attempt of a run; the last one counts for all that follow.
 const RETRY_WAITS: [Duration; 3] = [
@@ -71,14 +73,17 @@ pub async fn run(
         }
     };
     let board = Board::default();
+    let store = Store::new(&config.store, StorePatience::default());
     let answers = Answers {
         board: board.clone(),
         max_age: config.max_age,
         clock,
+        inside: inside(&config, store.sent()),
     };
+    let closed = answers.inside.is_none();
     let mut tasks = JoinSet::new();
     tasks.spawn(http::serve(listener, answers, stop.clone()));
-    let job = job(&config, path, clock).await;
+    let job = job(&config, store, path, clock).await;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         port = config.port,
@@ -90,6 +95,14 @@ pub async fn run(
         max_age_seconds = config.max_age.as_secs(),
         "starting"
     );
+    if closed {
+        tracing::info!(
+            hint = "set STATUS_TOKEN to open the status page and the metrics to those who have it: openssl rand -hex 24",
+            "/ and /metrics are closed"
+        );
+    } else {
+        tracing::info!("/ and /metrics are open to those who have STATUS_TOKEN");
+    }
     let check = Check::new(&config, job.clients.clone(), railway, clock).for_daemon();
     tasks.spawn(look_ahead(check, stop.clone()));
     let start = Start {
@@ -178,9 +191,28 @@ fn speak(
     heartbeat
 }
 
+/// What those see who have `STATUS_TOKEN`, if it is set.
+fn inside(config: &Config, sent: Sent) -> Option<Arc<Inside>> {
+    let token = config.status_token.as_ref()?;
+    let setting = Setting {
+        schedule: config.schedule.clone(),
+        max_age: config.max_age,
+        bucket: config.store.bucket.clone(),
+        prefix: config.prefix.as_str().to_owned(),
+        endpoint_option: endpoint_option(config),
+        drills: config.drills.is_some(),
+    };
+    Some(Arc::new(Inside {
+        gate: Gate::new(token),
+        setting,
+        sent,
+    }))
+}
+
 /// Makes one backup and returns.
 pub async fn once(config: Config, path: Option<&OsString>, clock: Clock) -> Ending {
     let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+    let store = Store::new(&config.store, StorePatience::default());
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -192,7 +224,7 @@ pub async fn once(config: Config, path: Option<&OsString>, clock: Clock) -> Endi
     let grace = (&ended, ONCE_LAST_WORDS);
     let heartbeat = speak(&config, &board, clock, grace, &mut tasks);
     let runs = Runs {
-        job: job(&config, path, clock).await,
+        job: job(&config, store, path, clock).await,
         board,
         thresholds: config.thresholds,
         heartbeat,
@@ -224,8 +256,7 @@ pub async fn once(config: Config, path: Option<&OsString>, clock: Clock) -> Endi
     if done { Ending::Done } else { Ending::Failed }
 }
 
-async fn job(config: &Config, path: Option<&OsString>, clock: Clock) -> Job {
-    let store = Store::new(&config.store, StorePatience::default());
+async fn job(config: &Config, store: Store, path: Option<&OsString>, clock: Clock) -> Job {
     Job {
         catalog: Catalog::new(store, config.prefix.clone()),
         database: config.database.clone(),
@@ -239,14 +270,17 @@ async fn job(config: &Config, path: Option<&OsString>, clock: Clock) -> Job {
         retry_waits: retry_waits(config.retries),
         server_wait: Duration::from_secs(120),
         patience: Patience::default(),
-        endpoint_option: config
-            .store
-            .endpoint
-            .as_ref()
-            .map(|endpoint| format!(" --endpoint-url {endpoint}"))
-            .unwrap_or_default(),
+        endpoint_option: endpoint_option(config),
         clock,
     }
+}
+
+/// What the AWS CLI must be told besides the bucket.
+fn endpoint_option(config: &Config) -> String {
+    let endpoint = config.store.endpoint.as_ref();
+    endpoint
+        .map(|endpoint| format!(" --endpoint-url {endpoint}"))
+        .unwrap_or_default()
 }
 
 fn retry_waits(retries: usize) -> Vec<Duration> {
@@ -283,7 +317,7 @@ async fn follow(schedule: Schedule, runs: Runs, start: Start, stop: Cancellation
     if start.run_now {
         // The list decides nothing for this run, but `/health` knows of older backups while it lasts.
         tokio::select! {
-            listed = job.catalog.list() => if let Ok(backups) = listed { board.write(|status| status.list(backups)) },
+            listed = job.catalog.list() => if let Ok(backups) = listed { board.write(|status| status.list(backups, (job.clock)())) },
             () = tokio::time::sleep(Duration::from_secs(10)) => {}
         }
         run_one(&runs, &mut alarm, Trigger::Manual((job.clock)()), stop).await;
@@ -302,7 +336,7 @@ async fn follow(schedule: Schedule, runs: Runs, start: Start, stop: Cancellation
             }
             backups = list_at_last(job, list_at) => {
                 list_at = Instant::now() + LIST_EVERY;
-                board.write(|status| status.list(backups));
+                board.write(|status| status.list(backups, (job.clock)()));
                 // Only a bucket that holds backups shows that they are made here and that one is missing.
                 let newest_at = board.read(|status| status.newest().map(|backup| backup.name.at()));
                 if let (Some(newest_at), Some(due)) = (newest_at, missed_before.take()) && newest_at < due {
@@ -390,7 +424,7 @@ impl Runs {
     async fn list_for_comparison(&self) {
         tokio::select! {
             listed = self.job.catalog.list() => match listed {
-                Ok(backups) => self.board.write(|status| status.list(backups)),
+                Ok(backups) => self.board.write(|status| status.list(backups, (self.job.clock)())),
                 Err(error) => tracing::warn!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "size not compared: could not read the bucket"),
             },
             () = tokio::time::sleep(Duration::from_secs(10)) => {
@@ -433,7 +467,7 @@ impl Runs {
                     (RunOutcome::Failed, Some(error.kind()))
                 }
             };
-            status.last_run = Some(LastRun {
+            status.ran(LastRun {
                 outcome,
                 kind,
                 finished_at,
@@ -503,7 +537,7 @@ async fn follow_drills(schedule: Schedule, prover: Prover, board: Board, stop: C
         }
         if let Some((last, failure)) = prover.run(&stop).await {
             board.write(|status| {
-                status.last_drill = Some(last);
+                status.drilled(last);
                 status.drill_failure = failure;
             });
         }

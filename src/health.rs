@@ -29,6 +29,31 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every one.
+    pub const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::Waiting,
+        Self::Running,
+        Self::Stale,
+        Self::Failing,
+        Self::Unproven,
+        Self::Unknown,
+    ];
+
+    /// The word, as `/health` tells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Stale => "stale",
+            Self::Failing => "failing",
+            Self::Unproven => "unproven",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// Whether a monitor should be content.
     #[must_use]
     pub const fn is_healthy(self) -> bool {
@@ -39,10 +64,9 @@ impl Verdict {
 /// Judges the status at a time.
 #[must_use]
 pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdict {
-    // A backup from the future (a clock that was set back) is fresh, not infinitely old.
     let fresh = status
         .newest()
-        .is_some_and(|backup| age(backup, now) <= max_age);
+        .is_some_and(|backup| backup.age(now) <= max_age);
     let failed = status
         .last_run
         .is_some_and(|run| run.outcome == RunOutcome::Failed);
@@ -61,12 +85,6 @@ pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdic
         () if was_due => Verdict::Stale,
         () => Verdict::Waiting,
     }
-}
-
-fn age(backup: &Backup, now: DateTime<Utc>) -> Duration {
-    now.signed_duration_since(backup.finished_at)
-        .to_std()
-        .unwrap_or_default()
 }
 
 /// What `/health` answers: this JSON and nothing else, no host, bucket, user or error text.
@@ -98,7 +116,7 @@ impl NewestBackup {
         Self {
             name: backup.name.to_string(),
             finished_at: backup.finished_at,
-            age_seconds: age(backup, now).as_secs(),
+            age_seconds: backup.age(now).as_secs(),
             size_bytes: backup.size_bytes,
         }
     }
@@ -364,6 +382,10 @@ mod tests {
                 expected,
                 "{case}"
             );
+        }
+        for verdict in Verdict::ALL {
+            let word = serde_json::to_value(verdict).unwrap();
+            assert_eq!(word, verdict.as_str());
         }
         for (verdict, healthy) in [
             (Verdict::Ok, true),

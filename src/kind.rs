@@ -3,7 +3,7 @@
 //! Operators filter logs by them and monitors read them from `/health`, so a name never carries a value.
 
 /// What kind of failure ended an attempt, a restore or a drill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The database could not be reached: refused, timed out, unknown host.
@@ -59,6 +59,35 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every one, in the order above.
+    pub const ALL: [Self; 25] = [
+        Self::Connect,
+        Self::Tls,
+        Self::Auth,
+        Self::Version,
+        Self::Permission,
+        Self::LockWait,
+        Self::DumpExit,
+        Self::DumpSignal,
+        Self::DumpStalled,
+        Self::DumpInvalid,
+        Self::Compress,
+        Self::StoreDenied,
+        Self::StoreRejected,
+        Self::StoreConflict,
+        Self::StoreUnavailable,
+        Self::StoreTimeout,
+        Self::StoreMismatch,
+        Self::Clock,
+        Self::Damaged,
+        Self::Refused,
+        Self::Restore,
+        Self::Unproven,
+        Self::Deadline,
+        Self::Cancelled,
+        Self::Internal,
+    ];
+
     /// The name as it appears in logs and in `/health`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -121,5 +150,20 @@ impl Kind {
             | Self::Deadline
             | Self::Cancelled => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_in_the_list_of_all() {
+        let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let written = include_str!("kind.rs").lines().filter_map(|line| {
+            let (_, name) = line.trim().strip_prefix("Self::")?.split_once(" => \"")?;
+            name.strip_suffix("\",")
+        });
+        assert_eq!(names, written.collect::<Vec<_>>());
     }
 }

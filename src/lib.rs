@@ -50,8 +50,12 @@ pub mod target;
 pub mod verify;
 
 pub mod board;
+pub mod calendar;
+pub mod gate;
 pub mod health;
 pub mod http;
+pub mod metrics;
+pub mod page;
 
 pub mod alert;
 pub mod anomaly;

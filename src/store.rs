@@ -83,6 +83,25 @@ pub struct Store {
     patience: StorePatience,
     redactor: Redactor,
     refusals: Arc<AtomicU64>,
+    sent: Sent,
+}
+
+/// How many parts a store acknowledged, and how often one was sent again. Clones share the counts.
+#[derive(Debug, Clone, Default)]
+pub struct Sent(Arc<(AtomicU64, AtomicU64)>);
+
+impl Sent {
+    /// The parts that were acknowledged.
+    #[must_use]
+    pub fn parts(&self) -> u64 {
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    /// How often a part was sent again.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.0.1.load(Ordering::Relaxed)
+    }
 }
 
 impl fmt::Debug for Store {
@@ -401,6 +420,7 @@ impl Store {
                 .is_none_or(|endpoint| endpoint.starts_with("https://")),
             patience,
             refusals: Arc::default(),
+            sent: Sent::default(),
             redactor: Redactor::new(
                 [
                     Some(&settings.access_key_id),
@@ -423,6 +443,12 @@ impl Store {
     #[must_use]
     pub fn refusals(&self) -> u64 {
         self.refusals.load(Ordering::Relaxed)
+    }
+
+    /// The parts that it sent, counted as they are sent.
+    #[must_use]
+    pub fn sent(&self) -> Sent {
+        self.sent.clone()
     }
 
     /// Begins a multipart upload; nothing is visible until it is completed.
@@ -466,7 +492,11 @@ impl Store {
         let needed = Duration::from_secs(
             u64::try_from(body.len()).unwrap_or(u64::MAX) / SLOWEST_BYTES_PER_SECOND,
         );
-        self.retrying(ACTION, key, self.patience.answer.max(needed), || async {
+        let (tries, limit) = (AtomicU64::new(0), self.patience.answer.max(needed));
+        let sent = self.retrying(ACTION, key, limit, || async {
+            if tries.fetch_add(1, Ordering::Relaxed) > 0 {
+                self.sent.0.1.fetch_add(1, Ordering::Relaxed);
+            }
             let request = self
                 .client
                 .upload_part()
@@ -501,8 +531,10 @@ impl Store {
                 ));
             }
             Ok(etag)
-        })
-        .await
+        });
+        let etag = sent.await?;
+        self.sent.0.0.fetch_add(1, Ordering::Relaxed);
+        Ok(etag)
     }
 
     /// Makes the object of these parts visible, unless the key is taken.

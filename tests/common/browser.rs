@@ -1,0 +1,173 @@
+//! Chromium without a window, driven through chromedriver as the W3C's WebDriver has it: JSON over HTTP.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+
+use super::process::{Folder, LIMIT, Process, free_port, tools, wait_until};
+
+/// A browser with one window.
+#[derive(Debug)]
+pub struct Browser {
+    session: String,
+    port: u16,
+    _driver: Process,
+    _profile: Folder,
+}
+
+impl Browser {
+    /// Starts one.
+    pub fn start() -> Self {
+        tools(&["chromium"]);
+        let (port, profile) = (free_port(), Folder::new());
+        let mut command = Process::command("/usr/bin/chromedriver");
+        command
+            .arg(format!("--port={port}"))
+            .env("HOME", profile.path());
+        let driver = Process::spawn(command);
+        let mut browser = Self {
+            session: String::new(),
+            port,
+            _driver: driver,
+            _profile: profile,
+        };
+        wait_until("chromedriver", LIMIT, || {
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        let data = format!("--user-data-dir={}", browser._profile.path().display());
+        let started = browser.call("POST", "/session", &json!({"capabilities": {"alwaysMatch": {
+            "goog:loggingPrefs": {"browser": "ALL"},
+            // Through a pipe the browser ends with its driver, however that ends. Its sandbox refuses to run as root.
+            "goog:chromeOptions": {"args": ["--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", data]},
+        }}}));
+        let id = started["sessionId"].as_str().unwrap();
+        browser.session = format!("/session/{id}");
+        browser
+    }
+
+    /// Opens an address and waits until it is loaded.
+    pub fn open(&self, url: &str) {
+        self.post("/url", &json!({ "url": url }));
+    }
+
+    /// Runs the body of a function in the page and returns what it returns.
+    pub fn run(&self, script: &str) -> Value {
+        self.post("/execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// The window's size, as that of a phone or a desktop.
+    pub fn resize(&self, width: u32, height: u32) {
+        let metrics =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
+    }
+
+    /// What the person prefers: `light` or `dark`.
+    pub fn prefer(&self, scheme: &str) {
+        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.devtools("Emulation.setEmulatedMedia", &media);
+    }
+
+    /// Clicks on the one element that a selector names.
+    pub fn click(&self, selector: &str) {
+        let element = self.find(selector);
+        self.post(&format!("/element/{element}/click"), &json!({}));
+    }
+
+    /// Types keys into the element that has the focus; special keys as WebDriver numbers them.
+    pub fn press(&self, keys: &[&str]) {
+        let down = keys
+            .iter()
+            .map(|key| json!({"type": "keyDown", "value": key}));
+        let up = keys
+            .iter()
+            .rev()
+            .map(|key| json!({"type": "keyUp", "value": key}));
+        let actions: Vec<Value> = down.chain(up).collect();
+        self.post(
+            "/actions",
+            &json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]}),
+        );
+    }
+
+    /// Everything that the console of the page was told, the browser's own complaints included.
+    pub fn console(&self) -> Vec<Value> {
+        let log = self.post("/se/log", &json!({"type": "browser"}));
+        log.as_array().unwrap().clone()
+    }
+
+    /// A picture of the whole page.
+    pub fn picture(&self, path: &Path) {
+        let answer = self.devtools(
+            "Page.captureScreenshot",
+            &json!({"captureBeyondViewport": true}),
+        );
+        let png = BASE64.decode(answer["data"].as_str().unwrap()).unwrap();
+        std::fs::write(path, png).unwrap();
+    }
+
+    /// A command of the DevTools protocol.
+    pub fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.post(
+            "/goog/cdp/execute",
+            &json!({"cmd": command, "params": parameters}),
+        )
+    }
+
+    fn find(&self, selector: &str) -> String {
+        let found = self.post(
+            "/element",
+            &json!({"using": "css selector", "value": selector}),
+        );
+        let mut ids = found.as_object().unwrap().values();
+        ids.next().unwrap().as_str().unwrap().to_owned()
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        self.call("POST", &format!("{}{path}", self.session), body)
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let answer = self
+            .request(method, path, &body.to_string())
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        let (head, text) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        assert!(
+            head.starts_with("HTTP/1.1 200"),
+            "{path} {body}:\n{head}\n{text}"
+        );
+        let mut json: Value = serde_json::from_str(text).unwrap();
+        json["value"].take()
+    }
+
+    fn request(&self, method: &str, path: &str, body: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let length = body.len();
+        let port = self.port;
+        stream.write_all(format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").as_bytes())?;
+        // It does not close the connection, whatever it is asked for.
+        let (mut answer, mut byte) = (Vec::new(), [0]);
+        while !answer.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? > 0 {
+            answer.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+        stream.take(length.unwrap_or(0)).read_to_end(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It may be gone already.
+        drop(self.request("DELETE", &self.session, ""));
+    }
+}
