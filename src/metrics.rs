@@ -125,6 +125,12 @@ fn newest(families: &mut Families, status: &Status, now: DateTime<Utc>) {
         made.map(|made| number(made.contents.rows)),
     );
     families.gauge(
+        "last_anomalies",
+        "What is out of the ordinary about the last backup of this process.",
+        made.and_then(|_| u64::try_from(status.anomalies.len()).ok())
+            .map(number),
+    );
+    families.gauge(
         "last_parts",
         "Parts of the last backup of this process.",
         made.and_then(|made| u64::try_from(made.parts).ok())

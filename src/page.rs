@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::anomaly;
 use crate::backup::{quoted, restore_command};
 use crate::board::{DrillOutcome, RunOutcome, Status};
 use crate::calendar::{self, Day, DayKind};
@@ -26,6 +27,9 @@ const LISTED: usize = 60;
 
 /// How many of them are seen at once.
 const SEEN: usize = 10;
+
+/// How much that is out of the ordinary is named beside the headline.
+const ANOMALIES: usize = 5;
 
 /// What the page says besides the status; the same for the whole life of a process.
 #[derive(Debug, Clone)]
@@ -211,6 +215,21 @@ fn notes(verdict: Verdict, status: &Status, setting: &Setting, now: DateTime<Utc
             span(since(drill.finished_at, now)),
             drill.name,
             drill.kind.map_or("no kind", Kind::as_str),
+        ));
+    }
+    if let (Some(judged), false) = (status.judged(), status.anomalies.is_empty()) {
+        let (named, _) = anomaly::named(&status.anomalies);
+        let told: Vec<String> = named.into_iter().take(ANOMALIES).collect();
+        let more = status.anomalies.len() - told.len();
+        notes.push(format!(
+            "{} is whole, but out of the ordinary: {}{}.",
+            judged.name,
+            told.join("; "),
+            if more > 0 {
+                format!("; and {more} more, which the log names")
+            } else {
+                String::new()
+            },
         ));
     }
     if status.listed_at.is_none() {
@@ -682,8 +701,12 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::anomaly::Anomaly;
+    use crate::backup::Made;
     use crate::board::{LastDrill, LastRun};
     use crate::catalog::Prefix;
+    use crate::pipeline::Effects;
+    use crate::script::{Contents, TableName};
 
     fn now() -> DateTime<Utc> {
         "2026-01-26T04:00:00Z".parse().unwrap()
@@ -829,6 +852,32 @@ mod tests {
                 matches!(tone, Tone::Good | Tone::Calm)
             );
         }
+    }
+
+    #[test]
+    fn what_is_out_of_the_ordinary_is_told_beside_the_headline() {
+        let mut status = listed(&[1, 25]);
+        let newest = status.backups[0].clone();
+        status.last_made = Some(Made {
+            backup: newest.clone(),
+            contents: Contents::default(),
+            effects: Effects::default(),
+            parts: 1,
+            took: Duration::from_secs(40),
+        });
+        let emptied = |before| Anomaly::Emptied {
+            table: TableName::default(),
+            before,
+        };
+        status.anomalies = (0..7).map(|before| emptied(before + 2)).collect();
+        let notes = notes(Verdict::Ok, &status, &setting("b_"), now());
+        let told = format!("{} is whole, but out of the ordinary: ", newest.name);
+        assert!(notes[0].starts_with(&told), "{notes:?}");
+        assert_eq!(notes[0].matches("is empty, it had").count(), ANOMALIES);
+        assert!(
+            notes[0].ends_with("; and 2 more, which the log names."),
+            "{notes:?}"
+        );
     }
 
     #[test]
