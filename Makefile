@@ -3,7 +3,7 @@
 # make image         the container image, and the larger one with a server; with Docker where an engine answers, else without
 # make image-test    the same, and containers of it against real servers
 # make deploy-check  the deployment files against the schemas and types of their platforms
-# make bench   how fast and in how much memory, against others: about ten minutes on a quiet machine; BENCH=quick for a short one
+# make bench   how fast and in how much memory, against others: ten to twelve minutes on a quiet machine; BENCH=quick for a short one
 # All fetch what they need; see docs/testing.md.
 
 SHELL := /bin/bash
@@ -65,4 +65,4 @@ bench: build
 
 # The parts alone, without servers.
 microbench:
-	cargo bench --locked
+	cargo bench --locked --bench stages

@@ -1,232 +1,50 @@
 #!/usr/bin/env python3
 """How fast, how small, and in how much memory: this service against what it could be and against what else there is.
 
-    make bench                 about ten minutes
-    BENCH=quick make bench     less than four: smaller data, fewer rounds
+    make bench                          about ten minutes
+    BENCH=quick make bench              less than four: smaller data, fewer rounds
+    BENCH=same,restore make bench       these sections alone, printed and not kept
 
-Everything runs on 127.0.0.1 in a temporary folder. The table and the plots go into docs/.
+Everything runs on 127.0.0.1 in a temporary folder. The table and the plots go into docs/ (or the folder BENCH_DOCS), also
+when it is cut off.
 """
 import contextlib
-import json
+import glob
 import os
 import platform
-import random
-import re
-import resource
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
-import uuid
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+
+import data
+import report
+from measure import TICK, measure, memory, start, stat, stop, stop_all
+from report import AUTO, LIMIT, RIVAL, TEMPLATE, finished, median, ratio, show
+from servers import BIN, HERE, KEY, QUIET, SECRET, TOOLS, Postgres, SeaweedFs, Sink, certificates, free_port
+
 ROOT = os.path.dirname(HERE)
-QUICK = os.environ.get("BENCH") == "quick"
-TOOLS = os.path.realpath(os.environ.get("PSB_TOOLS", "/var/tmp/postgres-s3-backups-tools"))
+WHICH = os.environ.get("BENCH", "")
+QUICK = WHICH == "quick"
+DOCS = os.environ.get("BENCH_DOCS", f"{ROOT}/docs")
 PROGRAM = os.path.realpath(os.environ.get("BENCH_PROGRAM", os.path.join(ROOT, os.environ.get("CARGO_TARGET_DIR", "target"), "release/postgres-s3-backups")))
-BIN = f"{TOOLS}/pg/17/bin"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "2" if QUICK else "3"))
-MEGABYTES = int(os.environ.get("BENCH_MEGABYTES", "250" if QUICK else "1000"))
-# What one core of pg_dump and one of its server give.
+MEGABYTES = int(os.environ.get("BENCH_MEGABYTES", "200" if QUICK else "1000"))
+# What one core of a server and one of pg_dump gave of an app's data where the goals were set.
 ELSEWHERE = 160
-TICK = os.sysconf("SC_CLK_TCK")
-started = []
+# How many answers of the store a backup waits for in a row, besides the upload of its parts.
+ANSWERS = 6
+# The template as it was when this service replaced it.
+TEMPLATE_REPOSITORY, TEMPLATE_COMMIT = "https://github.com/railwayapp-templates/postgres-s3-backups", "647038883ab7cc19705211111e1357aa16846ff5"
+SCRATCH = os.environ.get("TMPDIR", "/var/tmp")
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def start(argv, **options):
-    process = subprocess.Popen(argv, **options)
-    started.append(process)
-    return process
-
-
-def stat(pid):
-    """Parent and ticks of a process: its own, and those of its ended children."""
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rpartition(")")[2].split()
-    return int(fields[1]), int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
-
-
-def tree(root):
-    parents = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                parents[int(name)] = stat(name)[0]
-    found = {root}
-    grew = True
-    while grew:
-        grew = False
-        for pid, parent in parents.items():
-            if parent in found and pid not in found:
-                found.add(pid)
-                grew = True
-    return found
-
-
-def cpu_of(root):
-    total = 0
-    for pid in tree(root):
-        with contextlib.suppress(OSError, IndexError):
-            _, own, children = stat(pid)
-            total += own + children
-    return total / TICK
-
-
-def busy():
-    with open("/proc/stat") as f:
-        user, nice, system, _, _, irq, soft, *_ = map(int, f.readline().split()[1:])
-    return (user + nice + system + irq + soft) / TICK
-
-
-class Watch(threading.Thread):
-    """Peak memory and temporary disk of a process and all below it."""
-
-    def __init__(self, root):
-        super().__init__(daemon=True)
-        self.root, self.done = root, threading.Event()
-        self.tree_rss = self.largest = self.disk = 0
-
-    def run(self):
-        while not self.done.wait(0.1):
-            rss, disk = 0, {}
-            for pid in tree(self.root):
-                with contextlib.suppress(OSError, ValueError, TypeError):
-                    with open(f"/proc/{pid}/status") as f:
-                        text = f.read()
-                    rss += int(re.search(r"VmRSS:\s+(\d+)", text)[1])
-                    self.largest = max(self.largest, int(re.search(r"VmHWM:\s+(\d+)", text)[1]))
-                    for fd in os.listdir(f"/proc/{pid}/fd"):
-                        info = os.stat(f"/proc/{pid}/fd/{fd}")
-                        flags = open(f"/proc/{pid}/fdinfo/{fd}").read()
-                        writes = int(re.search(r"flags:\s+(\d+)", flags)[1], 8) & 3
-                        if info.st_mode & 0o170000 == 0o100000 and writes:
-                            disk[info.st_dev, info.st_ino] = info.st_blocks * 512
-            self.tree_rss = max(self.tree_rss, rss)
-            self.disk = max(self.disk, sum(disk.values()))
-
-
-def measure(argv, env, aside=()):
-    """Runs it once. `aside` are the processes that serve it: a database, a store."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    others, machine = [cpu_of(pid) for pid in aside], busy()
-    own = time.process_time()
-    began = time.monotonic()
-    process = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
-    started.append(process)
-    watch = Watch(process.pid)
-    watch.start()
-    said = process.stdout.read().decode()
-    status = process.wait()
-    wall = time.monotonic() - began
-    watch.done.set()
-    watch.join()
-    started.remove(process)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if status:
-        sys.exit(f"{argv} ended with {status}:\n{said[-2000:]}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    served = [cpu_of(pid) - before for pid, before in zip(aside, others)]
-    foreign = busy() - machine - cpu - sum(served) - (time.process_time() - own)
-    return {
-        "wall": wall, "cpu": cpu, "served": sum(served[:1]), "foreign": max(0, foreign) / wall / os.cpu_count(),
-        "tree": watch.tree_rss / 1024, "largest": watch.largest / 1024, "disk": watch.disk / 1e6, "said": said,
-    }
-
-
-class Postgres:
-    def __init__(self, folder):
-        data = f"{folder}/data"
-        os.mkdir(data, 0o700)
-        self.user = []
-        if os.getuid() == 0:
-            import pwd
-            name = next(u.pw_name for n in ("postgres", "nobody") for u in pwd.getpwall() if u.pw_name == n)
-            who = pwd.getpwnam(name)
-            os.chown(data, who.pw_uid, who.pw_gid)
-            self.user = ["setpriv", "--reuid", name, "--regid", str(who.pw_gid), "--clear-groups", "--"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run([*self.user, f"{BIN}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"], check=True, cwd="/", **quiet)
-        port = free_port()
-        self.process = start([*self.user, f"{BIN}/postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-                              "-c", "fsync=off", "-c", "wal_level=minimal", "-c", "max_wal_senders=0", "-c", "autovacuum=off", "-c", "shared_buffers=256MB"], cwd="/", **quiet)
-        self.url = f"postgresql://postgres@127.0.0.1:{port}"
-        while subprocess.run([f"{BIN}/pg_isready", "-q", "-d", self.url] if os.path.exists(f"{BIN}/pg_isready") else [f"{BIN}/psql", "-XAtqc", "", f"{self.url}/postgres"], **quiet).returncode:
-            if self.process.poll() is not None:
-                sys.exit("PostgreSQL did not start")
-            time.sleep(0.1)
-
-    def sql(self, database, text):
-        return subprocess.run([f"{BIN}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", f"{self.url}/{database}"], input=text, text=True, check=True, capture_output=True).stdout
-
-    def fill_app(self, database, megabytes):
-        """What an app has: uuids, times, text, JSON, numbers; gzip makes a third of it. Fixed by its seed."""
-        seed = random.Random(20260125)
-        letters = "eeeeeeetttttaaaaaooooiiiinnnnsssshhhrrrddlluuccmmwwffggyyppbbvk"
-        words = ["".join(seed.choices(letters, k=seed.randint(2, 10))) for _ in range(4000)]
-        weights = [1 / (n + 10) for n in range(len(words))]
-        lines = []
-        for n in range(24_000):
-            text = " ".join(seed.choices(words, weights, k=seed.randint(4, 40)))
-            body = json.dumps({"source": seed.choice(["ios", "android", "web"]), "score": round(seed.random(), 6), "tags": seed.sample(words, 3)})
-            lines.append(f"{n}\t{uuid.UUID(int=seed.getrandbits(128))}\t{text}\t{body}\t{seed.uniform(-90, 90):.9f}")
-        self.sql("postgres", f"CREATE DATABASE {database}")
-        self.sql(database, "CREATE TABLE base (n int, id uuid, text text, body jsonb, place float8);\nCOPY base FROM stdin;\n" + "\n".join(lines) + "\n\\.\n")
-        # Each copy is farther away than any gzip looks, and has keys of its own.
-        copies = max(1, round(megabytes / 9.9))
-        self.sql(database, f"""
-            BEGIN;
-            CREATE TABLE messages AS SELECT md5(c || 'm' || n)::uuid AS id, md5(c || 'u' || n % 5000)::uuid AS sender,
-                timestamptz '2024-01-01 00:00Z' + (c * 24000 + n) * interval '1.7319 s' AS sent_at, text, body, place,
-                md5(c || 'a' || n) || md5(c || 'b' || n) AS token
-                FROM generate_series(1, {copies}) c, base;
-            COMMIT; DROP TABLE base;""")
-
-    def fill_pgbench(self, database, megabytes):
-        self.sql("postgres", f"CREATE DATABASE {database}")
-        self.sql(database, f"CREATE TABLE pgbench_accounts AS SELECT n AS aid, n % 10 + 1 AS bid, 0 AS abalance, ' '::char(84) AS filler FROM generate_series(1, {megabytes * 10000}) n")
-
-
-class Sink:
-    def __init__(self, *options):
-        self.port = free_port()
-        self.process = start([sys.executable, f"{HERE}/sink.py", str(self.port), *map(str, options)])
-        self.endpoint = f"http://127.0.0.1:{self.port}"
-        while True:
-            with contextlib.suppress(OSError):
-                self.sizes()
-                break
-            time.sleep(0.05)
-
-    def sizes(self):
-        with urllib.request.urlopen(f"{self.endpoint}/sizes") as answer:
-            return {line.split(" ", 1)[1]: int(line.split(" ", 1)[0]) for line in answer.read().decode().splitlines()}
-
-
-def environment(folder, sink, url, clients=BIN, **more):
-    return {
-        "PATH": f"{clients}:{TOOLS}/venv/bin:/usr/bin:/bin", "HOME": folder, "AWS_ACCESS_KEY_ID": "bench-key", "AWS_SECRET_ACCESS_KEY": "bench-secret",
-        "AWS_DEFAULT_REGION": "auto", "AWS_S3_BUCKET": "bench-bucket", "AWS_S3_ENDPOINT": sink.endpoint, "AWS_EC2_METADATA_DISABLED": "true",
-        "BACKUP_DATABASE_URL": url, "BACKUP_RETRIES": "0", "PORT": str(free_port()), "LOG_FORMAT": "json", **more,
-    }
-
-
-def finished(said):
-    return next(json.loads(line) for line in said.splitlines() if '"backup finished"' in line)
-
-
-def ours(level):
+def ours(level="auto"):
     return [PROGRAM, "backup"], {"BACKUP_COMPRESSION": level}
 
 
@@ -234,229 +52,398 @@ def pipe(line):
     return ["/bin/bash", "-c", "set -o pipefail; " + line], {}
 
 
-def contenders():
-    dump, aws = 'pg_dump --format=plain "$BACKUP_DATABASE_URL"', 'aws s3 cp - "s3://$AWS_S3_BUCKET/$RANDOM.gz" --endpoint-url "$AWS_S3_ENDPOINT" --quiet'
-    table = {
-        "`pg_dump >/dev/null`": pipe(f"{dump} >/dev/null"),
-        "this service, auto": ours("auto"), "this service, 1": ours("1"), "this service, 6": ours("6"), "this service, 9": ours("9"),
-        "`pg_dump \\| gzip \\| aws s3 cp -`": pipe(f"{dump} | gzip | {aws}"),
-    }
+def contenders(template):
+    dump, aws = 'pg_dump --format=plain "$BACKUP_DATABASE_URL"', 'aws s3 cp - "s3://$AWS_S3_BUCKET/$RANDOM$RANDOM.gz" --endpoint-url "$AWS_S3_ENDPOINT" --quiet'
+    table = {LIMIT: pipe(f"{dump} >/dev/null"), AUTO: ours(), "this service, 1": ours("1"), "this service, 6": ours("6"), "this service, 9": ours("9"), RIVAL: pipe(f"{dump} | gzip | {aws}")}
     if shutil.which("pigz", path="/usr/bin:/bin"):
         table["`pg_dump \\| pigz \\| aws s3 cp -`"] = pipe(f"{dump} | pigz | {aws}")
     table["`pg_dump -Fc \\| aws s3 cp -`"] = pipe(f'pg_dump --format=custom "$BACKUP_DATABASE_URL" | {aws}')
-    if QUICK:
-        for name in ("this service, 9", "`pg_dump -Fc \\| aws s3 cp -`"):
-            del table[name]
+    if template:
+        table[TEMPLATE] = [shutil.which("node"), f"{template}/dist/index.js"], {"SINGLE_SHOT_MODE": "true", "AWS_S3_REGION": "us-east-1", "AWS_S3_FORCE_PATH_STYLE": "true"}
     return table
 
 
-LIMIT, RIVAL = "`pg_dump >/dev/null`", "`pg_dump \\| gzip \\| aws s3 cp -`"
+def old_template():
+    """The folder where the template that this service replaces is built, or None and why."""
+    folder = os.environ.get("BENCH_TEMPLATE") or f"{TOOLS}/old-template"
+    if not shutil.which("node"):
+        return None, "there is no node here"
+    try:
+        if not os.path.isdir(folder):
+            for words in (["init", "-q", folder], ["-C", folder, "fetch", "-q", "--depth", "1", TEMPLATE_REPOSITORY, TEMPLATE_COMMIT], ["-C", folder, "checkout", "-q", TEMPLATE_COMMIT]):
+                subprocess.run(["git", *words], check=True, timeout=60, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"}, **QUIET)
+        if not os.path.exists(f"{folder}/dist/index.js"):
+            for words in (["ci", "--silent"], ["run", "-s", "build"], ["prune", "--omit=dev", "--silent"]):
+                subprocess.run(["npm", *words], cwd=folder, check=True, timeout=120, **QUIET)
+        return os.path.realpath(folder), ""
+    except (OSError, subprocess.SubprocessError) as error:
+        if not os.environ.get("BENCH_TEMPLATE"):
+            shutil.rmtree(folder, ignore_errors=True)
+        return None, f"{type(error).__name__} while it was fetched or built; BENCH_TEMPLATE can name a checkout of it"
 
 
-def rounds(names, run):
-    results = {name: [] for name in names}
-    for number in range(ROUNDS):
-        # Each round the other way round, so that nothing always follows the same neighbour.
-        for name in list(names)[:: 1 if number % 2 == 0 else -1]:
-            results[name].append(run(name))
-            print(f"   {number + 1}. {name}: {results[name][-1]['wall']:.2f} s", file=sys.stderr)
-    return results
+class Bench:
+    def __init__(self, folder):
+        self.folder, self.began = folder, time.monotonic()
+        self.text, self.found, self.goals = [], {}, report.Goals()
+        self.services, self.next_name = [], 0
+        self.section = "the start"
+
+    def say(self, text):
+        print(f"[{time.monotonic() - self.began:4.0f} s] {text}", file=sys.stderr, flush=True)
+
+    def add(self, *lines):
+        self.text += [*lines, ""]
+
+    def prepare(self, sections):
+        self.template, self.no_template = old_template()
+        if not self.template:
+            self.say(f"without the old template: {self.no_template}")
+        self.table_of = contenders(self.template)
+        self.postgres, self.sink = Postgres(self.folder), Sink()
+        self.url = lambda database: f"{self.postgres.url}/{database}"
+        self.aside = (self.postgres.process.pid, self.sink.process.pid)
+        self.say(f"data: {MEGABYTES} MB as an app has, and less of it")
+        data.app(self.postgres, "app", MEGABYTES)
+        data.app(self.postgres, "middle", MEGABYTES / 2)
+        data.app(self.postgres, "small", MEGABYTES / 10)
+        self.dump = f"{self.folder}/app.sql"
+        self.gigabytes = data.dump(self.url("app"), self.dump) / 1e9
+        # What was written a moment ago goes to the disk now, and not beside the first round.
+        os.sync()
+
+    def environment(self, store, url, clients=BIN, **more):
+        return {
+            "PATH": f"{clients}:{TOOLS}/venv/bin:/usr/bin:/bin", "HOME": self.folder, "TMPDIR": f"{self.folder}/temporary", "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1", "AWS_S3_BUCKET": store.bucket, "AWS_S3_ENDPOINT": store.endpoint, "AWS_EC2_METADATA_DISABLED": "true",
+            "BACKUP_DATABASE_URL": url, "BACKUP_RETRIES": "0", "PORT": str(free_port()), "LOG_FORMAT": "json", **more,
+        }
+
+    def run(self, command, url, store=None, clients=BIN, **extra):
+        """Once, with the size of the object that it left in the store."""
+        store = store or self.sink
+        argv, more = command
+        is_ours = argv[0] == PROGRAM
+        if is_ours:
+            # Its objects are named by the second.
+            time.sleep(max(0, self.next_name - time.monotonic()))
+            self.next_name = time.monotonic() + 1
+        known = store.sizes()
+        result = measure(argv, self.environment(store, url, clients, **more, **extra), (self.postgres.process.pid, store.process.pid))
+        new = [size for path, size in store.sizes().items() if path not in known]
+        result |= {"size": new[0] if new else 0, "cores": os.cpu_count()}
+        if is_ours:
+            if result["size"] != finished(result["said"])["size_bytes"]:
+                sys.exit(f"the store has {result['size']} bytes of this: {result['said']}")
+            self.services.append(result)
+        return result
+
+    def rounds(self, names, url, store=None, clients=BIN):
+        """Names with how often each is run: in the first so many rounds."""
+        results = {name: [] for name in names}
+        for number in range(max(names.values())):
+            # Each round the other way round, so that nothing always follows the same neighbour.
+            for name in list(names)[:: 1 if number % 2 == 0 else -1]:
+                if number < names[name]:
+                    result = self.run(self.table_of[name], url, store, clients)
+                    results[name].append(result)
+                    self.say(f"   {number + 1}. {name}: {result['wall']:.2f} s")
+        return results
+
+    def same(self):
+        """Server on the same cores, app-like"""
+        # What is not in a goal runs less often.
+        often = {name: ROUNDS if name in (LIMIT, AUTO, RIVAL, TEMPLATE) or name.startswith("this") else max(1, ROUNDS - 1) for name in self.table_of}
+        self.run(self.table_of[LIMIT], self.url("app"))
+        results = self.found["same"] = self.rounds(often, self.url("app"))
+        rate = self.gigabytes * 1000 / median(results[LIMIT], "wall")
+        self.add(f"### Database on the same {os.cpu_count()} cores, app-like, {self.gigabytes:.2f} GB", "", report.contest(results), "",
+                 f"`pg_dump` gives {rate:.0f} MB/s of this data." + ("" if self.template else f" The old template did not take part: {self.no_template}."))
+        self.add("### Where a second goes", "", "auto, the database on the same cores:", "", report.profile(results[AUTO], self.gigabytes))
+
+    def elsewhere(self):
+        """Server elsewhere"""
+        clients = data.stand_in(self.folder, self.dump, ELSEWHERE, 1)
+        results = self.found["elsewhere"] = self.rounds({LIMIT: ROUNDS, AUTO: ROUNDS, RIVAL: 1}, self.url("app"), clients=clients)
+        self.add(f"### Database elsewhere, app-like, {self.gigabytes:.2f} GB", "",
+                 f"A stand-in for `pg_dump` gives {ELSEWHERE} MB/s in pieces of 4 KiB, and no server is at work on these cores:", "", report.contest(results))
+        if "same" not in self.found or QUICK:
+            return
+        # And as fast as this machine's core is with this data.
+        rate = round(self.gigabytes * 100 / min(run["wall"] for run in self.found["same"][LIMIT])) * 10
+        if abs(rate / ELSEWHERE - 1) > 0.1:
+            clients = data.stand_in(self.folder, self.dump, rate, 1)
+            results = self.rounds({LIMIT: ROUNDS, AUTO: ROUNDS}, self.url("app"), clients=clients)
+            self.add(f"The same at {rate} MB/s, which is what `pg_dump` gives of this data here:", "", report.contest(results))
+
+    def pgbench(self):
+        """pgbench-like"""
+        data.pgbench(self.postgres, "pgbench", MEGABYTES // 2)
+        results = self.rounds({LIMIT: ROUNDS, AUTO: ROUNDS, RIVAL: max(1, ROUNDS - 1)}, self.url("pgbench"))
+        gigabytes = finished(results[AUTO][0]["said"])["uncompressed_bytes"] / 1e9
+        self.add(f"### Database on the same cores, pgbench-like (`pgbench -i`), {gigabytes:.2f} GB", "", report.contest(results))
+
+    def seaweed(self):
+        """A real S3 server on the same cores"""
+        store = self.real_store()
+        results = self.rounds({LIMIT: ROUNDS, AUTO: ROUNDS, RIVAL: max(1, ROUNDS - 1)}, self.url("middle"), store)
+        self.add("### A real S3 server (SeaweedFS), on the same cores too, app-like, half as much", "", report.contest(results), "",
+                 f"It takes {median(results[AUTO], 'store'):.1f} s of processor time itself for each of these backups, which is why the other sections use a store that takes next to nothing.")
+
+    def real_store(self):
+        if "store" not in self.found:
+            self.found["store"] = SeaweedFs(self.folder)
+        return self.found["store"]
+
+    def restore(self):
+        """Restore"""
+        store = self.real_store()
+        store.bucket = "restore-bucket"
+        store.aws("s3", "mb", "s3://restore-bucket")
+        self.run(ours(), self.url("middle"), store)
+        plain = f"{self.folder}/middle.sql"
+        with open(plain, "wb") as f:
+            subprocess.run([f"{BIN}/pg_dump", "--format=plain", self.url("middle")], stdout=f, check=True)
+        psql, bare, whole = "`psql -1 -f` from a plain local file", "`restore --no-verify --no-analyze`", "`restore`"
+        target = self.url("target")
+        commands = {psql: ["/bin/bash", "-c", f"psql -Xq -1 -v ON_ERROR_STOP=1 -f '{plain}' '{target}' >/dev/null"], bare: [PROGRAM, "restore", "--no-verify", "--no-analyze"], whole: [PROGRAM, "restore"]}
+        results = {name: [] for name in commands}
+        for number in range(ROUNDS):
+            for name in list(commands)[:: 1 if number % 2 == 0 else -1]:
+                self.postgres.sql("postgres", "SET client_min_messages = error;\nDROP DATABASE IF EXISTS target;\nCREATE DATABASE target TEMPLATE template0;\nCHECKPOINT;\n")
+                results[name].append(measure(commands[name], self.environment(store, self.url("middle"), RESTORE_DATABASE_URL=target), (self.postgres.process.pid, store.process.pid)))
+                self.say(f"   {number + 1}. {name}: {results[name][-1]['wall']:.2f} s")
+        self.postgres.sql("postgres", "DROP DATABASE target")
+        os.remove(plain)
+        lines = [[name, f"{median(runs, 'wall'):.2f} ({min(run['wall'] for run in runs):.2f}–{max(run['wall'] for run in runs):.2f})", show(ratio(results, name, psql, "wall")), f"{median(runs, 'cpu'):.2f}",
+                  f"{median(runs, 'served'):.2f}", "–" if name == psql else f"{median(runs, 'own'):.0f}", f"{median(runs, 'tree'):.0f}", f"{median(runs, 'disk'):.0f}", f"{100 * median(runs, 'foreign'):.0f} %"] for name, runs in results.items()]
+        size = finished(self.services[-1]["said"])["uncompressed_bytes"] / 1e9
+        self.add(f"### Restore of {size:.2f} GB, from a real S3 server on the same cores", "",
+                 report.rows(["", "wall s (least–most)", "÷ psql", "CPU client s", "CPU server s", "peak RSS MiB: this service", "all processes", "temporary disk MB", "foreign load"], lines), "",
+                 "The default reads the backup whole before it touches the database, and runs `ANALYZE` at the end; `psql` does neither. Everything goes in one transaction, in all three.")
+        store.bucket = "bench-bucket"
+        self.found["restore"] = {"bare": ratio(results, bare, psql, "wall"), "whole": ratio(results, whole, psql, "wall"), "own": max(median(results[name], "own") for name in (bare, whole))}
+
+    def growth(self):
+        """Growth, and a daemon that idles meanwhile"""
+        idle = Idle(self)
+        lines, walls, peaks = [], {"this service": [], "pg_dump alone": [], "gzip pipe": []}, {"this service": [], "all processes": [], "gzip pipe": []}
+
+        def line(size, source, alone, auto, pipe=None):
+            walls["this service"].append((size, auto["wall"]))
+            walls["pg_dump alone"].append((size, alone))
+            peaks["this service"].append((size, auto["own"]))
+            peaks["all processes"].append((size, auto["tree"]))
+            if pipe:
+                walls["gzip pipe"].append((size, pipe["wall"]))
+                peaks["gzip pipe"].append((size, pipe["tree"]))
+            lines.append([f"{size:.2f} GB", source, f"{alone:.2f}", f"{auto['wall']:.2f}", f"{auto['wall'] / alone:.2f}", pipe and f"{pipe['wall']:.2f}" or "–", f"{auto['own']:.1f}", f"{auto['tree']:.1f}", f"{auto['disk']:.0f}"])
+
+        def medians(runs):
+            return {key: median(runs, key) for key in ("wall", "own", "tree", "disk")}
+
+        runs = {name: [self.run(self.table_of[name], self.url("small"))] for name in (LIMIT, AUTO, RIVAL)}
+        line(self.gigabytes / 10, "a real server", runs[LIMIT][0]["wall"], runs[AUTO][0], runs[RIVAL][0])
+        if "same" in self.found:
+            same = self.found["same"]
+            line(self.gigabytes, "a real server", median(same[LIMIT], "wall"), medians(same[AUTO]), medians(same[RIVAL]))
+        if "elsewhere" in self.found:
+            apart = self.found["elsewhere"]
+            line(self.gigabytes, f"the stand-in, {ELSEWHERE} MB/s", median(apart[LIMIT], "wall"), medians(apart[AUTO]))
+        times = max(2, round((2 if QUICK else 10) / self.gigabytes)) if MEGABYTES > 99 else 2
+        self.say(f"   {times} times that from the stand-in")
+        large = self.run(ours(), self.url("app"), clients=data.stand_in(self.folder, self.dump, ELSEWHERE, times))
+        size = finished(large["said"])["uncompressed_bytes"] / 1e9
+        line(size, f"the stand-in, {ELSEWHERE} MB/s", size * 1000 / ELSEWHERE, large)
+        if "elsewhere" in self.found:
+            self.found["flat"] = large["own"] / median(self.found["elsewhere"][AUTO], "own")
+        plots = {"wall": ("Wall time over the size of the dump", "s", walls), "memory": ("Peak memory over the size of the dump", "MiB", peaks)}
+        for name, (title, unit, series) in plots.items():
+            report.plot(f"{DOCS}/performance-{name}.svg" if not sections_asked() else f"{self.folder}/{name}.svg", title, unit, series)
+        self.add("### Growth", "", report.rows(["dump", "from", "pg_dump alone s", "auto s", "ratio", "gzip pipe s", "RSS MiB: this service", "all processes", "temporary disk MB"], lines), "",
+                 f"The largest is the same tables {times} times over, of which the stand-in alone would take as long as its speed says: no disk here holds such a database and its dump.", "",
+                 *(f"![{title}](performance-{name}.svg)\n" for name, (title, _, _) in plots.items()))
+        self.found["idle"] = idle.end(10 if QUICK else 60)
+        rss, ticks, seconds = self.found["idle"]
+        self.add("### Idle", "", f"The daemon over {seconds:.0f} s without a backup: {rss:.1f} MiB RSS, {ticks * 1000 // TICK} ms of processor time. The program: {os.path.getsize(PROGRAM) / 2**20:.1f} MiB.")
+
+    def shapes(self):
+        """Shapes that could cost memory"""
+        lines = []
+
+        def line(name, result):
+            done = finished(result["said"])
+            lines.append([name, f"{done['uncompressed_bytes'] / 1e6:.0f} MB", f"{result['wall']:.2f}", f"{result['own']:.1f}", f"{result['tree']:.1f}", f"{result['disk']:.0f}"])
+            self.say(f"   {name}: {result['wall']:.2f} s, {result['own']:.1f} MiB")
+
+        data.one_row(self.postgres, "one_row", 200)
+        line("one row of 200 MB", self.run(ours(), self.url("one_row")))
+        count = 2_000 if QUICK else 20_000
+        data.tables(self.postgres, "tables", count)
+        line(f"{count} tables", self.run(ours(), self.url("tables")))
+        self.postgres.sql("postgres", "DROP DATABASE one_row")
+        folder = certificates(self.folder)
+        secure = Sink(certificate=folder)
+        line("over TLS", self.run(ours(), self.url("middle"), secure, SSL_CERT_FILE=f"{folder}/known.pem"))
+        secure.stop()
+        # What stays of it in a daemon.
+        process = start([PROGRAM], env=self.environment(self.sink, self.url("middle"), RUN_ON_STARTUP="true", BACKUP_CRON_SCHEDULE=far_off()), stdout=subprocess.PIPE, text=True)
+        for said in process.stdout:
+            if '"backup finished"' in said:
+                break
+        time.sleep(10)
+        now, most = memory(process.pid)
+        stop(process)
+        self.found["after"] = now
+        self.add("### Memory, by shape", "", report.rows(["", "dump", "wall s", "RSS MiB: this service", "all processes", "temporary disk MB"], lines), "",
+                 f"`pg_dump` itself holds a row whole, twice. A daemon 10 s after a backup: {now:.1f} MiB, of {most:.1f} at its most.")
+
+    def stores(self):
+        """Slow stores"""
+        lines = []
+        for latency, rate in [(1000, 20)] if QUICK else [(latency, rate) for latency in (20, 100, 1000) for rate in (2, 20, 200)]:
+            slow = Sink(latency, rate)
+            # As much as shows the link's speed: some seconds of it. On a fast link the dump is the limit: that of a database elsewhere.
+            clients = data.stand_in(self.folder, self.dump, ELSEWHERE, 1) if rate == 200 else BIN
+            run = self.run(ours(), self.url({2: "small", 20: "middle", 200: "app"}[rate]), slow, clients)
+            slow.stop()
+            done = finished(run["said"])
+            link, dump = done["size_bytes"] / rate / 1e6, done["uncompressed_bytes"] / (ELSEWHERE * 1e6)
+            waits = {"dump": done["waited_for_dump_seconds"], "compression": done["waited_for_compression_seconds"], "upload": done["waited_for_upload_seconds"]}
+            bound = max(link, dump)
+            lines.append([f"{latency} ms", f"{rate} MB/s", f"{done['uncompressed_bytes'] / 1e6:.0f} → {done['size_bytes'] / 1e6:.0f} MB", f"{run['wall']:.2f}", f"{link:.2f}", f"{dump:.2f}", "link" if link > dump else "dump",
+                          f"{100 * bound / run['wall']:.0f} %", f"{100 * (bound + ANSWERS * latency / 1000) / run['wall']:.0f} %", f"{done['compression_level']:.1f}", " / ".join(f"{wait:.1f}" for wait in waits.values()), f"{run['own']:.1f}"])
+            self.say(f"   {latency} ms, {rate} MB/s: {run['wall']:.2f} s for {bound:.2f}")
+        self.add("### Slow stores (auto)", "", report.rows(["latency", "link", "dump → object", "wall s", "link's time s", f"dump's at {ELSEWHERE} MB/s", "bound by", "reached", "with the answers", "mean level", "waited for dump / compression / upload s", "RSS MiB"], lines), "",
+                 f"\"Reached\" is the longer of the two times, which no program can be faster than, against the wall; \"with the answers\" adds the {ANSWERS} answers that a backup must wait for one after "
+                 "the other: two listings, the upload's begin, its last part, its completion, and a look at what was stored.")
+
+    def judge(self):
+        same, apart, goals = self.found.get("same", {}), self.found.get("elsewhere", {}), self.goals
+        goals.add("same cores, auto: wall ÷ `pg_dump >/dev/null`", ratio(same, AUTO, LIMIT, "wall"), most=1.10)
+        goals.add("same cores, auto: times faster than `pg_dump \\| gzip \\| aws s3 cp -`", ratio(same, RIVAL, AUTO, "wall"), least=4.3)
+        goals.add("same cores, auto: times faster than the old template", ratio(same, TEMPLATE, AUTO, "wall"), least=5)
+        goals.add("same cores, auto: client CPU ÷ the gzip pipe's", ratio(same, AUTO, RIVAL, "cpu"), most=0.25)
+        goals.add("same cores, auto: object ÷ gzip -6's", ratio(same, AUTO, RIVAL, "size"), most=1.04, form="{:.3f}")
+        goals.add("elsewhere, auto: wall ÷ the dump alone", ratio(apart, AUTO, LIMIT, "wall"), most=1.05)
+        goals.add("elsewhere, auto: object ÷ gzip -6's", ratio(apart, AUTO, RIVAL, "size"), most=0.98, form="{:.3f}")
+        backups = self.services
+        goals.add(f"peak RSS of this service in the worst of {len(backups)} backups, MiB", max((run["own"] for run in backups), default=None), most=64, form="{:.1f}")
+        flat = self.found.get("flat")
+        goals.add("peak RSS at 10 GB and at 1 GB: difference, %", flat and 100 * abs(flat - 1), most=5, form="{:.1f}")
+        rss, ticks, _ = self.found.get("idle", (None, None, None))
+        goals.add("idle: RSS, MiB", rss, most=10, form="{:.1f}")
+        goals.add("idle: processor time in a minute, ms", None if ticks is None else ticks * 1000 // TICK, most=10, form="{:.0f}")
+        goals.add("program, MiB", os.path.getsize(PROGRAM) / 2**20, most=8, form="{:.1f}")
+        goals.add("temporary disk in the worst backup, MB", max((run["disk"] for run in backups), default=None), most=0, form="{:.0f}")
+        restored = self.found.get("restore", {})
+        goals.add("restore (`--no-verify --no-analyze`) ÷ `psql -1 -f` from a plain local file", restored.get("bare"), most=1.05)
+        goals.add("restore as it is by default ÷ the same", restored.get("whole"), most=1.05)
+
+    def page(self, cut):
+        took = time.monotonic() - self.began
+        self.judge()
+        with open("/proc/cpuinfo") as f:
+            model = next((line.split(": ")[1].strip() for line in f if line.startswith("model name")), platform.machine())
+        versions = [subprocess.run(argv, capture_output=True, text=True).stdout.split("\n")[0].strip()
+                    for argv in ([PROGRAM, "--version"], [f"{BIN}/pg_dump", "--version"], ["gzip", "--version"], [f"{TOOLS}/venv/bin/aws", "--version"], ["uname", "-sr"])]
+        if self.template:
+            versions.append(f"the old template at {TEMPLATE_COMMIT[:7]}, node {subprocess.run(['node', '--version'], capture_output=True, text=True).stdout.strip()}")
+        load = statistics.median(run["foreign"] for run in self.services) if self.services else 0
+        head = [f"`{'BENCH=' + WHICH + ' ' if WHICH else ''}make bench`, {time.strftime('%Y-%m-%d', time.gmtime())}, {took / 60:.1f} minutes; up to {ROUNDS} alternating rounds, medians, ratios within a round.",
+                f"{os.cpu_count()} cores of {model}; {'; '.join(versions)}. Foreign load beside the backups: {100 * load:.0f} % (median)."]
+        if cut:
+            head.append(f"**Cut off** in the section \"{self.section}\".")
+        return "\n".join([*head, "", "### Goals", "", self.goals.table(), "", *self.text])
 
 
-def ratio(results, name, to, key):
-    pairs = [a[key] / b[key] for a, b in zip(results[name], results[to]) if b.get(key)]
-    return statistics.median(pairs) if pairs else None
+class Idle:
+    """A daemon that has nothing to do."""
+
+    def __init__(self, bench):
+        self.process = start([PROGRAM], env=bench.environment(bench.sink, bench.url("small"), BACKUP_CRON_SCHEDULE=far_off()), stdout=subprocess.DEVNULL)
+        # Its start, and the look ahead that belongs to it.
+        time.sleep(3)
+        self.before, self.began = stat(self.process.pid)[1], time.monotonic()
+
+    def end(self, seconds):
+        """After at least so many seconds."""
+        time.sleep(max(0, self.began + seconds - time.monotonic()))
+        ticks, rss = stat(self.process.pid)[1] - self.before, memory(self.process.pid)[0]
+        stop(self.process)
+        return rss, ticks, time.monotonic() - self.began
 
 
-def show(value, form="{:.2f}"):
-    return "–" if value is None else form.format(value)
+def far_off():
+    """A schedule that is not due while the bench runs."""
+    return f"0 {(time.gmtime().tm_hour + 12) % 24} * * *"
 
 
-def table(results):
-    lines = ["| | wall s (least–most) | ÷ pg_dump | gzip pipe ÷ it | CPU client s | ÷ gzip pipe's | CPU server s | peak RSS MiB: largest process / tree | temporary disk MB | object ÷ gzip -6's | mean level | foreign load |",
-             "|---|---|---|---|---|---|---|---|---|---|---|---|"]
-    for name, runs in results.items():
-        median = lambda key: statistics.median(run[key] for run in runs)
-        walls = [run["wall"] for run in runs]
-        level = statistics.median(finished(run["said"])["compression_level"] for run in runs) if name.startswith("this") else None
-        size = ratio(results, name, RIVAL, "size") if RIVAL in results else None
-        speed = ratio(results, RIVAL, name, "wall") if RIVAL in results else None
-        cpu = ratio(results, name, RIVAL, "cpu") if RIVAL in results else None
-        lines.append(f"| {name} | {median('wall'):.2f} ({min(walls):.2f}–{max(walls):.2f}) | {show(ratio(results, name, LIMIT, 'wall'))} | {show(speed)} | {median('cpu'):.2f} | {show(cpu)} | {median('served'):.2f} "
-                     f"| {median('largest'):.0f} / {median('tree'):.0f} | {median('disk'):.0f} | {show(size or None, '{:.3f}')} | {show(level, '{:.1f}')} | {100 * median('foreign'):.0f} % |")
-    return "\n".join(lines)
+def sections_asked():
+    return WHICH.split(",") if WHICH and not QUICK else []
 
 
-def run_once(folder, sink, name, command, url, aside, clients=BIN):
-    argv, more = command
-    known = set(sink.sizes())
-    result = measure(argv, environment(folder, sink, url, clients, **more), aside)
-    new = [size for path, size in sink.sizes().items() if path not in known]
-    result["size"] = new[0] if new else 0
-    return result
+def clear_up():
+    """What a bench left behind that had no time to."""
+    for folder in glob.glob(f"{SCRATCH}/psb-bench-*"):
+        with contextlib.suppress(OSError, ValueError):
+            with open(f"{folder}/pid") as f:
+                pid = int(f.read())
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    if b"bench.py" in f.read():
+                        continue
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def split_dump(path):
-    """Cuts a dump into what comes before the rows, the rows, and what comes after them."""
-    with open(path, "rb") as f:
-        data = f.read()
-    begin = data.index(b"\n", data.index(b"\nCOPY ") + 1) + 1
-    end = data.index(b"\n\\.\n", begin) + 1
-    for name, piece in (("head", data[:begin]), ("body", data[begin:end]), ("foot", data[end:])):
-        with open(f"{path}.{name}", "wb") as f:
-            f.write(piece)
-    os.remove(path)
-    return len(data)
-
-
-def stand_in(folder, dump, rate, times):
-    clients = tempfile.mkdtemp(dir=folder)
-    for name in ("pg_dump", "psql"):
-        shutil.copy(f"{HERE}/producer.py", f"{clients}/{name}")
-        os.chmod(f"{clients}/{name}", 0o755)
-    with open(f"{clients}/producer.conf", "w") as f:
-        f.write(f"{BIN}\n{dump}\n{rate}\n{times}\n")
-    return clients
-
-
-def plot(path, title, unit, series):
-    """A plot of lines over the size, both scales logarithmic."""
-    import math
-    width, height, left, bottom = 640, 320, 60, 40
-    xs = [x for points in series.values() for x, _ in points]
-    ys = [y for points in series.values() for _, y in points]
-    x0, x1, y0, y1 = min(xs) / 1.3, max(xs) * 1.3, min(ys) / 2, max(ys) * 2
-    place = lambda x, y: (left + (width - left - 170) * math.log(x / x0) / math.log(x1 / x0), (height - bottom) - (height - bottom - 40) * math.log(y / y0) / math.log(y1 / y0))
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">', f'<rect width="{width}" height="{height}" fill="#fff"/>',
-           f'<text x="{left}" y="20" font-size="14">{title}</text>']
-    for x in sorted(set(xs)):
-        px, _ = place(x, y0)
-        out.append(f'<line x1="{px:.0f}" y1="40" x2="{px:.0f}" y2="{height - bottom}" stroke="#ddd"/><text x="{px:.0f}" y="{height - bottom + 16}" text-anchor="middle">{x:g} GB</text>')
-    for power in range(-3, 7):
-        for step in (1, 2, 5):
-            y = step * 10.0**power
-            if y0 <= y <= y1:
-                _, py = place(x0, y)
-                out.append(f'<line x1="{left}" y1="{py:.0f}" x2="{width - 170}" y2="{py:.0f}" stroke="#eee"/><text x="{left - 6}" y="{py + 4:.0f}" text-anchor="end">{y:g} {unit}</text>')
-    for (name, points), colour in zip(series.items(), ("#1f5fbf", "#888888", "#c0392b", "#2e8b57")):
-        pixels = [place(x, y) for x, y in points]
-        out.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)}"/>')
-        out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in pixels]
-        out.append(f'<text x="{pixels[-1][0] + 8:.0f}" y="{pixels[-1][1] + 4:.0f}" fill="{colour}">{name}</text>')
+def keep(page):
+    path = f"{DOCS}/performance.md"
+    with open(path if os.path.exists(path) else f"{ROOT}/docs/performance.md") as f:
+        before, begin, rest = f.read().partition("<!-- bench: begin -->\n")
+    _, end, after = rest.partition("<!-- bench: end -->")
     with open(path, "w") as f:
-        f.write("\n".join(out + ["</svg>"]) + "\n")
-
-
-def idle(folder, sink, url, seconds):
-    process = start([PROGRAM], env=environment(folder, sink, url), stdout=subprocess.DEVNULL)
-    time.sleep(5)
-    before = stat(process.pid)[1]
-    time.sleep(seconds)
-    ticks = stat(process.pid)[1] - before
-    with open(f"/proc/{process.pid}/status") as f:
-        rss = int(re.search(r"VmRSS:\s+(\d+)", f.read())[1]) / 1024
-    process.terminate()
-    process.wait()
-    started.remove(process)
-    return f"Idle, over {seconds} s: {rss:.1f} MiB RSS, {ticks * 1000 // TICK} ms of processor time. The program: {os.path.getsize(PROGRAM) / 2**20:.1f} MiB."
+        f.write(f"{before}{begin}\n{page.rstrip()}\n\n{end}{after}")
 
 
 def main():
-    subprocess.run([f"{ROOT}/tests/tools.sh", "pg:17", "aws"], check=True)
+    sections = ["same", "elsewhere", "pgbench", "stores", "growth", "restore", "seaweed", "shapes"]
+    asked = sections_asked() or [name for name in sections if not (QUICK and name in ("pgbench", "seaweed"))]
+    for name in asked:
+        if name not in sections:
+            sys.exit(f"BENCH={WHICH}: {name} is none of {', '.join(sections)}, quick")
+    subprocess.run([f"{ROOT}/tests/tools.sh", "pg:17", "aws", "weed", "openssl", "gunzips"], check=True)
     for name in [name for name in os.environ if name.startswith(("PG", "AWS_"))]:
         del os.environ[name]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
-    folder = tempfile.mkdtemp(prefix="psb-bench-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+    clear_up()
+    folder = tempfile.mkdtemp(prefix="psb-bench-", dir=SCRATCH)
+    with open(f"{folder}/pid", "w") as f:
+        f.write(str(os.getpid()))
     os.chmod(folder, 0o755)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    began = time.monotonic()
-    say = lambda text: print(f"[{time.monotonic() - began:4.0f} s] {text}", file=sys.stderr)
-    text = []
+    os.mkdir(f"{folder}/temporary")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    bench = Bench(folder)
+    cut = True
     try:
-        postgres, sink = Postgres(folder), Sink()
-        say(f"data: {MEGABYTES} MB as an app has")
-        postgres.fill_app("app", MEGABYTES)
-        postgres.fill_app("small", MEGABYTES / 10)
-        postgres.fill_pgbench("pgbench", MEGABYTES // 2)
-        aside = (postgres.process.pid, sink.process.pid)
-        table_of = contenders()
-        url = f"{postgres.url}/app"
-        measure(table_of[LIMIT][0], environment(folder, sink, url), aside)
-        say("server on the same cores")
-        same = rounds(table_of, lambda name: run_once(folder, sink, name, table_of[name], url, aside))
-        dump = f"{folder}/app.sql"
-        with open(dump, "wb") as f:
-            subprocess.run([f"{BIN}/pg_dump", "--format=plain", url], stdout=f, check=True)
-        gigabytes = split_dump(dump) / 1e9
-        text += [f"### Database on the same {os.cpu_count()} cores, app-like, {gigabytes:.2f} GB", "", table(same), ""]
-
-        say("server elsewhere")
-        names = [LIMIT, "this service, auto", RIVAL] + ([] if QUICK else ["this service, 1", "this service, 6"])
-        far = stand_in(folder, dump, ELSEWHERE, 1)
-        apart = rounds(names, lambda name: run_once(folder, sink, name, table_of[name], url, aside, far))
-        text += [f"### Database elsewhere: {ELSEWHERE} MB/s from a stand-in for pg_dump, no server at work here", "", table(apart), ""]
-
-        if not QUICK:
-            say("pgbench-like")
-            names = [LIMIT, "this service, auto", RIVAL]
-            other = rounds(names, lambda name: run_once(folder, sink, name, table_of[name], f"{postgres.url}/pgbench", aside))
-            text += ["### Database on the same cores, pgbench-like", "", table(other), ""]
-
-        say("growth")
-        sizes = (0.1, 0.5, 2) if QUICK else (0.1, 1, 10)
-        walls, memory, lines = {"this service": [], "the stand-in alone": []}, {"largest process": [], "all processes": []}, []
-        for size in sizes:
-            clients = stand_in(folder, dump, ELSEWHERE, max(1, round(size / gigabytes)))
-            database = url
-            if size < gigabytes * 0.9:
-                clients, database = BIN, f"{postgres.url}/small"
-            alone = run_once(folder, sink, LIMIT, table_of[LIMIT], database, aside, clients)
-            auto = run_once(folder, sink, "auto", table_of["this service, auto"], database, aside, clients)
-            real = finished(auto["said"])["uncompressed_bytes"] / 1e9
-            walls["this service"].append((real, auto["wall"]))
-            walls["the stand-in alone"].append((real, alone["wall"]))
-            memory["largest process"].append((real, auto["largest"]))
-            memory["all processes"].append((real, auto["tree"]))
-            lines.append(f"| {real:.2f} GB | {alone['wall']:.2f} | {auto['wall']:.2f} | {auto['largest']:.1f} | {auto['tree']:.1f} | {auto['disk']:.0f} |")
-        text += ["### Growth", "", "| dump | pg_dump alone s | auto s | RSS MiB, largest process | RSS MiB, all processes | temporary disk MB |", "|---|---|---|---|---|---|", *lines, ""]
-        plot(f"{ROOT}/docs/performance-wall.svg", "Wall time", "s", walls)
-        plot(f"{ROOT}/docs/performance-memory.svg", "Peak memory", "MiB", memory)
-        text += ["![Wall time over the size of the dump](performance-wall.svg)", "", "![Peak memory over the size of the dump](performance-memory.svg)", ""]
-
-        say("slow stores")
-        lines = []
-        cases = [(1000, 20)] if QUICK else [(latency, rate) for latency in (20, 100, 1000) for rate in (2, 20, 200)]
-        for latency, rate in cases:
-            slow = Sink(latency, rate)
-            # At 2 MB/s a small dump takes long enough.
-            clients, database = (BIN, f"{postgres.url}/small") if rate == 2 else (far, url)
-            run = run_once(folder, slow, "auto", table_of["this service, auto"], database, aside, clients)
-            done = finished(run["said"])
-            lines.append(f"| {latency} ms | {rate} MB/s | {done['uncompressed_bytes'] / 1e6:.0f} MB | {run['wall']:.2f} | {done['size_bytes'] / run['wall'] / 1e6:.1f} MB/s | {done['compression_level']:.1f} | {done['waited_for_dump_seconds']:.1f} / {done['waited_for_compression_seconds']:.1f} / {done['waited_for_upload_seconds']:.1f} | {run['largest']:.1f} |")
-            slow.process.kill()
-            slow.process.wait()
-            started.remove(slow.process)
-        text += ["### Slow stores (auto)", "", "| latency | link | dump | wall s | sent | mean level | waited for dump / compression / upload s | RSS MiB |", "|---|---|---|---|---|---|---|---|", *lines, ""]
-
-        say("idle")
-        text += ["### Idle", "", idle(folder, sink, url, 10 if QUICK else 60), ""]
-        took = time.monotonic() - began
-        model = next((line.split(": ")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-        versions = [subprocess.run(argv, capture_output=True, text=True).stdout.split("\n")[0] for argv in ([f"{BIN}/pg_dump", "--version"], ["gzip", "--version"], [f"{TOOLS}/venv/bin/aws", "--version"], ["uname", "-sr"])]
-        head = [f"`{'BENCH=quick ' if QUICK else ''}make bench`, {time.strftime('%Y-%m-%d', time.gmtime())}, {took / 60:.1f} minutes; {ROUNDS} alternating rounds, medians, ratios within a round.",
-                f"{os.cpu_count()} cores of {model}; {'; '.join(version.strip() for version in versions)}.", ""]
-        page = f"{ROOT}/docs/performance.md"
-        with open(page) as f:
-            before, begin, rest = f.read().partition("<!-- bench: begin -->\n")
-        _, end, after = rest.partition("<!-- bench: end -->")
-        with open(page, "w") as f:
-            f.write(before + begin + "\n" + "\n".join(head + text) + "\n" + end + after)
-        print("\n".join(head + text))
+        bench.prepare(asked)
+        for name in asked:
+            bench.section = getattr(bench, name).__doc__
+            bench.say(bench.section)
+            getattr(bench, name)()
+        cut = False
     finally:
-        for process in started:
-            process.kill()
-        for process in started:
-            process.wait()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        if bench.text:
+            page = bench.page(cut)
+            print(page, flush=True)
+            if not sections_asked():
+                keep(page)
+        bench.say("done" if not cut else f"cut off in: {bench.section}")
+        if "store" in bench.found:
+            bench.found["store"].stop()
+        stop_all()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -14,19 +14,21 @@ with open(os.path.join(here, "producer.conf")) as conf:
 if name != "pg_dump" or "--version" in sys.argv:
     os.execv(os.path.join(real, name), [name, *sys.argv[1:]])
 
-# The rows between the head and the foot, as often as it takes.
+# The tables between the head and the foot, as often as it takes, in the small pieces that a pg_dump writes.
 head, foot = (open(f"{path}.{part}", "rb").read() for part in ("head", "foot"))
-began, written, size = time.monotonic(), 0, 256 * 1024
+began, written, gulp, piece = time.monotonic(), 0, 256 * 1024, 4096
 os.write(1, head)
 body = os.open(f"{path}.body", os.O_RDONLY)
-length = os.fstat(body).st_size
+room = memoryview(bytearray(gulp))
 for _ in range(int(times)):
     offset = 0
-    while offset < length:
-        count = os.write(1, os.pread(body, size, offset))
+    while count := os.preadv(body, [room], offset):
+        for begin in range(0, count, piece):
+            # All of it: a pipe takes a piece of this size whole or not at all.
+            os.write(1, room[begin : min(count, begin + piece)])
         offset += count
         written += count
-        ahead = written / (float(rate) * 1e6) - (time.monotonic() - began)
+        ahead = written / (float(rate) * 1e6) - (time.monotonic() - began) if float(rate) else 0
         if ahead > 0.002:
             time.sleep(ahead)
 os.write(1, foot)

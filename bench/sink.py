@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An S3 server that throws away what it is given and says how much that was: a store that costs next to nothing.
 
-    sink.py PORT [LATENCY_MS [MEGABYTES_PER_SECOND]]
+    sink.py PORT [LATENCY_MS [MEGABYTES_PER_SECOND [CERTIFICATE KEY]]]
 
 The latency comes before each answer. The rate is that of the whole link.
 """
@@ -9,6 +9,7 @@ import base64
 import itertools
 import re
 import socketserver
+import ssl
 import sys
 import threading
 import time
@@ -114,4 +115,10 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 64
 
 
-Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
+if len(sys.argv) > 5:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[4], sys.argv[5])
+    # Each connection greets on its own thread, when it is first read from.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()
