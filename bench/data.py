@@ -1,4 +1,5 @@
 """What is backed up: databases made by a fixed seed, and a stand-in for a pg_dump whose server is elsewhere."""
+import functools
 import json
 import mmap
 import os
@@ -13,8 +14,9 @@ from servers import BIN, HERE, QUIET
 BASE = 24_000
 
 
-def app(postgres, database, megabytes):
-    """What a dating app has: people, pictures, swipes, messages and events; gzip makes a third of it."""
+@functools.cache
+def base():
+    """Rows of words, JSON and coordinates, to copy in."""
     seed = random.Random(20260125)
     letters = "eeeeeeetttttaaaaaooooiiiinnnnsssshhhrrrddlluuccmmwwffggyyppbbvk"
     words = ["".join(seed.choices(letters, k=seed.randint(2, 10))) for _ in range(4000)]
@@ -24,27 +26,34 @@ def app(postgres, database, megabytes):
         text = " ".join(seed.choices(words, weights, k=seed.randint(4, 40)))
         body = json.dumps({"source": seed.choice(["ios", "android", "web"]), "score": round(seed.random(), 6), "tags": seed.sample(words, 3)})
         lines.append(f"{n}\t{uuid.UUID(int=seed.getrandbits(128))}\t{text}\t{body}\t{seed.uniform(-90, 90):.9f}")
+    return "\n".join(lines)
+
+
+def app(postgres, database, megabytes):
+    """What a dating app has: people, pictures, swipes, messages and events; gzip makes a third of it."""
     postgres.sql("postgres", f"CREATE DATABASE {database}")
-    postgres.sql(database, "CREATE TABLE base (n int, id uuid, text text, body jsonb, place float8);\nCOPY base FROM stdin;\n" + "\n".join(lines) + "\n\\.\n")
+    postgres.sql(database, "CREATE TABLE base (n int, id uuid, text text, body jsonb, place float8);\nCOPY base FROM stdin;\n" + base() + "\n\\.\n")
     # Each copy is farther away than any gzip looks, and has keys of its own.
     copies = max(1, round(megabytes / COPY_MEGABYTES))
+    # Copy after copy, and not row after row: the second is made for each of the first.
+    copied = f"FROM generate_series(1, {copies}) c CROSS JOIN LATERAL (SELECT * FROM base WHERE c > 0 OFFSET 0) base"
     time = "timestamptz '2024-01-01 00:00Z' + (c * 24000 + n)"
     postgres.sql(database, f"""
         BEGIN;
         CREATE TABLE users AS SELECT md5(c || 'u' || n)::uuid AS id, left(text, 24) AS name, text || '@example.com' AS email, date '1970-01-01' + (n * 7 + c) % 12000 AS born,
             place AS latitude, -place * 1.7 AS longitude, n % 100 AS age, n % 3 = 0 AS verified, {time} * interval '1.7319 s' AS created_at
-            FROM generate_series(1, {copies}) c, base WHERE n < 1500;
+            {copied} WHERE n < 1500;
         CREATE TABLE photos AS SELECT md5(c || 'p' || n)::uuid AS id, md5(c || 'u' || n % 1500)::uuid AS user_id, n % 6 AS position, decode(md5(c || 'h' || n) || md5(c || 'i' || n), 'hex') AS hash,
             'https://images.example.com/' || md5(c || 'p' || n) || '.jpg' AS url, {time} * interval '1.7319 s' AS created_at
-            FROM generate_series(1, {copies}) c, base WHERE n < 4000;
+            {copied} WHERE n < 4000;
         CREATE TABLE swipes AS SELECT c * 24000::bigint + n AS id, md5(c || 'u' || n / 40)::uuid AS swiper, md5(c || 'u' || n * 31 % 1499)::uuid AS swiped, n % 5 = 0 AS liked,
             {time} * interval '1.7319 s' AS created_at
-            FROM generate_series(1, {copies}) c, base WHERE n < 16000;
+            {copied} WHERE n < 16000;
         CREATE TABLE messages AS SELECT md5(c || 'm' || n)::uuid AS id, md5(c || 'u' || n / 300 * 20 + n % 20)::uuid AS sender, md5(c || 'u' || n / 300 * 20 + (n + 7) % 20)::uuid AS recipient, text,
             {time} * interval '1.7319 s' AS sent_at, {time} * interval '1.7319 s' + n % 900 * interval '1.3 s' AS read_at
-            FROM generate_series(1, {copies}) c, base WHERE n < 14000;
+            {copied} WHERE n < 14000;
         CREATE TABLE events AS SELECT c * 24000::bigint + n AS id, md5(c || 'u' || n / 600 * 30 + n % 30)::uuid AS user_id, n % 40 AS kind, body, place, {time} * interval '1.7319 s' AS at, (c * 7919 + n * 10473) % 1000003 AS session
-            FROM generate_series(1, {copies}) c, base WHERE n >= 10000;
+            {copied} WHERE n >= 10000;
         ALTER TABLE users ADD PRIMARY KEY (id);
         ALTER TABLE photos ADD PRIMARY KEY (id);
         ALTER TABLE messages ADD PRIMARY KEY (id);

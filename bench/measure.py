@@ -15,7 +15,7 @@ started = []
 
 def start(argv, **options):
     """Starts a server that ends with the bench, however that ends."""
-    process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *argv], **options)
+    process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *argv], start_new_session=True, **options)
     started.append(process)
     return process
 
