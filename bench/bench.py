@@ -79,7 +79,7 @@ def old_template():
     except (OSError, subprocess.SubprocessError) as error:
         if not os.environ.get("BENCH_TEMPLATE"):
             shutil.rmtree(folder, ignore_errors=True)
-        return None, f"{type(error).__name__} while it was fetched or built; BENCH_TEMPLATE can name a checkout of it"
+        return None, f"it could not be fetched and built here ({type(error).__name__}); BENCH_TEMPLATE can name a checkout of it"
 
 
 class Bench:
