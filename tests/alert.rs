@@ -21,6 +21,10 @@ fn quiet(r2: &R2) -> Variables {
     Variables::on_r2(r2, &postgres().url("postgres")).with("RUST_LOG", "debug")
 }
 
+fn time(event: &serde_json::Value) -> chrono::DateTime<chrono::Utc> {
+    event["timestamp"].as_str().unwrap().parse().unwrap()
+}
+
 /// Nothing of an address is in the log, at debug level.
 fn keeps_its_secret(ended: &Ended) {
     assert!(!ended.text().contains("canary"), "{}", ended.text());
@@ -309,9 +313,6 @@ fn a_single_shot_waits_ten_seconds_at_most_for_its_messages_and_says_what_became
         let r2 = R2::start();
         let ended = Service::backup(&quiet(&r2).with("HEARTBEAT_URL", url));
         assert_eq!(ended.code(), Some(0), "{}", ended.text());
-        let time = |event: &serde_json::Value| -> chrono::DateTime<chrono::Utc> {
-            event["timestamp"].as_str().unwrap().parse().unwrap()
-        };
         // That the start did not arrive either is worth nobody's time: it is told at debug level only.
         let mut lost = ended.events("heartbeat not delivered");
         lost.retain(|event| event["level"] == "WARN");
@@ -332,6 +333,17 @@ fn a_single_shot_waits_ten_seconds_at_most_for_its_messages_and_says_what_became
     }
     // The receiver that hangs at the start of a run was asked once more at its end.
     assert_eq!(hanging.beats(), ["/start", ""]);
+}
+
+#[test]
+fn the_end_of_a_run_does_not_wait_for_a_start_that_nobody_takes() {
+    let r2 = R2::start();
+    let receiver = Receiver::answering(&[Answer::Hang], Answer::Status(200, String::new()));
+    let ended = Service::backup(&quiet(&r2).with("HEARTBEAT_URL", &receiver.url()));
+    assert_eq!(receiver.beats(), ["/start", ""], "{}", ended.text());
+    let delivered = time(&ended.event("heartbeat delivered"));
+    let waited = delivered - time(&ended.event("backup finished"));
+    assert!(waited < chrono::TimeDelta::seconds(8), "{}", ended.text());
 }
 
 #[test]
