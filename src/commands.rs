@@ -402,16 +402,8 @@ struct Drilling<'a> {
 impl Drilling<'_> {
     async fn run(self, backup: &Backup) -> Ending {
         let key = backup.name.to_string();
-        let found = match Found::look_up(self.catalog.store(), &key).await {
-            Ok(found) => found,
-            Err(error) => {
-                tell_unproven(&key, &drill::DrillError::Read(error));
-                return Ending::Failed;
-            }
-        };
         let drill = Drill {
             store: self.catalog.store().clone(),
-            found,
             server: self.server,
             clients: self.surroundings.clients.clone(),
             sql: self.access.verify_sql.clone(),
@@ -421,7 +413,7 @@ impl Drilling<'_> {
         let meter = Arc::default();
         let terminal = self.surroundings.terminal;
         let proven = attended(&meter, backup.size_bytes, terminal, async |stop| {
-            drill::run(&drill, &meter, stop).await
+            drill::run(&drill, &key, &meter, stop).await
         });
         match proven.await {
             Ok(proven) => {

@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -14,25 +14,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::alert::{Alerts, Subject};
-use crate::anomaly::{self, Thresholds};
-use crate::backup::{self, BackupError, Job, Made, Outcome, Trigger};
-use crate::board::{Board, DrillOutcome, Failure, LastDrill, LastRun, RunOutcome};
+use crate::backup::{Job, Trigger};
+use crate::board::Board;
 use crate::catalog::{Backup, Catalog};
 use crate::check::{self, Check, Railway};
-use crate::cli::{Ending, size};
-use crate::commands;
-use crate::config::{Config, Drilling};
-use crate::drill::{self, Drill, DrillError};
+use crate::cli::Ending;
+use crate::config::Config;
+use crate::drill::Drill;
 use crate::dump::Patience;
 use crate::gate::Gate;
-use crate::heartbeat::{Beat, Heartbeat};
+use crate::heartbeat::Heartbeat;
 use crate::http::{self, Answers, Inside};
 use crate::kind::Kind;
 use crate::page::Setting;
 use crate::pipeline::Compression;
 use crate::postgres::{Clients, client_directories};
-use crate::reader::Found;
-use crate::schedule::{Alarm, Clock, Schedule, Wake};
+use crate::prover::Prover;
+use crate::runs::Runs;
+use crate::schedule::{Alarm, Clock, Schedule, seconds};
 use crate::signals::Signals;
 use crate::store::{Sent, Store, StorePatience};
 
@@ -110,15 +109,20 @@ pub async fn run(
         catch_up: config.catch_up,
     };
     if let Some((schedule, drilling)) = config.drills.clone() {
-        let prover = Prover {
-            catalog: job.catalog.clone(),
+        let drill = Drill {
+            store: job.catalog.store().clone(),
+            server: drilling.server,
             clients: job.clients.clone(),
-            drilling,
+            sql: drilling.sql,
             temporary: temporary.to_owned(),
             timeout: config.timeout,
+        };
+        let prover = Prover {
+            catalog: job.catalog.clone(),
+            drill,
             clock,
         };
-        tasks.spawn(follow_drills(schedule, prover, board.clone(), stop.clone()));
+        tasks.spawn(prover.follow(schedule, board.clone(), stop.clone()));
     }
     let heartbeat = speak(&config, &board, clock, (&stop, LAST_WORDS), &mut tasks);
     let runs = Runs {
@@ -328,7 +332,7 @@ async fn follow(schedule: Schedule, runs: Runs, start: Start, stop: Cancellation
             biased;
             () = stop.cancelled() => {}
             wake = alarm.wait() => {
-                report(&wake, "several due times passed while the clock jumped or the machine slept");
+                wake.log("several due times passed while the clock jumped or the machine slept");
                 match wake.due {
                     Some(due) => run_one(&runs, &mut alarm, Trigger::Scheduled(due), stop).await,
                     None => log_next(&alarm, board),
@@ -348,26 +352,6 @@ async fn follow(schedule: Schedule, runs: Runs, start: Start, stop: Cancellation
     }
 }
 
-/// Due times that passed are not made up for one by one: the run that follows, or just ended, is newer than all of them.
-fn report(wake: &Wake, reason: &str) {
-    if let Some(jump) = wake.clock_jumped {
-        tracing::warn!(seconds = jump.num_seconds(), "clock jumped");
-    }
-    if let (Some(first), Some(last)) = (wake.missed.first(), wake.missed.last()) {
-        tracing::warn!(
-            due_at = seconds(*first),
-            last_due_at = seconds(*last),
-            count = wake.missed.len(),
-            reason,
-            "due time missed"
-        );
-    }
-}
-
-fn seconds(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
 /// The next five due times, for the one who wonders whether a schedule means what was meant.
 fn log_upcoming(schedule: &Schedule, now: DateTime<Utc>) {
     for due in schedule.upcoming(now, 5) {
@@ -384,238 +368,8 @@ fn log_next(alarm: &Alarm, board: &Board) {
 async fn run_one(runs: &Runs, alarm: &mut Alarm, trigger: Trigger, stop: &CancellationToken) {
     runs.run(trigger, stop).await;
     if !stop.is_cancelled() {
-        report(&alarm.skip_passed(), "a run was active");
+        alarm.skip_passed().log("a run was active");
         log_next(alarm, &runs.board);
-    }
-}
-
-/// What makes backups, and what is to be known of each.
-#[derive(Debug)]
-struct Runs {
-    job: Job,
-    board: Board,
-    thresholds: Thresholds,
-    heartbeat: Heartbeat,
-}
-
-impl Runs {
-    /// One run of a process that makes no other, so nothing is known of the backups before it. Whether there is a backup.
-    async fn once(&self, trigger: Trigger, stop: &CancellationToken) -> bool {
-        self.begin();
-        let outcome = backup::run(&self.job, trigger, stop).await;
-        if matches!(outcome, Ok(Outcome::Finished(_))) {
-            self.list_for_comparison().await;
-        }
-        self.end(trigger, outcome)
-    }
-
-    async fn run(&self, trigger: Trigger, stop: &CancellationToken) {
-        self.begin();
-        let outcome = backup::run(&self.job, trigger, stop).await;
-        self.end(trigger, outcome);
-    }
-
-    fn begin(&self) {
-        self.board.write(|status| status.running = true);
-        self.heartbeat.tell(Beat::Started);
-    }
-
-    /// The backup is there; only its size is yet to be judged, and that is worth no more than a few seconds.
-    async fn list_for_comparison(&self) {
-        tokio::select! {
-            listed = self.job.catalog.list() => match listed {
-                Ok(backups) => self.board.write(|status| status.list(backups, (self.job.clock)())),
-                Err(error) => tracing::warn!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "size not compared: could not read the bucket"),
-            },
-            () = tokio::time::sleep(Duration::from_secs(10)) => {
-                tracing::warn!("size not compared: the bucket could not be read in time");
-            }
-        }
-    }
-
-    /// Writes down how a run ended, for those who tell others. Whether there is a backup.
-    fn end(&self, trigger: Trigger, outcome: Result<Outcome, BackupError>) -> bool {
-        let finished_at = (self.job.clock)();
-        let anomalies = match &outcome {
-            Ok(Outcome::Finished(made)) => self.judge(made),
-            _ => Vec::new(),
-        };
-        self.tell(&outcome);
-        let done = outcome.is_ok();
-        self.board.write(|status| {
-            status.running = false;
-            let (outcome, kind) = match outcome {
-                Ok(Outcome::Finished(made)) => {
-                    status.add(made.backup.clone());
-                    status.last_made = Some(made);
-                    status.anomalies = anomalies;
-                    status.failure = None;
-                    (RunOutcome::Succeeded, None)
-                }
-                Ok(Outcome::Skipped(backup)) => {
-                    status.add(backup);
-                    status.failure = None;
-                    (RunOutcome::Skipped, None)
-                }
-                Err(BackupError::Cancelled) => return,
-                Err(error) => {
-                    status.failure = Some(Failure {
-                        name: self.job.catalog.prefix().name_at(trigger.at()).to_string(),
-                        error: error.to_string(),
-                        hint: error.hint().to_owned(),
-                    });
-                    (RunOutcome::Failed, Some(error.kind()))
-                }
-            };
-            status.ran(LastRun {
-                outcome,
-                kind,
-                finished_at,
-            });
-        });
-        done
-    }
-
-    /// Holds a new backup against those before it.
-    fn judge(&self, made: &Made) -> Vec<anomaly::Anomaly> {
-        let anomalies = self.board.read(|status| {
-            let previous = status.last_made.as_ref();
-            let contents = previous.map(|previous| (&made.contents, &previous.contents));
-            anomaly::find(&made.backup, &status.backups, contents, self.thresholds)
-        });
-        anomaly::log(&made.backup, &anomalies);
-        anomalies
-    }
-
-    /// A run that was cut by a stop tells nothing: the next start makes up for it, and if there is none, silence alarms.
-    fn tell(&self, outcome: &Result<Outcome, BackupError>) {
-        self.heartbeat.tell(match outcome {
-            Ok(Outcome::Finished(made)) => Beat::Made {
-                text: format!(
-                    "{}, {}, {} rows",
-                    made.backup.name,
-                    size(made.backup.size_bytes),
-                    made.contents.rows
-                ),
-                took: Some(made.took),
-            },
-            Ok(Outcome::Skipped(backup)) => Beat::Made {
-                text: format!("{}, made by another container", backup.name),
-                took: None,
-            },
-            Err(BackupError::Cancelled) => return,
-            Err(error) => Beat::Failed {
-                reason: format!("{}: {error}\n{}", error.kind().as_str(), error.hint()),
-            },
-        });
-    }
-}
-
-/// What proves backups, apart from what makes them: neither waits for the other.
-#[derive(Debug)]
-struct Prover {
-    catalog: Catalog,
-    clients: Clients,
-    drilling: Drilling,
-    temporary: PathBuf,
-    timeout: Duration,
-    clock: Clock,
-}
-
-/// The one task that proves backups, at each due time of `VERIFY_SCHEDULE` the newest one.
-async fn follow_drills(schedule: Schedule, prover: Prover, board: Board, stop: CancellationToken) {
-    let mut alarm = Alarm::new(schedule, prover.clock);
-    tracing::info!(due_at = seconds(alarm.next_due()), "next drill");
-    loop {
-        let due = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            wake = alarm.wait() => wake.due,
-        };
-        if due.is_none() {
-            continue;
-        }
-        if let Some((last, failure)) = prover.run(&stop).await {
-            board.write(|status| {
-                status.drilled(last);
-                status.drill_failure = failure;
-            });
-        }
-        if stop.is_cancelled() {
-            return;
-        }
-        report(&alarm.skip_passed(), "a drill was active");
-        tracing::info!(due_at = seconds(alarm.next_due()), "next drill");
-    }
-}
-
-impl Prover {
-    /// One drill of the newest backup; none if there is none yet, or it was told to stop.
-    async fn run(&self, stop: &CancellationToken) -> Option<(LastDrill, Option<Failure>)> {
-        let began_at = (self.clock)();
-        let newest = match self.catalog.newest().await {
-            Ok(Some(newest)) => newest,
-            Ok(None) => {
-                tracing::warn!("drill skipped: there is no backup yet");
-                return None;
-            }
-            Err(error) => {
-                // The schedule of backups judges the bucket; what was proven before stays proven.
-                tracing::error!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "could not read the bucket for a drill");
-                return None;
-            }
-        };
-        let name = newest.name.to_string();
-        tracing::info!(name, "drill started");
-        let outcome = match Found::look_up(self.catalog.store(), &name).await {
-            Ok(found) => {
-                let drill = Drill {
-                    store: self.catalog.store().clone(),
-                    found,
-                    server: self.drilling.server.clone(),
-                    clients: self.clients.clone(),
-                    sql: self.drilling.sql.clone(),
-                    temporary: self.temporary.clone(),
-                    timeout: self.timeout,
-                };
-                drill::run(&drill, &Arc::default(), stop).await
-            }
-            Err(error) => Err(DrillError::Read(error)),
-        };
-        let (kind, failure) = match &outcome {
-            Ok(proven) => {
-                commands::tell_proven(&name, proven);
-                (None, None)
-            }
-            Err(error) => {
-                commands::tell_unproven(&name, error);
-                if matches!(error, DrillError::Cancelled) {
-                    return None;
-                }
-                let failure = Failure {
-                    name: name.clone(),
-                    error: error.to_string(),
-                    hint: error.hint().to_owned(),
-                };
-                (Some(error.kind()), Some(failure))
-            }
-        };
-        let finished_at = (self.clock)();
-        let last = LastDrill {
-            name,
-            outcome: if kind.is_none() {
-                DrillOutcome::Proven
-            } else {
-                DrillOutcome::Failed
-            },
-            kind,
-            finished_at,
-            duration_seconds: u64::try_from(
-                finished_at.signed_duration_since(began_at).num_seconds(),
-            )
-            .unwrap_or(0),
-        };
-        Some((last, failure))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::backup;
 use crate::embedded::{Embedded, EmbeddedError};
 use crate::kind::Kind;
 use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Session};
-use crate::reader::{self, Found, Meter, ReadError, Summary};
+use crate::reader::{self, Found, Meter, ReadError, ReadWhole, Summary};
 use crate::replay::Omit;
 use crate::restore::{self, Restore, RestoreError};
 use crate::script::{Script, TableName};
@@ -30,13 +30,11 @@ pub enum DrillServer {
     At(DatabaseUrl),
 }
 
-/// What is proven, where, and how.
-#[derive(Debug)]
+/// Where backups are proven, and how; the same for all of them.
+#[derive(Debug, Clone)]
 pub struct Drill {
     /// The bucket.
     pub store: Store,
-    /// The object in it.
-    pub found: Found,
     /// Where.
     pub server: DrillServer,
     /// The programs of this image.
@@ -139,20 +137,21 @@ const SCRATCH: &str = "psb_drill_";
 /// How long a question about a catalog may take, and making or dropping a database.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Proves a backup: reads it whole, restores it, counts every table, looks at constraints and indexes, and asks what the
+/// Proves the backup of that name: reads it whole, restores it, counts every table, looks at constraints and indexes, and asks what the
 /// user wants asked. The scratch database is dropped whatever happens.
 ///
 /// # Errors
 /// When the backup is not proven.
 pub async fn run(
     drill: &Drill,
+    name: &str,
     meter: &Arc<Meter>,
     stop: &CancellationToken,
 ) -> Result<Proven, DrillError> {
     let began = Instant::now();
     // What is under way ends in an orderly manner when this is cancelled: databases are dropped, servers stopped.
     let ending = stop.child_token();
-    let mut work = Box::pin(work(drill, meter, &ending));
+    let mut work = Box::pin(work(drill, name, meter, &ending));
     let outcome = tokio::select! {
         outcome = &mut work => outcome,
         () = tokio::time::sleep(drill.timeout) => {
@@ -169,25 +168,36 @@ pub async fn run(
     })
 }
 
+/// A backup that was read whole.
+struct Whole {
+    found: Found,
+    read: ReadWhole,
+}
+
 async fn work(
     drill: &Drill,
+    name: &str,
     meter: &Arc<Meter>,
     stop: &CancellationToken,
 ) -> Result<Proven, DrillError> {
-    let read = tokio::select! {
-        read = reader::read(&drill.store, &drill.found, Omit::default(), None, meter) => read?,
+    let read_whole = async {
+        let found = Found::look_up(&drill.store, name).await?;
+        let read = reader::read(&drill.store, &found, Omit::default(), None, meter).await?;
+        Ok::<_, ReadError>(Whole { found, read })
+    };
+    let whole = tokio::select! {
+        whole = read_whole => whole?,
         () = stop.cancelled() => return Err(DrillError::Cancelled),
     };
-    let summary = read.summary();
     match &drill.server {
-        DrillServer::At(url) => prove(drill, url, summary, meter, stop).await,
+        DrillServer::At(url) => prove(drill, url, &whole, meter, stop).await,
         DrillServer::Embedded => {
             let started = tokio::select! {
-                started = Embedded::start(&drill.clients, summary, &drill.temporary) => started,
+                started = Embedded::start(&drill.clients, whole.read.summary(), &drill.temporary) => started,
                 () = stop.cancelled() => return Err(DrillError::Cancelled),
             };
             let server = started?;
-            let outcome = prove(drill, server.url(), summary, meter, stop).await;
+            let outcome = prove(drill, server.url(), &whole, meter, stop).await;
             server.stop().await;
             outcome
         }
@@ -197,10 +207,11 @@ async fn work(
 async fn prove(
     drill: &Drill,
     url: &DatabaseUrl,
-    summary: &Summary,
+    whole: &Whole,
     meter: &Arc<Meter>,
     stop: &CancellationToken,
 ) -> Result<Proven, DrillError> {
+    let summary = whole.read.summary();
     let newest = drill.clients.newest().map_err(DrillError::Server)?;
     let server = postgres::probe(newest, url)
         .await
@@ -217,7 +228,7 @@ async fn prove(
     place.sweep().await;
     let scratch = place.create(summary).await.map_err(DrillError::Server)?;
     let outcome = tokio::select! {
-        outcome = fill_and_compare(drill, &place, &scratch, summary, meter, stop) => outcome,
+        outcome = fill_and_compare(drill, &place, &scratch, whole, meter, stop) => outcome,
         // The restore within ends by itself when it is told to stop; what runs after it only asks.
         () = after(stop, Duration::from_secs(15)) => Err(DrillError::Cancelled),
     };
@@ -241,7 +252,7 @@ async fn fill_and_compare(
     drill: &Drill,
     place: &Place<'_>,
     scratch: &Scratch,
-    summary: &Summary,
+    whole: &Whole,
     meter: &Arc<Meter>,
     stop: &CancellationToken,
 ) -> Result<(usize, usize), DrillError> {
@@ -249,10 +260,10 @@ async fn fill_and_compare(
         .await
         .map_err(DrillError::Server)?;
     // Whoever owned something where it came from need not exist where it is proven.
-    let strangers = !summary.needs.roles.is_subset(&survey.roles);
+    let strangers = !whole.read.summary().needs.roles.is_subset(&survey.roles);
     let restore = Restore {
         store: drill.store.clone(),
-        found: drill.found.clone(),
+        found: whole.found.clone(),
         target: scratch.url.clone(),
         source: None,
         clients: drill.clients.clone(),
@@ -271,7 +282,7 @@ async fn fill_and_compare(
         error => DrillError::Restore(error),
     })?;
     tracing::info!(
-        name = drill.found.key,
+        name = whole.found.key,
         duration_seconds = backup::seconds(restored.took),
         "restored, comparing"
     );

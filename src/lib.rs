@@ -24,6 +24,8 @@ pub mod config;
 pub mod telemetry;
 
 pub mod daemon;
+pub mod prover;
+pub mod runs;
 pub mod schedule;
 pub mod signals;
 

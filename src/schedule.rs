@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Days, NaiveDateTime, Offset, SubsecRound, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Days, NaiveDateTime, Offset, SecondsFormat, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -541,6 +541,30 @@ pub struct Wake {
     pub missed: Vec<DateTime<Utc>>,
     /// How far the wall clock moved beyond the time that passed, if it jumped.
     pub clock_jumped: Option<TimeDelta>,
+}
+
+impl Wake {
+    /// Says what passed unseen, and why. Due times that passed are not made up for one by one: the run that follows, or
+    /// just ended, is newer than all of them.
+    pub fn log(&self, reason: &str) {
+        if let Some(jump) = self.clock_jumped {
+            tracing::warn!(seconds = jump.num_seconds(), "clock jumped");
+        }
+        if let (Some(first), Some(last)) = (self.missed.first(), self.missed.last()) {
+            tracing::warn!(
+                due_at = seconds(*first),
+                last_due_at = seconds(*last),
+                count = self.missed.len(),
+                reason,
+                "due time missed"
+            );
+        }
+    }
+}
+
+/// A time as logs write it.
+pub(crate) fn seconds(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 impl Alarm {

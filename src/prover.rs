@@ -1,0 +1,105 @@
+//! The drills of a daemon: what proves backups, apart from what makes them, so that neither waits for the other.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::board::{Board, DrillOutcome, Failure, LastDrill};
+use crate::catalog::Catalog;
+use crate::commands;
+use crate::drill::{self, Drill, DrillError};
+use crate::schedule::{Alarm, Clock, Schedule, seconds};
+
+/// Proves the newest backup of a catalog.
+#[derive(Debug)]
+pub struct Prover {
+    /// Where the newest is looked for.
+    pub catalog: Catalog,
+    /// How it is proven.
+    pub drill: Drill,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+impl Prover {
+    /// The one task that proves backups, at each due time of `VERIFY_SCHEDULE` the newest one.
+    pub async fn follow(self, schedule: Schedule, board: Board, stop: CancellationToken) {
+        let mut alarm = Alarm::new(schedule, self.clock);
+        tracing::info!(due_at = seconds(alarm.next_due()), "next drill");
+        loop {
+            let due = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                wake = alarm.wait() => wake.due,
+            };
+            if due.is_none() {
+                continue;
+            }
+            if let Some((last, failure)) = self.run(&stop).await {
+                board.write(|status| {
+                    status.drilled(last);
+                    status.drill_failure = failure;
+                });
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+            alarm.skip_passed().log("a drill was active");
+            tracing::info!(due_at = seconds(alarm.next_due()), "next drill");
+        }
+    }
+
+    /// One drill of the newest backup; none if there is none yet, or it was told to stop.
+    async fn run(&self, stop: &CancellationToken) -> Option<(LastDrill, Option<Failure>)> {
+        let began_at = (self.clock)();
+        let newest = match self.catalog.newest().await {
+            Ok(Some(newest)) => newest,
+            Ok(None) => {
+                tracing::warn!("drill skipped: there is no backup yet");
+                return None;
+            }
+            Err(error) => {
+                // The schedule of backups judges the bucket; what was proven before stays proven.
+                tracing::error!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "could not read the bucket for a drill");
+                return None;
+            }
+        };
+        let name = newest.name.to_string();
+        tracing::info!(name, "drill started");
+        let outcome = drill::run(&self.drill, &name, &Arc::default(), stop).await;
+        let (kind, failure) = match &outcome {
+            Ok(proven) => {
+                commands::tell_proven(&name, proven);
+                (None, None)
+            }
+            Err(error) => {
+                commands::tell_unproven(&name, error);
+                if matches!(error, DrillError::Cancelled) {
+                    return None;
+                }
+                let failure = Failure {
+                    name: name.clone(),
+                    error: error.to_string(),
+                    hint: error.hint().to_owned(),
+                };
+                (Some(error.kind()), Some(failure))
+            }
+        };
+        let finished_at = (self.clock)();
+        let last = LastDrill {
+            name,
+            outcome: if kind.is_none() {
+                DrillOutcome::Proven
+            } else {
+                DrillOutcome::Failed
+            },
+            kind,
+            finished_at,
+            duration_seconds: u64::try_from(
+                finished_at.signed_duration_since(began_at).num_seconds(),
+            )
+            .unwrap_or(0),
+        };
+        Some((last, failure))
+    }
+}
