@@ -33,8 +33,19 @@ const BEFORE_UP: u8 = 8;
 pub struct Pressure {
     /// Blocks that were read and that no thread has taken.
     pub waiting: usize,
-    /// Whether compressed bytes wait for the upload.
-    pub upload_waits: bool,
+    /// How far the upload is behind.
+    pub upload: Lag,
+}
+
+/// How far the upload is behind what was compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lag {
+    /// It keeps up.
+    None,
+    /// It keeps up, and did not a few parts ago: it is about as fast as the rest.
+    Lately,
+    /// Compressed bytes wait for it.
+    Now,
 }
 
 /// The level at hand and how often in a row the same wish was seen.
@@ -82,8 +93,14 @@ impl Effort {
         } else {
             1
         };
+        // While the upload is about as fast as the compressor, quick steps down would throw away within one part what the
+        // slow ones up had won.
+        let before_down = match pressure.upload {
+            Lag::None => BEFORE_DOWN,
+            Lag::Lately | Lag::Now => BEFORE_UP,
+        };
         let level = match wish {
-            Ordering::Less if seen >= BEFORE_DOWN => self.level.saturating_sub(1).max(FASTEST),
+            Ordering::Less if seen >= before_down => self.level.saturating_sub(1).max(FASTEST),
             Ordering::Greater if seen >= BEFORE_UP => self.level.saturating_add(1).min(HARDEST),
             _ => return Self { wish, seen, ..self },
         };
@@ -96,7 +113,7 @@ impl Effort {
     }
 
     const fn wish(self, pressure: Pressure) -> Ordering {
-        if pressure.upload_waits {
+        if matches!(pressure.upload, Lag::Now) {
             // Blocks wait too then, but not for the compressor. Smaller parts are what helps.
             Ordering::Greater
         } else if pressure.waiting >= QUEUE || self.level > HARDEST_FOR_THE_DUMP {
@@ -115,19 +132,28 @@ mod tests {
 
     const IDLE: Pressure = Pressure {
         waiting: 0,
-        upload_waits: false,
+        upload: Lag::None,
     };
     const EVEN: Pressure = Pressure {
         waiting: 1,
-        upload_waits: false,
+        upload: Lag::None,
     };
     const BUSY: Pressure = Pressure {
         waiting: 2,
-        upload_waits: false,
+        upload: Lag::None,
     };
     const SLOW_UPLOAD: Pressure = Pressure {
         waiting: 3,
-        upload_waits: true,
+        upload: Lag::Now,
+    };
+
+    const BUSY_AFTER_SLOW: Pressure = Pressure {
+        waiting: 2,
+        upload: Lag::Lately,
+    };
+    const IDLE_AFTER_SLOW: Pressure = Pressure {
+        waiting: 0,
+        upload: Lag::Lately,
     };
 
     fn at(level: u8) -> Effort {
@@ -165,6 +191,12 @@ mod tests {
             (9, &[(IDLE, 6)], 6),
             (9, &[(EVEN, 6)], 6),
             (9, &[(IDLE, 100)], 6),
+            // An upload that was slow a moment ago may soon be so again.
+            (9, &[(BUSY_AFTER_SLOW, 7)], 9),
+            (9, &[(BUSY_AFTER_SLOW, 24)], 6),
+            (9, &[(IDLE_AFTER_SLOW, 8)], 8),
+            (4, &[(BUSY_AFTER_SLOW, 8), (SLOW_UPLOAD, 16)], 5),
+            (4, &[(IDLE_AFTER_SLOW, 8)], 5),
         ] {
             let mut effort = at(from);
             for (pressure, times) in pressures {
@@ -180,7 +212,7 @@ mod tests {
     fn a_chosen_level_stays() {
         for level in FASTEST..=HARDEST {
             let mut effort = Effort::new(Level::Fixed(level));
-            for pressure in [IDLE, BUSY, SLOW_UPLOAD] {
+            for pressure in [IDLE, BUSY, SLOW_UPLOAD, BUSY_AFTER_SLOW] {
                 for _ in 0..50 {
                     effort = effort.after(pressure);
                     assert_eq!(effort.level(), level);

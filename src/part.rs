@@ -7,6 +7,8 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use tokio::sync::mpsc;
 
+use crate::level::Lag;
+
 /// A piece of the object with its checksum.
 #[derive(Debug, Clone)]
 pub struct Part {
@@ -36,6 +38,9 @@ struct Shelf {
     closed: bool,
     waited: Duration,
     waiting_since: Option<Instant>,
+    taken_at: Option<Instant>,
+    /// Whether the last buffers were waited for, one bit each, the last one the lowest.
+    late: u8,
 }
 
 /// Nobody takes the parts any more.
@@ -70,8 +75,21 @@ impl Buffers {
         shelf.waited.saturating_add(lasting)
     }
 
+    /// How far the upload is behind: a buffer comes back when its part has arrived.
+    #[must_use]
+    pub fn lag(&self) -> Lag {
+        /// So many parts count as lately.
+        const LATELY: u8 = 0b1111;
+        match self.0.shelf().late {
+            late if late & 1 != 0 => Lag::Now,
+            late if late & LATELY != 0 => Lag::Lately,
+            _ => Lag::None,
+        }
+    }
+
     fn take(&self) -> Result<Buffer, Closed> {
         let mut shelf = self.0.shelf();
+        let before = shelf.waited;
         loop {
             if shelf.closed {
                 return Err(Closed);
@@ -95,12 +113,23 @@ impl Buffers {
                     continue;
                 }
             };
+            let now = Instant::now();
+            let since = shelf.taken_at.replace(now).map(|last| now - last);
+            let waited = shelf.waited.saturating_sub(before);
+            shelf.late = (shelf.late << 1) | u8::from(is_late(waited, since));
             return Ok(Buffer {
                 bytes,
                 home: Arc::clone(&self.0),
             });
         }
     }
+}
+
+/// Whether so long a wait, of the time since the buffer before, means that the upload is what everything waits for.
+fn is_late(waited: Duration, since: Option<Duration>) -> bool {
+    /// One part in so many of the time may be chance.
+    const CHANCE: u32 = 8;
+    since.is_some_and(|since| waited * CHANCE > since)
 }
 
 impl Shared {
@@ -268,6 +297,47 @@ mod tests {
         assert!(buffers.waited() > Duration::ZERO);
         drop(held);
         assert_eq!(buffers.take().map(drop), Err(Closed));
+    }
+
+    #[test]
+    fn a_wait_counts_when_it_was_more_than_an_eighth_of_the_time() {
+        let ms = Duration::from_millis;
+        for (waited, since, late) in [
+            (0, Some(0), false),
+            (0, Some(100), false),
+            (10, Some(100), false),
+            (13, Some(100), true),
+            (100, Some(100), true),
+            (100, None, false),
+        ] {
+            assert_eq!(
+                is_late(ms(waited), since.map(ms)),
+                late,
+                "{waited} {since:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_upload_is_behind_while_buffers_are_waited_for_and_lately_for_three_more() {
+        let buffers = Buffers::new(10, 1);
+        drop(buffers.take().unwrap());
+        assert_eq!(buffers.lag(), Lag::None);
+        let held = buffers.take().unwrap();
+        let theirs = buffers.clone();
+        let waiter = std::thread::spawn(move || theirs.take().map(drop));
+        while buffers.waited() < Duration::from_millis(1) {
+            std::thread::yield_now();
+        }
+        // Long ago, against which any wait is short, or just now.
+        buffers.0.shelf().taken_at = Some(Instant::now());
+        drop(held);
+        waiter.join().unwrap().unwrap();
+        assert_eq!(buffers.lag(), Lag::Now);
+        for lag in [Lag::Lately, Lag::Lately, Lag::Lately, Lag::None] {
+            drop(buffers.take().unwrap());
+            assert_eq!(buffers.lag(), lag);
+        }
     }
 
     #[test]

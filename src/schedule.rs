@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Days, NaiveDateTime, Offset, SecondsFormat, SubsecRound, TimeDelta, TimeZone, Utc};
+use chrono::{
+    DateTime, Days, NaiveDateTime, Offset, SecondsFormat, SubsecRound, TimeDelta, TimeZone, Utc,
+};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
