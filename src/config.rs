@@ -571,6 +571,18 @@ fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
+/// What names of ours begin with, so that another one that does may be a misspelling.
+const OURS: [&str; 8] = [
+    "BACKUP_",
+    "AWS_S3_",
+    "ALERT_",
+    "ANOMALY_",
+    "HEARTBEAT_",
+    "RESTORE_DATABASE",
+    "STATUS_TOKEN",
+    "VERIFY_",
+];
+
 /// Our own variables, trimmed, the empty ones left out, the `_FILE` ones read.
 fn present(
     variables: &[(OsString, OsString)],
@@ -584,7 +596,7 @@ fn present(
             name == *known || *secret && name.strip_suffix("_FILE") == Some(known)
         });
         if !known {
-            if name.starts_with("BACKUP_") || name.starts_with("AWS_S3_") {
+            if OURS.iter().any(|ours| name.starts_with(ours)) {
                 findings.warn(
                     name,
                     "is not a variable of this service and is not read; look for a misspelling",
@@ -2257,6 +2269,12 @@ mod tests {
         let config = good(&[
             ("BACKUP_CRON_SCHEDUL", "0 4 * * *"),
             ("AWS_S3_BUCKETS", "x"),
+            ("ALERT_URL", "x"),
+            ("ANOMALY_OVER", "2"),
+            ("HEARTBEAT_URLS", "x"),
+            ("RESTORE_DATABASE", "x"),
+            ("STATUS_TOKENS", "x"),
+            ("VERIFY_CRON", "x"),
             ("DATABASE_URL", "postgres://u:p@h/d"),
             ("PGHOST", "elsewhere"),
         ]);
@@ -2265,7 +2283,19 @@ mod tests {
             .iter()
             .map(|warning| warning.variable.as_str())
             .collect();
-        assert_eq!(names, ["AWS_S3_BUCKETS", "BACKUP_CRON_SCHEDUL"]);
+        assert_eq!(
+            names,
+            [
+                "ALERT_URL",
+                "ANOMALY_OVER",
+                "AWS_S3_BUCKETS",
+                "BACKUP_CRON_SCHEDUL",
+                "HEARTBEAT_URLS",
+                "RESTORE_DATABASE",
+                "STATUS_TOKENS",
+                "VERIFY_CRON",
+            ]
+        );
         assert!(
             lines(&config.warnings)
                 .iter()
