@@ -67,6 +67,12 @@ impl Gate {
         }
         let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
         let (after, answer) = guesses.and_one_more(now);
+        if after.told && !guesses.told {
+            tracing::warn!(
+                hint = "somebody guesses, or a client has an old token; the right one still opens",
+                "too many wrong tokens"
+            );
+        }
         *guesses = after;
         answer
     }
@@ -92,6 +98,8 @@ fn given(authorization: &[u8]) -> Option<Vec<u8>> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Guesses {
     forgotten_at: Option<Instant>,
+    /// Whether the log was told that they are too many; until they are forgotten, once is enough.
+    told: bool,
 }
 
 impl Guesses {
@@ -100,10 +108,12 @@ impl Guesses {
         let most = EACH * (AT_ONCE - 1);
         let held = forgotten_at.duration_since(now);
         if held > most {
-            return (self, Answer::Pause(held - most));
+            let after = Self { told: true, ..self };
+            return (after, Answer::Pause(held - most));
         }
         let after = Self {
             forgotten_at: forgotten_at.checked_add(EACH),
+            told: self.told && held > Duration::ZERO,
         };
         (after, Answer::Wrong)
     }

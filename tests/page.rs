@@ -122,6 +122,7 @@ fn with_a_token_they_open_to_it_alone_and_a_guesser_is_slowed_but_nobody_is_lock
     }
     let ended = service.terminate();
     assert!(!ended.text().contains("canary"), "{}", ended.text());
+    assert_eq!(ended.events("too many wrong tokens").len(), 1);
 }
 
 #[test]
