@@ -11,7 +11,7 @@ use crate::catalog::{Backup, BackupName, Catalog};
 use crate::dump::{Dump, DumpError, DumpOutput, Patience};
 use crate::kind::Kind;
 use crate::part::{Buffers, Cutter};
-use crate::pipeline::{Compression, Effects, Pipeline, PipelineError};
+use crate::pipeline::{Compression, Effects, Ended, Pipeline, PipelineError};
 use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Server};
 use crate::schedule::Clock;
 use crate::script::Contents;
@@ -385,11 +385,14 @@ async fn stream(
             }
         }
     }
-    let (output, mut effects) = pipeline.finish().await?;
-    let settling = Instant::now();
+    let Ended {
+        reader,
+        mut effects,
+        at,
+    } = pipeline.finish().await?;
     upload.settle().await?;
-    effects.upload_waited = effects.upload_waited.saturating_add(settling.elapsed());
-    Ok((output, effects))
+    effects.upload_waited = effects.upload_waited.saturating_add(at.elapsed());
+    Ok((reader, effects))
 }
 
 impl From<PipelineError> for BackupError {

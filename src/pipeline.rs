@@ -48,6 +48,17 @@ pub struct Effects {
     pub upload_waited: Duration,
 }
 
+/// What is left of a pipeline that came to its end.
+#[derive(Debug)]
+pub struct Ended<R> {
+    /// The reader, at its end.
+    pub reader: R,
+    /// Where the time went until then.
+    pub effects: Effects,
+    /// When the last part was handed on. What is waited for afterwards is the upload.
+    pub at: Instant,
+}
+
 impl Effects {
     /// The mean level, to one digit.
     #[must_use]
@@ -72,7 +83,7 @@ pub enum PipelineError {
 #[derive(Debug)]
 pub struct Pipeline<R> {
     shared: Arc<Shared>,
-    reading: JoinHandle<Result<(R, Effects), PipelineError>>,
+    reading: JoinHandle<Result<Ended<R>, PipelineError>>,
 }
 
 impl<R> Drop for Pipeline<R> {
@@ -97,7 +108,7 @@ impl<R: AsyncRead + Unpin + Send + 'static> Pipeline<R> {
     ///
     /// # Errors
     /// Whatever ended it before the reader's end.
-    pub async fn finish(mut self) -> Result<(R, Effects), PipelineError> {
+    pub async fn finish(mut self) -> Result<Ended<R>, PipelineError> {
         match (&mut self.reading).await {
             Ok(outcome) => outcome,
             Err(error) => Err(PipelineError::Compress(error.to_string())),
@@ -200,7 +211,7 @@ impl Shared {
         mut reader: R,
         threads: usize,
         cutter: Cutter,
-    ) -> Result<(R, Effects), PipelineError> {
+    ) -> Result<Ended<R>, PipelineError> {
         thread::scope(|scope| {
             for _ in 0..threads.max(1) {
                 self.start(scope, "compress", || self.compress());
@@ -211,7 +222,11 @@ impl Shared {
         let mut state = self.state();
         match state.stopped.take() {
             Some(reason) => Err(reason),
-            None => Ok((reader, state.effects)),
+            None => Ok(Ended {
+                reader,
+                effects: state.effects,
+                at: Instant::now(),
+            }),
         }
     }
 
@@ -517,7 +532,7 @@ mod tests {
         while let Some(part) = parts.recv().await {
             take(part).await;
         }
-        pipeline.finish().await.map(|(_, effects)| effects)
+        pipeline.finish().await.map(|ended| ended.effects)
     }
 
     fn unpacked(file: Vec<u8>) -> Vec<u8> {
@@ -592,7 +607,7 @@ mod tests {
             }
             assert!(bytes > text.len());
             assert!(pipeline.shared.state().effort.level() > 6);
-            let (_, effects) = pipeline.finish().await.unwrap();
+            let Ended { effects, .. } = pipeline.finish().await.unwrap();
             assert!(effects.upload_waited > Duration::ZERO, "{effects:?}");
         }
     }

@@ -123,6 +123,17 @@ fn a_slow_store_costs_no_memory_and_is_named_as_the_reason() {
     // The last part alone is waited for that long.
     let waited = finished["waited_for_upload_seconds"].as_f64().unwrap();
     assert!(waited > 2.5, "{finished}");
+    // So is each one before it that waits for its turn when all of the dump was read: no such wait may go unsaid.
+    let said: f64 = ["dump", "compression", "upload"]
+        .map(|what| {
+            finished[format!("waited_for_{what}_seconds")]
+                .as_f64()
+                .unwrap()
+        })
+        .iter()
+        .sum();
+    let took = finished["duration_seconds"].as_f64().unwrap();
+    assert!(took - said < 2.5, "{finished}");
     let peak = peak_kib(&service);
     assert!(peak <= MOST_RSS_KIB, "{peak} KiB: {finished}");
     assert_eq!(service.terminate().code(), Some(0));
