@@ -87,6 +87,12 @@ impl Buffers {
         }
     }
 
+    /// As after a part that was waited for.
+    #[cfg(test)]
+    pub(crate) fn fell_behind(&self) {
+        self.0.shelf().late = 1;
+    }
+
     fn take(&self) -> Result<Buffer, Closed> {
         let mut shelf = self.0.shelf();
         let before = shelf.waited;

@@ -613,6 +613,18 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn after_a_slow_part_the_level_does_not_fall_at_once() {
+        // One part holds it all, so what the buffers say stays as it is; fourteen blocks are one slow step at most.
+        let text = noise(BLOCK_BYTES * 14);
+        let buffers = Buffers::new(text.len() * 2, 1);
+        buffers.fell_behind();
+        let source = source(&text, Then::End);
+        let effects = parts_of(source, on(1), &buffers, async |_| {}).await;
+        let mean = effects.unwrap().mean_level();
+        assert!(mean >= 5.0, "{mean}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn the_readers_error_and_a_panic_end_it() {
         for (then, expected) in [(Then::Fail, "it broke"), (Then::Panic, "it is gone")] {
             let buffers = Buffers::new(1000, 2);
