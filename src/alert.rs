@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::anomaly::{self, Anomaly};
-use crate::board::{Board, DrillOutcome, Failure, RunOutcome, Status, seconds_utc};
+use crate::board::{Board, Failure, Status, seconds_utc};
 use crate::catalog::BackupName;
 use crate::cli::{age, size};
 use crate::health::{NewestBackup, Verdict, verdict};
@@ -82,9 +82,7 @@ fn next(
     max_age: Duration,
     now: DateTime<Utc>,
 ) -> Option<(News, Told)> {
-    let failing = status
-        .last_run
-        .is_some_and(|run| run.outcome == RunOutcome::Failed);
+    let (failing, unproven) = (status.is_failing(), status.is_unproven());
     let is_stale = verdict(status, max_age, now) == Verdict::Stale;
     let stale = is_stale
         && (status.newest().is_some()
@@ -93,10 +91,6 @@ fn next(
                 .is_some_and(|due| due <= now - FIRST_RUN));
     // Only a backup ends it: a run that begins, or fails, is none.
     let fresh = status.newest().is_some() && !is_stale;
-    let unproven = status
-        .last_drill
-        .as_ref()
-        .is_some_and(|drill| drill.outcome == DrillOutcome::Failed);
 
     let mut then = told.clone();
     let mut recovered_from = Vec::new();
@@ -338,9 +332,10 @@ impl Form {
         } else if (is("discord.com") || is("discordapp.com")) && address.path().starts_with("/api/")
         {
             // Discord takes Slack's form too, under an address of its own.
-            match address.path().trim_end_matches('/').ends_with("/slack") {
-                true => Self::Slack,
-                false => Self::Discord,
+            if address.path().trim_end_matches('/').ends_with("/slack") {
+                Self::Slack
+            } else {
+                Self::Discord
             }
         } else {
             Self::Json
@@ -483,7 +478,7 @@ impl Alerts {
 mod tests {
     use super::*;
     use crate::anomaly::{Factor, Thresholds};
-    use crate::board::{LastDrill, LastRun};
+    use crate::board::{DrillOutcome, LastDrill, LastRun, RunOutcome};
     use crate::catalog::{Backup, Prefix};
 
     const MAX_AGE: Duration = Duration::from_secs(25 * 3600);
@@ -653,7 +648,7 @@ mod tests {
         };
         // Nothing is known of a bucket that was never read.
         assert_eq!(tell(&mut told, &status, 9), [""; 0]);
-        status.seeded = true;
+        status.listed_at = Some(at(0));
         assert_eq!(tell(&mut told, &status, -1), [""; 0]);
         assert_eq!(tell(&mut told, &status, 0), [""; 0]);
         status.running = true;

@@ -226,18 +226,21 @@ fn judge_rows(
     // A table that was empty, or not there, was filled for the first time: there is nothing to compare with.
     let filled = previous.iter().filter(|(_, before)| **before > 0);
     filled.filter_map(move |(table, before)| {
-        let (table, before) = (table.clone(), *before);
-        match now.get(&table).copied() {
-            Some(0) => Some(Anomaly::Emptied { table, before }),
-            None => thresholds
-                .below
-                .is_some()
-                .then_some(Anomaly::Vanished { table, before }),
+        let before = *before;
+        match now.get(table).copied() {
+            Some(0) => Some(Anomaly::Emptied {
+                table: table.clone(),
+                before,
+            }),
+            None => thresholds.below.is_some().then(|| Anomaly::Vanished {
+                table: table.clone(),
+                before,
+            }),
             Some(now) => {
                 let matters = before.saturating_sub(now) >= LEAST_LOST
                     || now.saturating_sub(before) >= LEAST_GAINED;
-                (matters && is_odd(now, before, thresholds)).then_some(Anomaly::Rows {
-                    table,
+                (matters && is_odd(now, before, thresholds)).then(|| Anomaly::Rows {
+                    table: table.clone(),
                     before,
                     now,
                 })

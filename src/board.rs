@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -11,12 +11,11 @@ use crate::anomaly::Anomaly;
 use crate::backup::Made;
 use crate::catalog::Backup;
 use crate::kind::Kind;
+use crate::schedule::seconds;
 
 /// What the daemon knows.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
-    /// Whether the bucket was ever read, or a backup was made by this process.
-    pub seeded: bool,
     /// When the bucket was last read.
     pub listed_at: Option<DateTime<Utc>>,
     /// The good backups of the bucket, newest first: as it was last listed, and those made since.
@@ -113,6 +112,27 @@ impl Status {
         self.backups.first()
     }
 
+    /// Whether the bucket was ever read, or a backup is known of without it.
+    #[must_use]
+    pub const fn is_seeded(&self) -> bool {
+        self.listed_at.is_some() || !self.backups.is_empty()
+    }
+
+    /// Whether the last run failed after its last attempt.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.last_run
+            .is_some_and(|run| run.outcome == RunOutcome::Failed)
+    }
+
+    /// Whether the last drill failed.
+    #[must_use]
+    pub fn is_unproven(&self) -> bool {
+        self.last_drill
+            .as_ref()
+            .is_some_and(|drill| drill.outcome == DrillOutcome::Failed)
+    }
+
     /// The backup whose anomalies are known.
     #[must_use]
     pub fn judged(&self) -> Option<&Backup> {
@@ -123,7 +143,6 @@ impl Status {
     pub fn list(&mut self, mut backups: Vec<Backup>, at: DateTime<Utc>) {
         backups.retain(Backup::is_good);
         backups.sort_by_key(|backup| std::cmp::Reverse(backup.name.at()));
-        self.seeded = true;
         self.listed_at = Some(at);
         self.backups = backups;
     }
@@ -144,7 +163,6 @@ impl Status {
 
     /// Adds a backup that is there now.
     pub fn add(&mut self, backup: Backup) {
-        self.seeded = true;
         let newer = |other: &Backup| other.name.at() > backup.name.at();
         let place = self.backups.partition_point(newer);
         match self.backups.get_mut(place) {
@@ -158,7 +176,7 @@ pub(crate) fn seconds_utc<S: serde::Serializer>(
     time: &DateTime<Utc>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Secs, true))
+    serializer.serialize_str(&seconds(*time))
 }
 
 /// The status, shared between the tasks that write it and those that read it or wait for a change of it.
@@ -204,7 +222,7 @@ mod tests {
         let mut status = Status::default();
         for (day, newest, count) in [(2, 2, 1), (1, 2, 2), (3, 3, 3), (3, 3, 3)] {
             status.add(backup(day, 500));
-            assert!(status.seeded);
+            assert!(status.is_seeded());
             assert_eq!(status.newest(), Some(&backup(newest, 500)));
             assert_eq!(status.backups.len(), count);
         }

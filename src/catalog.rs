@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 
+use crate::schedule::seconds;
 use crate::store::{Object, Store, StoreError};
 
 /// The time in a name, always UTC.
@@ -247,9 +248,7 @@ impl Catalog {
                 tracing::warn!(key = upload.key, upload = upload.id, error = %error, "could not abort upload");
                 continue;
             }
-            let initiated_at = upload
-                .initiated_at
-                .to_rfc3339_opts(SecondsFormat::Secs, true);
+            let initiated_at = seconds(upload.initiated_at);
             tracing::info!(key = upload.key, initiated_at, "unfinished upload aborted");
         }
     }

@@ -579,30 +579,31 @@ fn judge(rights: &Rights, major: u16, partial: bool) -> Vec<Finding> {
         };
         worst("rights", format!("{user} may not read {}", closed.join(" and ")), hint)
     });
-    findings.push(if rights.large_objects.count > 0 {
-        worst(
-            "large_objects",
-            format!(
-                "{user} may not read {}",
-                rights.large_objects.text("large object", "large objects")
-            ),
-            format!("as their owner run GRANT SELECT ON LARGE OBJECT … TO {user}; for each one, or back up as their owner or a superuser"),
-        )
-    } else {
-        ok("large_objects", "none that may not be read")
-    });
-    findings.push(if rights.row_security.count > 0 {
-        worst(
-            "row_security",
-            format!(
-                "row level security would hide rows of {} from {user}, and ends the dump",
-                rights.row_security.text("table", "tables")
-            ),
-            format!("as a superuser run: ALTER ROLE {user} BYPASSRLS;"),
-        )
-    } else {
-        ok("row_security", "hides nothing")
-    });
+    let mut look = |name, hidden: &Named, text: String, hint: String, good: &str| {
+        findings.push(if hidden.count > 0 {
+            worst(name, text, hint)
+        } else {
+            ok(name, good)
+        });
+    };
+    let objects = rights.large_objects.text("large object", "large objects");
+    look(
+        "large_objects",
+        &rights.large_objects,
+        format!("{user} may not read {objects}"),
+        format!(
+            "as their owner run GRANT SELECT ON LARGE OBJECT … TO {user}; for each one, or back up as their owner or a superuser"
+        ),
+        "none that may not be read",
+    );
+    let tables = rights.row_security.text("table", "tables");
+    look(
+        "row_security",
+        &rights.row_security,
+        format!("row level security would hide rows of {tables} from {user}, and ends the dump"),
+        format!("as a superuser run: ALTER ROLE {user} BYPASSRLS;"),
+        "hides nothing",
+    );
     findings.push(locks(&rights.held));
     findings
 }

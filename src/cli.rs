@@ -1,10 +1,11 @@
 //! The command line.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::catalog::Backup;
+use crate::schedule::seconds;
 
 /// Scheduled PostgreSQL backups to Cloudflare R2 or any S3, configured by environment variables.
 ///
@@ -126,7 +127,7 @@ pub fn list(backups: &[Backup], options: &List, now: DateTime<Utc>) -> String {
     let olders = backups.iter().skip(1).map(Some).chain([None]);
     let listed = backups.iter().zip(olders).map(|(backup, older)| Listed {
         name: backup.name.to_string(),
-        taken_at: backup.name.at().to_rfc3339_opts(SecondsFormat::Secs, true),
+        taken_at: seconds(backup.name.at()),
         age_seconds: u64::try_from(now.signed_duration_since(backup.name.at()).num_seconds())
             .unwrap_or(0),
         size_bytes: backup.size_bytes,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::board::{DrillOutcome, LastDrill, LastRun, RunOutcome, Status, seconds_utc};
+use crate::board::{LastDrill, LastRun, Status, seconds_utc};
 use crate::catalog::Backup;
 
 /// The verdict, one word.
@@ -67,19 +67,12 @@ pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdic
     let fresh = status
         .newest()
         .is_some_and(|backup| backup.age(now) <= max_age);
-    let failed = status
-        .last_run
-        .is_some_and(|run| run.outcome == RunOutcome::Failed);
-    let unproven = status
-        .last_drill
-        .as_ref()
-        .is_some_and(|drill| drill.outcome == DrillOutcome::Failed);
     let was_due = status.first_due_at.is_some_and(|due| due <= now);
     match () {
         () if status.newest().is_some() && !fresh => Verdict::Stale,
-        () if failed => Verdict::Failing,
-        () if unproven => Verdict::Unproven,
-        () if !status.seeded && !fresh => Verdict::Unknown,
+        () if status.is_failing() => Verdict::Failing,
+        () if status.is_unproven() => Verdict::Unproven,
+        () if !status.is_seeded() && !fresh => Verdict::Unknown,
         () if status.running => Verdict::Running,
         () if fresh => Verdict::Ok,
         () if was_due => Verdict::Stale,
@@ -164,6 +157,7 @@ mod tests {
     use chrono::{TimeDelta, TimeZone};
 
     use super::*;
+    use crate::board::{DrillOutcome, RunOutcome};
     use crate::catalog::Prefix;
     use crate::kind::Kind;
 
@@ -202,7 +196,7 @@ mod tests {
     fn the_verdict_is_a_table() {
         let due = |hours: i64| Some(now() + TimeDelta::hours(hours));
         let base = || Status {
-            seeded: true,
+            listed_at: Some(now()),
             next_due_at: due(23),
             first_due_at: due(23),
             ..Status::default()
@@ -361,7 +355,7 @@ mod tests {
             (
                 "bucket not read yet",
                 Status {
-                    seeded: false,
+                    listed_at: None,
                     ..base()
                 },
                 Verdict::Unknown,
@@ -369,7 +363,7 @@ mod tests {
             (
                 "bucket not readable, but one was just made",
                 Status {
-                    seeded: false,
+                    listed_at: None,
                     backups: backup(1),
                     ..base()
                 },
@@ -403,7 +397,7 @@ mod tests {
     #[test]
     fn the_answer_holds_the_documented_fields_only() {
         let status = Status {
-            seeded: true,
+            listed_at: Some(now()),
             backups: backup(1),
             last_run: run(RunOutcome::Failed),
             last_drill: drill(DrillOutcome::Failed),

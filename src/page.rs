@@ -8,7 +8,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::anomaly;
 use crate::backup::{quoted, restore_command};
-use crate::board::{DrillOutcome, RunOutcome, Status};
+use crate::board::{DrillOutcome, Status};
 use crate::calendar::{self, Day, DayKind};
 use crate::catalog::{Backup, BackupName};
 use crate::cli::size;
@@ -195,21 +195,14 @@ fn notes(verdict: Verdict, status: &Status, setting: &Setting, now: DateTime<Utc
             span(setting.max_age)
         ));
     }
-    if let Some(run) = status
-        .last_run
-        .filter(|run| run.outcome == RunOutcome::Failed)
-    {
+    if let Some(run) = status.last_run.filter(|_| status.is_failing()) {
         notes.push(format!(
             "The run that ended {} ago failed: {}. The line \u{201c}backup failed\u{201d} in the log says what to do.",
             span(since(run.finished_at, now)),
             run.kind.map_or("no kind", Kind::as_str),
         ));
     }
-    if let Some(drill) = status
-        .last_drill
-        .as_ref()
-        .filter(|drill| drill.outcome == DrillOutcome::Failed)
-    {
+    if let Some(drill) = status.last_drill.as_ref().filter(|_| status.is_unproven()) {
         notes.push(format!(
             "The drill that ended {} ago could not restore {}: {}. The log says what to do.",
             span(since(drill.finished_at, now)),
@@ -703,6 +696,7 @@ mod tests {
     use super::*;
     use crate::anomaly::Anomaly;
     use crate::backup::Made;
+    use crate::board::RunOutcome;
     use crate::board::{LastDrill, LastRun};
     use crate::catalog::Prefix;
     use crate::pipeline::Effects;
