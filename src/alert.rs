@@ -64,8 +64,16 @@ struct Told {
     failing: bool,
     stale: bool,
     unproven: bool,
-    /// The backup that was out of the ordinary, and whether its size was, and in which direction.
-    odd: Option<(Option<BackupName>, Option<bool>)>,
+    odd: Option<Oddity>,
+}
+
+/// The backup that was out of the ordinary, and what of it lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Oddity {
+    name: Option<BackupName>,
+    /// Whether its size was, and whether it fell.
+    size: Option<bool>,
+    ends_inside: bool,
 }
 
 /// What is to be told next.
@@ -136,30 +144,36 @@ fn next(
     ))
 }
 
-fn oddity(status: &Status) -> (Option<BackupName>, Option<bool>) {
+fn oddity(status: &Status) -> Oddity {
     let size = status
         .anomalies
         .iter()
         .find(|anomaly| matches!(anomaly, Anomaly::Size { .. }));
-    (
-        status.judged().map(|backup| backup.name.clone()),
-        size.map(Anomaly::is_fall),
-    )
+    Oddity {
+        name: status.judged().map(|backup| backup.name.clone()),
+        size: size.map(Anomaly::is_fall),
+        ends_inside: status
+            .anomalies
+            .iter()
+            .any(|anomaly| matches!(anomaly, Anomaly::EndsInside(_))),
+    }
 }
 
-/// A size stays out of the ordinary for some days, which is one state. Rows are held against the run before, so in
-/// another backup they changed again.
+/// A size stays out of the ordinary for some days, and what a dump ends inside of until the database is changed; each is one
+/// state. Rows are held against the run before, so in another backup they changed again.
 fn is_odd_anew(told: &Told, status: &Status) -> bool {
     let rows_too = status
         .anomalies
         .iter()
-        .any(|anomaly| !matches!(anomaly, Anomaly::Size { .. }));
-    let (name, size) = oddity(status);
+        .any(|anomaly| !matches!(anomaly, Anomaly::Size { .. } | Anomaly::EndsInside(_)));
+    let now = oddity(status);
     match &told.odd {
         _ if status.anomalies.is_empty() => false,
         None => true,
-        Some((told_name, told_size)) => {
-            (rows_too && *told_name != name) || (size.is_some() && *told_size != size)
+        Some(told) => {
+            (rows_too && told.name != now.name)
+                || (now.size.is_some() && told.size != now.size)
+                || (now.ends_inside && !told.ends_inside)
         }
     }
 }
@@ -236,7 +250,7 @@ fn compose(news: News, status: &Status, subject: &Subject, now: DateTime<Utc>) -
         Event::Anomaly => {
             (anomalies, left_out) = anomaly::named(&status.anomalies);
             name = status.judged().map(|backup| backup.name.to_string());
-            hint = Some(anomaly::HINT.to_owned());
+            hint = Some(anomaly::hint(&status.anomalies).to_owned());
         }
         Event::Recovered => name = newest.as_ref().map(|newest| newest.name.clone()),
     }
@@ -528,6 +542,12 @@ mod tests {
         status.drill_failure = failed.then(failure).flatten();
     }
 
+    fn ends_inside(status: &mut Status, hours: i64) {
+        odd(status, hours, None, false);
+        let inside = crate::script::Inside::Quote;
+        status.anomalies.push(Anomaly::EndsInside(inside));
+    }
+
     /// A backup whose size is odd, or whose rows are, or both.
     fn odd(status: &mut Status, hours: i64, size: Option<u64>, rows: bool) {
         use crate::script::Script;
@@ -548,7 +568,7 @@ mod tests {
             below: Some(Factor::HALF),
             above: Some(Factor::THREE),
         };
-        status.anomalies = anomaly::find(&judged, &before, Some((&now, &full)), thresholds);
+        status.anomalies = anomaly::find(&judged, &before, &now, Some(&full), thresholds);
         status.add(judged.clone());
         status.last_made = Some(crate::backup::Made {
             backup: judged,
@@ -575,7 +595,7 @@ mod tests {
     #[test]
     fn each_state_is_told_once_and_its_end_always() {
         type Change = fn(&mut Status);
-        let days: [(i64, Change, &[&str]); 22] = [
+        let days: [(i64, Change, &[&str]); 28] = [
             (-1, |_| (), &[]),
             (0, |s| ran(s, 0, RunOutcome::Succeeded), &[]),
             (24, |s| ran(s, 24, RunOutcome::Failed), &["failing"]),
@@ -609,6 +629,13 @@ mod tests {
             (58, |s| odd(s, 58, Some(9000), true), &["anomaly"]),
             (59, |_| (), &[]),
             (60, |s| odd(s, 60, None, true), &["anomaly"]),
+            (61, |s| odd(s, 61, None, false), &["recovered anomaly"]),
+            // A dump that ends inside a quote does so every day, also when its size is odd one day.
+            (61, |s| ends_inside(s, 61), &["anomaly"]),
+            (61, |s| ends_inside(s, 61), &[]),
+            (61, |s| odd(s, 61, None, false), &["recovered anomaly"]),
+            (61, |s| odd(s, 61, Some(100), false), &["anomaly"]),
+            (61, |s| ends_inside(s, 61), &["anomaly"]),
             (61, |s| odd(s, 61, None, false), &["recovered anomaly"]),
             (
                 62,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::catalog::Backup;
 use crate::cli::size;
-use crate::script::{Contents, TableName};
+use crate::script::{self, Contents, Inside, TableName};
 use crate::text;
 
 /// How many backups before the new one its size is compared with, and how few are too few.
@@ -20,8 +20,8 @@ const LEAST_GAINED: u64 = 100;
 /// How many are named at most.
 pub const NAMED: usize = 20;
 
-/// What to do about it.
-pub const HINT: &str = "the backup is whole; if nobody meant this change, restore an older one beside the database and compare, before it expires";
+/// What to do about a change.
+const HINT: &str = "the backup is whole; if nobody meant this change, restore an older one beside the database and compare, before it expires";
 
 /// From when on a backup is out of the ordinary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,8 @@ fn thousandths(number: u64) -> u128 {
 /// One thing that is out of the ordinary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Anomaly {
+    /// As this service reads it, the text does not end between two statements.
+    EndsInside(Inside),
     /// A table that had rows has none.
     Emptied {
         /// Which.
@@ -111,21 +113,22 @@ impl Anomaly {
     #[must_use]
     pub const fn is_fall(&self) -> bool {
         match self {
-            Self::Emptied { .. } | Self::Vanished { .. } => true,
+            Self::EndsInside(_) | Self::Emptied { .. } | Self::Vanished { .. } => true,
             Self::Size { size, median, .. } => *size < *median,
             Self::Rows { before, now, .. } => *now < *before,
         }
     }
 
-    /// The worst first: what is gone, then the size, then what fell, then what rose; the most rows first in each.
+    /// The worst first: what may not come back at all, what is gone, then the size, then what fell, then what rose; the most rows first in each.
     const fn rank(&self) -> (u8, std::cmp::Reverse<u64>) {
         use std::cmp::Reverse;
         match self {
-            Self::Emptied { before, .. } => (0, Reverse(*before)),
-            Self::Vanished { before, .. } => (1, Reverse(*before)),
-            Self::Size { .. } => (2, Reverse(0)),
-            Self::Rows { before, now, .. } if *now < *before => (3, Reverse(*before)),
-            Self::Rows { now, .. } => (4, Reverse(*now)),
+            Self::EndsInside(_) => (0, Reverse(0)),
+            Self::Emptied { before, .. } => (1, Reverse(*before)),
+            Self::Vanished { before, .. } => (2, Reverse(*before)),
+            Self::Size { .. } => (3, Reverse(0)),
+            Self::Rows { before, now, .. } if *now < *before => (4, Reverse(*before)),
+            Self::Rows { now, .. } => (5, Reverse(*now)),
         }
     }
 }
@@ -135,6 +138,7 @@ impl fmt::Display for Anomaly {
         // A table's name is whatever the database's users made it.
         let name = |table: &TableName| text::line(&table.to_string(), 140);
         match self {
+            Self::EndsInside(inside) => write!(f, "the dump ends inside {inside}"),
             Self::Emptied { table, before } => {
                 write!(f, "{} is empty, it had {}", name(table), rows(*before))
             }
@@ -173,16 +177,19 @@ fn rows(count: u64) -> String {
 }
 
 /// Everything that is out of the ordinary about a backup, the worst first. `before` are the backups in the bucket, newest
-/// first; `contents` what it holds, and what the last one that this process made held.
+/// first; `now` is what it holds, `previous` what the last one that this process made held.
 #[must_use]
 pub fn find(
     backup: &Backup,
     before: &[Backup],
-    contents: Option<(&Contents, &Contents)>,
+    now: &Contents,
+    previous: Option<&Contents>,
     thresholds: Thresholds,
 ) -> Vec<Anomaly> {
     let mut found: Vec<Anomaly> = judge_size(backup, before, thresholds).into_iter().collect();
-    if let Some((now, previous)) = contents {
+    found.extend(now.ends_inside.map(Anomaly::EndsInside));
+    // Of tables that were not counted one by one, nothing can be said.
+    if let Some(previous) = previous.filter(|_| !now.has_more_tables) {
         found.extend(judge_rows(&now.tables, &previous.tables, thresholds));
     }
     found.sort_by_key(Anomaly::rank);
@@ -256,6 +263,15 @@ pub fn named(anomalies: &[Anomaly]) -> (Vec<String>, usize) {
     (first.collect(), anomalies.len().saturating_sub(NAMED))
 }
 
+/// What to do about them.
+#[must_use]
+pub fn hint(anomalies: &[Anomaly]) -> &'static str {
+    match anomalies.first() {
+        Some(Anomaly::EndsInside(_)) => script::ENDS_INSIDE_HINT,
+        _ => HINT,
+    }
+}
+
 /// The one line about a backup that is out of the ordinary.
 pub fn log(backup: &Backup, anomalies: &[Anomaly]) {
     if anomalies.is_empty() {
@@ -266,7 +282,7 @@ pub fn log(backup: &Backup, anomalies: &[Anomaly]) {
     if left_out > 0 {
         found = format!("{found}; and {left_out} more");
     }
-    tracing::warn!(name = %backup.name, count = anomalies.len(), found, hint = HINT, "backup out of the ordinary");
+    tracing::warn!(name = %backup.name, count = anomalies.len(), found, hint = hint(anomalies), "backup out of the ordinary");
 }
 
 #[cfg(test)]
@@ -312,13 +328,19 @@ mod tests {
             (0..*rows).for_each(|_| text += "1\n");
             text += "\\.\n\n";
         }
-        let mut script = crate::script::Script::default();
+        let mut script = script::Script::default();
         script.read(text.as_bytes());
         script.contents()
     }
 
     fn of_size(size: u64, sizes: &[u64], thresholds: Thresholds) -> Vec<String> {
-        let found = find(&backup(100, size), &before(sizes), None, thresholds);
+        let found = find(
+            &backup(100, size),
+            &before(sizes),
+            &Contents::default(),
+            None,
+            thresholds,
+        );
         found.iter().map(Anomaly::to_string).collect()
     }
 
@@ -361,7 +383,16 @@ mod tests {
         assert!(of_size(1_000_000, &seven, OFF).is_empty());
         // One that is younger, of a container whose clock is ahead, and the backup itself are none before it.
         let listed = vec![backup(101, 1), backup(100, 1), backup(99, 1), backup(98, 1)];
-        assert!(find(&backup(100, 1000), &listed, None, USUAL).is_empty());
+        assert!(
+            find(
+                &backup(100, 1000),
+                &listed,
+                &Contents::default(),
+                None,
+                USUAL
+            )
+            .is_empty()
+        );
     }
 
     #[test]
@@ -389,7 +420,7 @@ mod tests {
             let previous = contents(&[("t", before)]);
             let now = now.map_or_else(Contents::default, |now| contents(&[("t", now)]));
             let found = |thresholds| {
-                let found = find(&backup(1, 1), &[], Some((&now, &previous)), thresholds);
+                let found = find(&backup(1, 1), &[], &now, Some(&previous), thresholds);
                 found.iter().map(Anomaly::to_string).collect::<Vec<_>>()
             };
             assert_eq!(found(USUAL), Vec::from_iter(said), "{before} {now:?}");
@@ -399,7 +430,7 @@ mod tests {
         }
         // A table that is new is no change of one.
         let (old, new) = (contents(&[("a", 5)]), contents(&[("a", 5), ("b", 5000)]));
-        assert!(find(&backup(1, 1), &[], Some((&new, &old)), USUAL).is_empty());
+        assert!(find(&backup(1, 1), &[], &new, Some(&old), USUAL).is_empty());
     }
 
     #[test]
@@ -418,7 +449,8 @@ mod tests {
         let odd = find(
             &backup(100, 1),
             &before(&[9, 9, 9]),
-            Some((&now, &previous)),
+            &now,
+            Some(&previous),
             USUAL,
         );
         let order: Vec<String> = odd.iter().map(Anomaly::to_string).collect();
@@ -429,17 +461,40 @@ mod tests {
             assert!(line.starts_with(word), "{order:?}");
         }
         let (full, none) = (contents(&filled), contents(&empty));
-        let odd = find(&backup(1, 1), &[], Some((&none, &full)), USUAL);
+        let odd = find(&backup(1, 1), &[], &none, Some(&full), USUAL);
         assert_eq!(odd.len(), 20_000);
         let (named, left_out) = named(&odd);
         assert_eq!((named.len(), left_out), (20, 19_980));
     }
 
     #[test]
+    fn a_text_that_breaks_off_is_the_worst() {
+        let mut now = contents(&[("t", 0)]);
+        now.ends_inside = Some(Inside::Statement);
+        let previous = contents(&[("t", 5)]);
+        for thresholds in [USUAL, OFF] {
+            let found = find(&backup(1, 1), &[], &now, Some(&previous), thresholds);
+            let said: Vec<String> = found.iter().map(Anomaly::to_string).collect();
+            assert_eq!(
+                said,
+                [
+                    "the dump ends inside a statement",
+                    "t is empty, it had 5 rows"
+                ]
+            );
+            assert_eq!(hint(&found), script::ENDS_INSIDE_HINT);
+        }
+        assert_eq!(find(&backup(1, 1), &[], &now, None, OFF).len(), 1);
+        now.ends_inside = None;
+        now.has_more_tables = true;
+        assert!(find(&backup(1, 1), &[], &now, Some(&previous), USUAL).is_empty());
+    }
+
+    #[test]
     fn a_tables_name_is_one_line_of_limited_length() {
         let name = format!("\"a\u{1b}[2J\u{202e}{}\"", "x".repeat(300));
         let (full, none) = (contents(&[(&name, 1)]), contents(&[(&name, 0)]));
-        let said = find(&backup(1, 1), &[], Some((&none, &full)), OFF)[0].to_string();
+        let said = find(&backup(1, 1), &[], &none, Some(&full), OFF)[0].to_string();
         assert!(said.starts_with("\"a [2J x"), "{said}");
         assert!(said.chars().count() < 200, "{said}");
     }

@@ -383,7 +383,7 @@ fn tell_whole(key: &str, backup: &Backup, summary: &Summary, alone: bool) {
 
 fn tell_tables(summary: &Summary, message: &str) {
     let tables = &summary.contents.tables;
-    for (table, rows) in tables {
+    for (table, rows) in tables.iter() {
         if tables.len() <= TABLES_TOLD {
             tracing::info!(table = %table, rows, "{message}");
         } else {

@@ -297,7 +297,8 @@ fn judge(status: ExitStatus, script: &Script, said: String) -> Result<CleanExit,
         return Err(DumpError::Signal { signal, said });
     }
     match status.code() {
-        Some(0) if script.is_whole() => Ok(CleanExit {
+        // In what the text ends, if in anything, is told beside it: pg_dump is the one who knows.
+        Some(0) if script.has_end() => Ok(CleanExit {
             contents: script.contents(),
         }),
         Some(0) => Err(DumpError::NotWhole {

@@ -35,10 +35,12 @@ pub mod catalog;
 pub mod dump;
 pub mod gzip;
 pub mod level;
+mod lexer;
 pub mod part;
 pub mod pipeline;
 pub mod postgres;
 pub mod script;
+mod statement;
 pub mod store;
 pub mod upload;
 

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::download::Download;
 use crate::gzip;
 use crate::kind::Kind;
-use crate::replay::{Needs, Omit, Refusal, Replay};
-use crate::script::{Contents, TableName};
+use crate::replay::{Needs, Omit, Replay};
+use crate::script::{self, Contents, Inside, Lost, TableName};
 use crate::store::{Store, StoreError};
 
 /// One object as it was found; what is read later is this very one, or there is an error.
@@ -130,6 +130,10 @@ pub struct Summary {
     pub needs: Needs,
     /// Constraints that the source had not checked against its rows (`NOT VALID`).
     pub unchecked_constraints: u64,
+    /// Statements that begin, end or name a transaction. A dump of `pg_dump` holds none but those that a restore leaves out.
+    pub transaction_statements: u64,
+    /// Commands to `psql` itself, the same.
+    pub client_commands: u64,
     /// The version of the server it came from.
     pub dumped_from: String,
     /// The version of the `pg_dump` that made it.
@@ -141,6 +145,31 @@ impl Summary {
     #[must_use]
     pub fn server_major(&self) -> Option<u16> {
         major(&self.dumped_from)
+    }
+
+    /// Says what is odd about a backup that was read whole. None of it is a reason not to restore it: a restore has other
+    /// means to hold statements and commands off that are not its own.
+    pub fn warn(&self, name: &str) {
+        if self.transaction_statements > 0 || self.client_commands > 0 {
+            tracing::warn!(
+                name,
+                transaction_statements = self.transaction_statements,
+                client_commands = self.client_commands,
+                hint = "find out who wrote this object; a restore of it changes nothing, or ends with an error",
+                "backup holds what no dump of pg_dump holds"
+            );
+        }
+        if let Some(inside) = self.contents.ends_inside {
+            tracing::warn!(name, inside = %inside, hint = script::ENDS_INSIDE_HINT, "backup ends inside of something");
+        }
+        if self.contents.has_more_tables {
+            tracing::warn!(
+                name,
+                tables = self.contents.tables.len(),
+                hint = "the rows of the others are in the sum only",
+                "backup holds too many tables to count them one by one"
+            );
+        }
     }
 
     /// The major version of the `pg_dump` that made it.
@@ -181,9 +210,9 @@ pub enum ReadError {
     /// The gzip file is whole, and the dump in it is cut off.
     #[error("the dump in it has no end {0}")]
     NotWhole(Place),
-    /// It holds something that must not reach `psql`.
-    #[error("{0}")]
-    Refused(#[from] Refusal),
+    /// The gzip file is whole, and nobody can tell what `psql` would make of the text in it.
+    #[error("the text in it is no dump: {0}")]
+    Lost(Lost),
     /// Nobody wants it any more.
     #[error("reading was stopped")]
     Stopped,
@@ -226,7 +255,7 @@ impl ReadError {
             | Self::Gzip { .. }
             | Self::NotADump(_)
             | Self::NotWhole(_)
-            | Self::Refused(_) => Kind::Damaged,
+            | Self::Lost(_) => Kind::Damaged,
             Self::Stopped => Kind::Cancelled,
             Self::Internal(_) => Kind::Internal,
         }
@@ -241,9 +270,7 @@ impl ReadError {
             Self::Empty | Self::Gzip { .. } | Self::NotADump(_) | Self::NotWhole(_) => {
                 "this object is not a whole backup; restore an older one, and make a new one now with: postgres-s3-backups backup"
             }
-            Self::Refused(_) => {
-                "nothing was changed; find out who wrote this object, and restore another one"
-            }
+            Self::Lost(_) => "find out who wrote this object, and restore another one",
             Self::Stopped => "nothing was changed",
             Self::Internal(_) => "this is a defect of the service or of the machine; try again",
         }
@@ -269,11 +296,15 @@ pub async fn read(
     }
     let summary = summary(&replay);
     if !replay.script().is_whole() {
-        return Err(if replay.script().dumped_by().is_some() {
-            ReadError::NotWhole(place)
-        } else {
-            ReadError::NotADump(summary.contents.bytes)
-        });
+        return Err(
+            if let Some(Inside::Lost(lost)) = summary.contents.ends_inside {
+                ReadError::Lost(lost)
+            } else if replay.script().dumped_by().is_some() {
+                ReadError::NotWhole(place)
+            } else {
+                ReadError::NotADump(summary.contents.bytes)
+            },
+        );
     }
     Ok(ReadWhole { summary })
 }
@@ -327,9 +358,7 @@ async fn run(
             if stopped.is_cancelled() {
                 return Err(io::Error::other(ReadError::Stopped));
             }
-            replay
-                .read(piece, &mut passed)
-                .map_err(|refusal| io::Error::other(ReadError::Refused(refusal)))?;
+            replay.read(piece, &mut passed);
             meter.set(received.load(Ordering::Relaxed), &replay);
             if extent == Extent::Head && replay.script().copying().is_some() {
                 return Err(io::ErrorKind::Interrupted.into());
@@ -337,9 +366,7 @@ async fn run(
             send(sink.as_ref(), &mut passed).await
         });
         let outcome = outcome.and_then(|()| {
-            replay
-                .end(&mut passed)
-                .map_err(|refusal| io::Error::other(ReadError::Refused(refusal)))?;
+            replay.end(&mut passed);
             tokio::runtime::Handle::current().block_on(send(sink.as_ref(), &mut passed))
         });
         meter.set(received.load(Ordering::Relaxed), &replay);
@@ -384,6 +411,8 @@ fn summary(replay: &Replay) -> Summary {
         contents: replay.script().contents(),
         needs: replay.needs().clone(),
         unchecked_constraints: replay.script().unchecked_constraints(),
+        transaction_statements: replay.transaction_statements(),
+        client_commands: replay.client_commands(),
         dumped_from: replay.script().dumped_from().unwrap_or_default().to_owned(),
         dumped_by: replay.script().dumped_by().unwrap_or_default().to_owned(),
     }

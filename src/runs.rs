@@ -106,8 +106,13 @@ impl Runs {
     fn judge(&self, made: &Made) -> Vec<Anomaly> {
         let anomalies = self.board.read(|status| {
             let previous = status.last_made.as_ref();
-            let contents = previous.map(|previous| (&made.contents, &previous.contents));
-            anomaly::find(&made.backup, &status.backups, contents, self.thresholds)
+            anomaly::find(
+                &made.backup,
+                &status.backups,
+                &made.contents,
+                previous.map(|previous| &previous.contents),
+                self.thresholds,
+            )
         });
         anomaly::log(&made.backup, &anomalies);
         anomalies

@@ -2,43 +2,55 @@
 //!
 //! `pg_dump` that exits 0 with half of its output unread, or never written, looks like success to everybody but the one
 //! who reads the text. So the text is read as it streams by, in the manner of `psql`: what ends a statement there ends it
-//! here.
+//! here. Whatever the text is, what is kept of it is bounded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
+
+pub use crate::lexer::Lost;
+use crate::lexer::{COMMAND_BYTES, Lexer, Settings, Token};
+use crate::statement::{Meaning, Setting, Statement};
 
 /// The last words of every plain dump.
 const END_MARKER: &[u8] = b"--\n-- PostgreSQL database dump complete\n--";
 
 /// Enough for the end marker and the `\unrestrict` line after it, whose key has up to 63 characters in current minors
-/// and any length with `--restrict-key`.
-const TAIL_BYTES: usize = 1024;
+/// and any length with `--restrict-key`: as many are taken as a client command is kept of.
+const TAIL_BYTES: usize = COMMAND_BYTES + 512;
 
-/// Enough for `COPY "schema"."table"` at PostgreSQL's longest names; the column list is not kept.
-const HEAD_BYTES: usize = 320;
+/// The memory that names of tables may take: some 500,000 of them. A text that is nothing but headers of `COPY` would
+/// otherwise take a hundred times its compressed size.
+const TABLES_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a table takes besides its name, in the map and in the allocator.
+const TABLE_BYTES: usize = 96;
+
+/// How many `COPY … FROM stdin` may stand on one line. `pg_dump` writes one.
+const COPIES: usize = 64;
+
+/// The longest version that is kept; that of a distribution has some 40 characters.
+const VERSION_CHARS: usize = 100;
 
 /// Reads a dump piece by piece.
 #[derive(Debug, Default)]
 pub struct Script {
     bytes: u64,
     rows: u64,
-    tables: BTreeMap<TableName, u64>,
-    /// The table whose rows are passing, and how many of them passed.
-    copying: (TableName, u64),
+    statements: u64,
+    tables: Arc<BTreeMap<TableName, u64>>,
+    tables_bytes: usize,
+    has_more_tables: bool,
+    /// There were rows of a table that can't be named.
+    has_nameless_rows: bool,
+    lexer: Lexer,
+    statement: Statement,
+    /// Tables whose rows begin with the next line.
+    waiting: VecDeque<Rows>,
+    /// The rows that are passing.
+    copying: Option<Rows>,
     tail: Vec<u8>,
     restrict_key: Option<Vec<u8>>,
-    backslash_escapes: bool,
-    mode: Mode,
-    /// The beginning of the statement, comment or client command at hand.
-    head: Vec<u8>,
-    /// The last bytes of the statement at hand, blanks folded, to see how it ends.
-    last: Vec<u8>,
-    /// The byte before the present one, in SQL text.
-    previous: u8,
-    /// Open parentheses: inside them a semicolon ends nothing, as in the actions of a rule.
-    parentheses: u32,
-    /// The body of an SQL-standard function, whose statements end in semicolons of their own.
-    body: Body,
     dumped_from: Option<String>,
     dumped_by: Option<String>,
     transaction_statements: u64,
@@ -46,40 +58,16 @@ pub struct Script {
     unchecked_constraints: u64,
 }
 
-/// How deep the text is in the `BEGIN ATOMIC … END` of a function. `psql` counts words to find it out, and so does this.
-#[derive(Debug, Default)]
-struct Body {
-    /// Whether the statement is a `CREATE FUNCTION` or `CREATE PROCEDURE`.
-    possible: bool,
-    depth: u32,
-    /// The word at hand, in lower case, as far as it can matter.
-    word: Vec<u8>,
-}
-
-/// What the next byte belongs to.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-enum Mode {
-    /// SQL text; a statement has begun if `head` is not empty.
-    #[default]
-    Statement,
-    /// `'…'`; `escapes` says whether a backslash takes the next byte along.
-    Literal { escapes: bool, escaped: bool },
-    /// `"…"`
-    Identifier,
-    /// The tag of a dollar quote, as far as it was read.
-    DollarTag(Vec<u8>),
-    /// `$tag$ … $tag$`; `matched` counts the bytes of the closing tag seen so far.
-    DollarQuote { tag: Vec<u8>, matched: usize },
-    /// `-- …` to the end of the line.
-    LineComment,
-    /// `/* … */`, which nests.
-    BlockComment { depth: u32 },
-    /// A client command such as `\restrict KEY`, to the end of the line.
-    ClientCommand,
-    /// Between the semicolon of `COPY … FROM stdin;` and the first row.
-    CopyBegins,
-    /// Rows between `COPY … FROM stdin;` and `\.`; `line` is the present line's length so far, `dot` whether it is `\.` so far.
-    CopyData { line: u64, dot: bool },
+/// The rows of one table, up to the line `\.`.
+#[derive(Debug)]
+struct Rows {
+    table: Option<TableName>,
+    /// They have no lines, and no end but that of the text.
+    binary: bool,
+    count: u64,
+    /// The present line's length so far, and whether it is a part of `\.` and a carriage return so far.
+    line: u64,
+    dot: bool,
 }
 
 /// What a dump that was read to its end turned out to hold.
@@ -90,7 +78,38 @@ pub struct Contents {
     /// Rows in all tables.
     pub rows: u64,
     /// Rows of each table with a data section, the empty ones included, under its name as SQL spells it.
-    pub tables: BTreeMap<TableName, u64>,
+    pub tables: Arc<BTreeMap<TableName, u64>>,
+    /// Whether there were more tables than are counted one by one.
+    pub has_more_tables: bool,
+    /// What the text breaks off in, as this service reads it. A whole dump ends between two statements.
+    pub ends_inside: Option<Inside>,
+}
+
+/// What it means that a backup breaks off in something, and what to do.
+pub const ENDS_INSIDE_HINT: &str = "pg_dump ended it as a whole dump, so it is kept; but psql may read it like this too: prove it with verify --into, or restore it once by hand";
+
+/// What a text breaks off in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inside {
+    /// The rows of a table.
+    Rows,
+    /// A quote or a comment.
+    Quote,
+    /// A statement.
+    Statement,
+    /// It can't be said.
+    Lost(Lost),
+}
+
+impl fmt::Display for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rows => "the rows of a table",
+            Self::Quote => "a quote or a comment",
+            Self::Statement => "a statement",
+            Self::Lost(_) => "what no dump of pg_dump holds",
+        })
+    }
 }
 
 /// A table's name as SQL spells it, in the encoding of the database that was dumped.
@@ -105,6 +124,12 @@ impl TableName {
     }
 }
 
+impl From<Vec<u8>> for TableName {
+    fn from(name: Vec<u8>) -> Self {
+        Self(name)
+    }
+}
+
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.0))
@@ -113,110 +138,197 @@ impl fmt::Display for TableName {
 
 impl Script {
     /// Takes the next piece.
-    pub fn read(&mut self, mut piece: &[u8]) {
-        self.bytes = self
-            .bytes
-            .saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
-        self.keep_tail(piece);
-        while !piece.is_empty() {
-            let taken = self.advance(piece);
-            piece = piece.get(taken..).unwrap_or_default();
+    pub fn read(&mut self, piece: &[u8]) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let taken = self.advance(rest);
+            rest = rest.get(taken..).unwrap_or_default();
         }
+        self.taken(piece);
     }
 
     /// Takes the next piece up to the end of the statement or of the rows at hand, and says how much of it that was.
-    pub(crate) fn read_statement(&mut self, piece: &[u8]) -> usize {
+    pub fn read_statement(&mut self, piece: &[u8]) -> usize {
         let mut taken: usize = 0;
         while let Some(rest) = piece.get(taken..).filter(|rest| !rest.is_empty()) {
-            taken = taken.saturating_add(self.advance(rest));
-            if self.is_between_statements() {
+            let more = self.advance(rest);
+            taken = taken.saturating_add(more);
+            if more > 0 && self.is_between_statements() {
                 break;
             }
         }
-        let piece = piece.get(..taken).unwrap_or_default();
-        self.bytes = self
-            .bytes
-            .saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
-        self.keep_tail(piece);
+        self.taken(piece.get(..taken).unwrap_or_default());
         taken
     }
 
-    /// Takes rows, or the inside of a literal, or a byte of anything else, from a piece that is not empty.
-    fn advance(&mut self, piece: &[u8]) -> usize {
-        let Mode::CopyData { line, dot } = &mut self.mode else {
-            if let Some(skipped) = self.plain_bytes(piece) {
-                return skipped;
-            }
-            if let Some(byte) = piece.first() {
-                self.step(*byte);
-            }
-            return 1;
-        };
-        if *line == 0 && !piece.starts_with(b"\\.") {
-            let rows = whole_rows(piece);
-            let count = u64::try_from(memchr::memchr_iter(b'\n', rows).count()).unwrap_or(0);
-            if count > 0 {
-                self.rows = self.rows.saturating_add(count);
-                self.copying.1 = self.copying.1.saturating_add(count);
-                return rows.len();
-            }
+    /// Writes down what was taken, whatever it was.
+    fn taken(&mut self, piece: &[u8]) {
+        let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(length);
+        if memchr::memchr(0, piece).is_some() && self.lexer.lost().is_none() {
+            self.lose(Lost::Nul);
         }
-        let Some(end) = memchr::memchr(b'\n', piece) else {
-            *dot = still_dot(*dot, *line, piece);
-            *line = line.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
-            return piece.len();
-        };
-        let row = piece.get(..end).unwrap_or_default();
-        let ends = still_dot(*dot, *line, row)
-            && line.saturating_add(u64::try_from(row.len()).unwrap_or(u64::MAX)) == 2;
-        if ends {
-            self.mode = Mode::Statement;
-            self.begin_statement();
-            let (table, rows) = std::mem::take(&mut self.copying);
-            let counted = self.tables.entry(table).or_default();
-            *counted = counted.saturating_add(rows);
-        } else {
-            self.rows = self.rows.saturating_add(1);
-            self.copying.1 = self.copying.1.saturating_add(1);
-            self.mode = Mode::CopyData { line: 0, dot: true };
+        // The tail is cut only now and then: a piece can be a short statement.
+        let excess = piece.len().saturating_sub(TAIL_BYTES);
+        if self.tail.len() > TAIL_BYTES || excess > 0 {
+            let old = self.tail.len().saturating_sub(TAIL_BYTES);
+            self.tail
+                .drain(..if excess > 0 { self.tail.len() } else { old });
         }
-        end.saturating_add(1)
+        self.tail
+            .extend_from_slice(piece.get(excess..).unwrap_or_default());
     }
 
-    /// How many bytes at the beginning are the inside of a literal and change nothing. Large objects are dumped as
-    /// literals.
-    fn plain_bytes(&self, piece: &[u8]) -> Option<usize> {
-        let Mode::Literal {
-            escapes,
-            escaped: false,
-        } = self.mode
-        else {
-            return None;
+    fn lose(&mut self, lost: Lost) {
+        self.lexer.lose(lost);
+        self.waiting.clear();
+        if let Some(rows) = self.copying.take() {
+            self.count(rows);
+        }
+    }
+
+    /// Takes rows, or a token, or a part of one, from a piece that is not empty.
+    fn advance(&mut self, piece: &[u8]) -> usize {
+        if let Some(mut rows) = self.copying.take() {
+            let (taken, ended) = rows.advance(piece, &mut self.rows);
+            if ended {
+                self.count(rows);
+                self.copying = self.waiting.pop_front();
+            } else {
+                self.copying = Some(rows);
+            }
+            return taken;
+        }
+        // At the end of this line something changes.
+        let turns = self.lexer.turns() || !self.waiting.is_empty();
+        let line = turns.then(|| memchr::memchr(b'\n', piece)).flatten();
+        let piece = line.map_or(piece, |end| piece.get(..=end).unwrap_or_default());
+        let (taken, token) = self.lexer.advance(piece);
+        self.take(token);
+        if turns && line.is_some() && taken == piece.len() {
+            self.lexer.begin_line();
+            self.copying = self.waiting.pop_front();
+        }
+        taken
+    }
+
+    fn take(&mut self, token: Token) {
+        match token {
+            Token::Nothing => {}
+            Token::End => {
+                self.end_statement();
+                self.statement.begin();
+                self.lexer.skim(false);
+                self.statements = self.statements.saturating_add(1);
+            }
+            Token::Separator => {
+                let is_part = !self.lexer.is_at_the_top();
+                self.end_statement();
+                self.statement.go_on(is_part);
+                self.lexer.skim(false);
+            }
+            Token::Comment => self.note_version(),
+            Token::Command => self.take_command(),
+            token => {
+                self.statement.take(token, self.lexer.text());
+                self.lexer.skim(self.statement.is_known());
+            }
+        }
+    }
+
+    fn end_statement(&mut self) {
+        match self.statement.meaning() {
+            Meaning::Copy { table, binary } => {
+                if self.waiting.len() < COPIES {
+                    self.waiting.push_back(Rows::of(table, binary));
+                } else {
+                    self.lose(Lost::Copies);
+                }
+            }
+            Meaning::Insert => self.rows = self.rows.saturating_add(1),
+            Meaning::Set(setting) => {
+                let next = self.lexer.next_settings();
+                match setting {
+                    Setting::Escapes(escapes) => next.escapes = escapes,
+                    Setting::Encoding(encoding) => next.encoding = encoding,
+                    Setting::Reset => *next = Settings::default(),
+                }
+            }
+            Meaning::Unchecked => {
+                self.unchecked_constraints = self.unchecked_constraints.saturating_add(1);
+            }
+            Meaning::Transaction => {
+                self.transaction_statements = self.transaction_statements.saturating_add(1);
+            }
+            Meaning::Other => {}
+        }
+    }
+
+    fn take_command(&mut self) {
+        self.client_commands = self.client_commands.saturating_add(1);
+        if let Some(command) = self.lexer.text()
+            && let Some(key) = command.strip_prefix(b"\\restrict ")
+        {
+            self.restrict_key = Some(key.trim_ascii().to_vec());
+        }
+    }
+
+    /// A comment between two statements is looked at for what it may say.
+    fn note_version(&mut self) {
+        let comment = self.lexer.text().unwrap_or_default();
+        if self.statement.is_begun() {
+            return;
+        }
+        let version = |words: &[u8]| {
+            let version = comment.strip_prefix(words)?;
+            let version = String::from_utf8_lossy(version);
+            Some(version.trim_end().chars().take(VERSION_CHARS).collect())
         };
-        let end = if escapes {
-            memchr::memchr2(b'\'', b'\\', piece)
+        if let Some(version) = version(b" Dumped from database version ") {
+            self.dumped_from.get_or_insert(version);
+        } else if let Some(version) = version(b" Dumped by pg_dump version ") {
+            self.dumped_by.get_or_insert(version);
+        }
+    }
+
+    /// Puts the rows of a table down under its name.
+    fn count(&mut self, rows: Rows) {
+        let Some(table) = rows.table else {
+            self.has_nameless_rows = true;
+            return;
+        };
+        let tables = Arc::make_mut(&mut self.tables);
+        if let Some(counted) = tables.get_mut(&table) {
+            *counted = counted.saturating_add(rows.count);
+            return;
+        }
+        let weight = table.0.len().saturating_add(TABLE_BYTES);
+        let bytes = self.tables_bytes.saturating_add(weight);
+        if bytes > TABLES_BYTES {
+            self.has_more_tables = true;
         } else {
-            memchr::memchr(b'\'', piece)
-        };
-        Some(end.unwrap_or(piece.len())).filter(|skipped| *skipped > 0)
+            self.tables_bytes = bytes;
+            tables.insert(table, rows.count);
+        }
     }
 
     /// Whether the last statement, comment or row block ended and the next has not begun.
-    pub(crate) fn is_between_statements(&self) -> bool {
-        self.mode == Mode::Statement && self.head.is_empty()
+    #[must_use]
+    pub fn is_between_statements(&self) -> bool {
+        self.copying.is_none()
+            && self.waiting.is_empty()
+            && !self.statement.is_begun()
+            && self.lexer.is_between_tokens()
     }
 
     /// Whether a quote or a block comment is open.
     pub(crate) const fn is_inside_quote(&self) -> bool {
-        !matches!(
-            self.mode,
-            Mode::Statement | Mode::LineComment | Mode::ClientCommand
-        )
+        self.copying.is_some() || self.lexer.is_inside_quote()
     }
 
     /// The table whose rows are passing.
     pub(crate) fn copying(&self) -> Option<&TableName> {
-        matches!(self.mode, Mode::CopyData { .. }).then_some(&self.copying.0)
+        self.copying.as_ref()?.table.as_ref()
     }
 
     /// How many bytes and rows were read so far.
@@ -227,11 +339,42 @@ impl Script {
     /// What was read so far.
     #[must_use]
     pub fn contents(&self) -> Contents {
+        let mut tables = Arc::clone(&self.tables);
+        if let Some(rows) = &self.copying
+            && rows.is_at_end()
+            && let Some(table) = &rows.table
+        {
+            *Arc::make_mut(&mut tables).entry(table.clone()).or_default() += rows.count;
+        }
         Contents {
             bytes: self.bytes,
             rows: self.rows,
-            tables: self.tables.clone(),
+            tables,
+            has_more_tables: self.has_more_tables,
+            ends_inside: self.ends_inside(),
         }
+    }
+
+    /// What the text so far breaks off in.
+    #[must_use]
+    pub fn ends_inside(&self) -> Option<Inside> {
+        if let Some(lost) = self.lexer.lost() {
+            return Some(Inside::Lost(lost));
+        }
+        if let Some(rows) = &self.copying
+            && !(rows.is_at_end() && self.waiting.is_empty())
+        {
+            return Some(Inside::Rows);
+        }
+        if !self.waiting.is_empty() && self.copying.is_none() {
+            return Some(Inside::Rows);
+        }
+        if self.lexer.is_inside_quote() {
+            return Some(Inside::Quote);
+        }
+        let is_open = self.statement.is_begun()
+            || !(self.lexer.is_between_tokens() || self.lexer.is_inside_line());
+        is_open.then_some(Inside::Statement)
     }
 
     /// The version of the server that this came from, from its header.
@@ -246,8 +389,15 @@ impl Script {
         self.dumped_by.as_deref()
     }
 
+    /// How many statements ended.
+    #[must_use]
+    pub const fn statements(&self) -> u64 {
+        self.statements
+    }
+
     /// How many statements began, ended or named a transaction.
-    pub(crate) const fn transaction_statements(&self) -> u64 {
+    #[must_use]
+    pub const fn transaction_statements(&self) -> u64 {
         self.transaction_statements
     }
 
@@ -257,14 +407,15 @@ impl Script {
     }
 
     /// How many commands to `psql` itself there were.
-    pub(crate) const fn client_commands(&self) -> u64 {
+    #[must_use]
+    pub const fn client_commands(&self) -> u64 {
         self.client_commands
     }
 
     /// Whether the text so far ends as a whole dump ends. Since August 2025 the end marker is followed by
     /// `\unrestrict KEY` with the random key of the first lines, which no cut-off table data can imitate.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
+    pub fn has_end(&self) -> bool {
         let mut text = self.tail.trim_ascii_end();
         if let Some(key) = &self.restrict_key {
             let Some(before) = text
@@ -279,282 +430,68 @@ impl Script {
             .is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
     }
 
-    fn keep_tail(&mut self, piece: &[u8]) {
-        let kept = piece.len().min(TAIL_BYTES);
-        let excess = self
-            .tail
-            .len()
-            .saturating_add(kept)
-            .saturating_sub(TAIL_BYTES);
-        self.tail.drain(..excess.min(self.tail.len()));
-        self.tail
-            .extend(piece.iter().skip(piece.len().saturating_sub(kept)));
-    }
-
-    fn begin_statement(&mut self) {
-        self.head.clear();
-        self.last.clear();
-        self.previous = 0;
-        self.parentheses = 0;
-        self.body.possible = false;
-        self.body.depth = 0;
-        self.body.word.clear();
-    }
-
-    fn remember(&mut self, byte: u8) {
-        if self.head.len() < HEAD_BYTES {
-            self.head.push(byte);
-        }
-    }
-
-    fn step(&mut self, byte: u8) {
-        match &mut self.mode {
-            Mode::Statement => self.step_statement(byte),
-            Mode::Literal { escapes, escaped } => {
-                if *escaped {
-                    *escaped = false;
-                } else if *escapes && byte == b'\\' {
-                    *escaped = true;
-                } else if byte == b'\'' {
-                    // A doubled quote ends one literal and begins the next: the outcome is the same.
-                    self.mode = Mode::Statement;
-                    self.previous = byte;
-                }
-            }
-            Mode::Identifier => {
-                if byte == b'"' {
-                    self.mode = Mode::Statement;
-                    self.previous = byte;
-                }
-                self.remember(byte);
-            }
-            Mode::DollarTag(tag) => {
-                if byte == b'$' {
-                    let mut whole = std::mem::take(tag);
-                    whole.push(byte);
-                    self.mode = Mode::DollarQuote {
-                        tag: whole,
-                        matched: 0,
-                    };
-                } else if byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80 {
-                    tag.push(byte);
-                } else {
-                    self.mode = Mode::Statement;
-                    self.previous = b'$';
-                    self.step_statement(byte);
-                }
-            }
-            Mode::DollarQuote { tag, matched } => {
-                if tag.get(*matched) == Some(&byte) {
-                    *matched = matched.saturating_add(1);
-                    if *matched == tag.len() {
-                        self.mode = Mode::Statement;
-                        self.previous = b'$';
-                    }
-                } else {
-                    *matched = usize::from(byte == b'$');
-                }
-            }
-            Mode::LineComment | Mode::ClientCommand => {
-                if byte == b'\n' {
-                    self.end_line();
-                } else {
-                    self.remember(byte);
-                }
-            }
-            Mode::BlockComment { depth } => {
-                match (self.previous, byte) {
-                    (b'*', b'/') => *depth = depth.saturating_sub(1),
-                    (b'/', b'*') => *depth = depth.saturating_add(1),
-                    _ => {}
-                }
-                self.previous = if matches!((self.previous, byte), (b'*', b'/') | (b'/', b'*')) {
-                    0
-                } else {
-                    byte
-                };
-                if *depth == 0 {
-                    self.mode = Mode::Statement;
-                }
-            }
-            Mode::CopyBegins => {
-                if byte == b'\n' {
-                    self.mode = Mode::CopyData { line: 0, dot: true };
-                }
-            }
-            Mode::CopyData { .. } => {}
-        }
-    }
-
-    fn step_statement(&mut self, byte: u8) {
-        let begun = !self.head.is_empty();
-        self.step_word(byte);
-        match (self.previous, byte) {
-            (b'-', b'-') => {
-                // A comment between statements is kept for what it may say; inside one it is only passed over.
-                self.mode = Mode::LineComment;
-                if self.head == b"-" {
-                    self.head.clear();
-                    self.head.extend(b"--");
-                }
-            }
-            (b'/', b'*') => {
-                self.mode = Mode::BlockComment { depth: 1 };
-                if self.head == b"/" {
-                    self.head.clear();
-                }
-                self.previous = 0;
-                return;
-            }
-            (_, b'\\') => {
-                self.client_commands = self.client_commands.saturating_add(1);
-                if !begun {
-                    self.mode = Mode::ClientCommand;
-                }
-                self.remember(byte);
-            }
-            (before, b'\'') => {
-                let escapes = self.backslash_escapes || matches!(before, b'e' | b'E');
-                self.mode = Mode::Literal {
-                    escapes,
-                    escaped: false,
-                };
-            }
-            (_, b'"') => {
-                self.mode = Mode::Identifier;
-                self.remember(byte);
-            }
-            // A dollar inside a name such as a$b is part of it.
-            (before, b'$')
-                if !(before.is_ascii_alphanumeric() || before == b'_' || before >= 0x80) =>
-            {
-                self.mode = Mode::DollarTag(vec![b'$']);
-            }
-            (_, b';') if self.parentheses == 0 && self.body.depth == 0 => {
-                self.end_statement();
-                return;
-            }
-            (_, blank) if blank.is_ascii_whitespace() && !begun => {}
-            _ => {
-                match byte {
-                    b'(' => self.parentheses = self.parentheses.saturating_add(1),
-                    b')' => self.parentheses = self.parentheses.saturating_sub(1),
-                    _ => {}
-                }
-                self.remember(byte);
-                self.last.push(byte);
-                if self.last.len() > 64 {
-                    self.last.drain(..32);
-                }
-            }
-        }
-        self.previous = byte;
-    }
-
-    /// Follows the words that open and close the body of an SQL-standard function.
-    fn step_word(&mut self, byte: u8) {
-        const LONGEST: usize = 16;
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80 {
-            if self.body.word.len() < LONGEST {
-                self.body.word.push(byte.to_ascii_lowercase());
-            }
-            return;
-        }
-        if self.body.word.is_empty() {
-            return;
-        }
-        let body = &mut self.body;
-        match body.word.as_slice() {
-            b"function" | b"procedure" => {
-                body.possible |= matches!(
-                    self.head.trim_ascii_end().to_ascii_uppercase().as_slice(),
-                    b"CREATE FUNCTION"
-                        | b"CREATE PROCEDURE"
-                        | b"CREATE OR REPLACE FUNCTION"
-                        | b"CREATE OR REPLACE PROCEDURE"
-                );
-            }
-            b"begin" if body.possible => body.depth = body.depth.saturating_add(1),
-            // CASE … END stands inside a body too.
-            b"case" if body.depth > 0 => body.depth = body.depth.saturating_add(1),
-            b"end" => body.depth = body.depth.saturating_sub(1),
-            _ => {}
-        }
-        body.word.clear();
-    }
-
-    fn end_statement(&mut self) {
-        if self.head.starts_with(b"COPY ") && self.last.trim_ascii_end().ends_with(b"FROM stdin") {
-            self.copying = (table_name(&self.head), 0);
-            self.mode = Mode::CopyBegins;
-        } else if self.head.starts_with(b"INSERT INTO ") {
-            self.rows = self.rows.saturating_add(1);
-        } else if self.head.starts_with(b"SET standard_conforming_strings = ") {
-            self.backslash_escapes = self.head.ends_with(b"off");
-        } else if self.head.starts_with(b"ALTER TABLE ")
-            && self.last.trim_ascii_end().ends_with(b"NOT VALID")
-        {
-            self.unchecked_constraints = self.unchecked_constraints.saturating_add(1);
-        } else {
-            let word = self
-                .head
-                .split(|byte| !byte.is_ascii_alphabetic())
-                .next()
-                .unwrap_or_default()
-                .to_ascii_uppercase();
-            if TRANSACTION_WORDS.contains(&word.as_slice()) {
-                self.transaction_statements = self.transaction_statements.saturating_add(1);
-            }
-        }
-        self.begin_statement();
-    }
-
-    fn end_line(&mut self) {
-        let was_command = self.mode == Mode::ClientCommand;
-        self.mode = Mode::Statement;
-        self.previous = b'\n';
-        if was_command {
-            if let Some(key) = self.head.strip_prefix(b"\\restrict ") {
-                self.restrict_key = Some(key.trim_ascii().to_vec());
-            }
-            self.begin_statement();
-        } else if self.head.starts_with(b"--") {
-            let version = |words: &[u8]| {
-                let version = self.head.strip_prefix(words)?;
-                Some(String::from_utf8_lossy(version).into_owned())
-            };
-            if let Some(version) = version(b"-- Dumped from database version ") {
-                self.dumped_from.get_or_insert(version);
-            } else if let Some(version) = version(b"-- Dumped by pg_dump version ") {
-                self.dumped_by.get_or_insert(version);
-            }
-            self.begin_statement();
-        }
+    /// Whether the text so far is a whole dump: it [has its end](Self::has_end), that end is none of a table's rows, and
+    /// `psql` would read all of it.
+    ///
+    /// It is whole too where it breaks off inside a statement or a quote: `psql` has the last word on that, and this
+    /// reading can be wrong.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let reaches_its_end = !matches!(self.ends_inside(), Some(Inside::Rows | Inside::Lost(_)));
+        self.has_end() && reaches_its_end && !self.has_nameless_rows
     }
 }
 
-/// The words that begin a statement about transactions.
-const TRANSACTION_WORDS: [&[u8]; 8] = [
-    b"BEGIN",
-    b"START",
-    b"COMMIT",
-    b"END",
-    b"ROLLBACK",
-    b"ABORT",
-    b"PREPARE",
-    b"SAVEPOINT",
-];
+impl Rows {
+    fn of(table: Option<TableName>, binary: bool) -> Self {
+        Self {
+            table,
+            binary,
+            count: 0,
+            line: 0,
+            dot: true,
+        }
+    }
 
-/// The table's name in `COPY name (…`, as it is spelled there.
-fn table_name(head: &[u8]) -> TableName {
-    let text = head.strip_prefix(b"COPY ").unwrap_or(head);
-    let mut quoted = false;
-    let end = text.iter().position(|byte| {
-        quoted ^= *byte == b'"';
-        !quoted && *byte == b' '
-    });
-    let name = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
-    TableName(name.to_vec())
+    /// Takes rows from a piece that is not empty: how many bytes of it, and whether they ended.
+    fn advance(&mut self, piece: &[u8], all: &mut u64) -> (usize, bool) {
+        if self.binary {
+            self.line = 1;
+            return (piece.len(), false);
+        }
+        let mut found = |rows: &mut u64, count: u64| {
+            *rows = rows.saturating_add(count);
+            *all = all.saturating_add(count);
+        };
+        if self.line == 0 && !piece.starts_with(b"\\.") {
+            let rows = whole_rows(piece);
+            let count = u64::try_from(memchr::memchr_iter(b'\n', rows).count()).unwrap_or(0);
+            if count > 0 {
+                found(&mut self.count, count);
+                return (rows.len(), false);
+            }
+        }
+        let end = memchr::memchr(b'\n', piece);
+        let row = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default();
+        self.dot = self.dot && still_dot(self.line, row);
+        self.line = self
+            .line
+            .saturating_add(u64::try_from(row.len()).unwrap_or(u64::MAX));
+        let Some(end) = end else {
+            return (piece.len(), false);
+        };
+        let ended = self.dot && self.line >= 2;
+        if !ended {
+            found(&mut self.count, 1);
+            (self.line, self.dot) = (0, true);
+        }
+        (end.saturating_add(1), ended)
+    }
+
+    /// Whether the line at hand ends them, should nothing follow.
+    const fn is_at_end(&self) -> bool {
+        !self.binary && self.dot && self.line >= 2
+    }
 }
 
 /// The rows at the beginning of the piece that are there to their ends, up to a line that begins like the last one.
@@ -563,13 +500,11 @@ fn whole_rows(piece: &[u8]) -> &[u8] {
     end.and_then(|end| piece.get(..=end)).unwrap_or_default()
 }
 
-/// Whether a line that was `\.` so far still is with these bytes added.
-fn still_dot(dot: bool, line: u64, added: &[u8]) -> bool {
-    dot && match line {
-        0 => b"\\.".starts_with(added),
-        1 => b".".starts_with(added),
-        _ => added.is_empty(),
-    }
+/// Whether a line that was a part of `\.` and a carriage return so far still is with these bytes added.
+fn still_dot(line: u64, added: &[u8]) -> bool {
+    const LAST: &[u8] = b"\\.\r";
+    let rest = usize::try_from(line).ok().and_then(|line| LAST.get(line..));
+    rest.is_some_and(|rest| rest.starts_with(added))
 }
 
 #[cfg(test)]
@@ -593,10 +528,12 @@ mod tests {
                 Contents {
                     bytes: u64::try_from(DUMP.len()).unwrap(),
                     rows: 6,
-                    tables: BTreeMap::from([
+                    tables: Arc::new(BTreeMap::from([
                         (TableName(b"public.\"odd;\nname\"".to_vec()), 6),
                         (TableName(b"public.empty".to_vec()), 0),
-                    ]),
+                    ])),
+                    has_more_tables: false,
+                    ends_inside: None,
                 },
                 "step {step}"
             );
@@ -662,5 +599,87 @@ mod tests {
         assert_eq!(read(text.as_bytes(), 3).contents().rows, 1);
         let text = "SELECT E'a\\';COPY f FROM stdin;';\n/* /* ; */ ' */ INSERT INTO t VALUES (1);\nINSERT INTO t VALUES (2);\n";
         assert_eq!(read(text.as_bytes(), 3).contents().rows, 2);
+    }
+
+    #[test]
+    fn a_text_that_ends_in_rows_or_that_psql_would_lose_is_not_whole() {
+        let end = "--\n-- PostgreSQL database dump complete\n--\n\n";
+        for (text, inside, whole) in [
+            ("SELECT 1;\n", None, true),
+            ("-- x\n/* y */\n", None, true),
+            ("COPY t (a) FROM stdin;\n1\n", Some(Inside::Rows), false),
+            ("COPY t (a) FROM stdin;\n", Some(Inside::Rows), false),
+            (
+                "COPY t FROM stdin (FORMAT binary);\n\\.\n",
+                Some(Inside::Rows),
+                false,
+            ),
+            ("SELECT 1\0;\n", Some(Inside::Lost(Lost::Nul)), false),
+            (
+                "COPY t (a) FROM stdin;\n1\0\n\\.\n",
+                Some(Inside::Lost(Lost::Nul)),
+                false,
+            ),
+            // psql has the last word on these.
+            ("SELECT '1;\n", Some(Inside::Quote), true),
+            ("/* \n", Some(Inside::Quote), true),
+            ("SELECT $$1;\n", Some(Inside::Quote), true),
+            ("SELECT (1;\n", Some(Inside::Statement), true),
+            (
+                "CREATE FUNCTION begin() RETURNS int RETURN 1;\n",
+                Some(Inside::Statement),
+                true,
+            ),
+            ("SELECT 1\n", Some(Inside::Statement), true),
+        ] {
+            for step in [1, 7, 1000] {
+                let script = read(format!("{text}{end}").as_bytes(), step);
+                assert_eq!(script.ends_inside(), inside, "{text:?}");
+                assert!(script.has_end(), "{text:?}");
+                assert_eq!(script.is_whole(), whole, "{text:?}");
+            }
+        }
+        let nameless = format!("COPY {} (a) FROM stdin;\n1\n\\.\n{end}", "x".repeat(2000));
+        let script = read(nameless.as_bytes(), 100);
+        assert_eq!((script.ends_inside(), script.is_whole()), (None, false));
+        assert_eq!(script.contents().rows, 1);
+    }
+
+    #[test]
+    fn the_last_row_mark_needs_no_line_end() {
+        for end in ["\\.", "\\.\r", "\\.\n", "\\.\r\n"] {
+            let script = read(format!("COPY t (a) FROM stdin;\n1\n{end}").as_bytes(), 1);
+            let contents = script.contents();
+            assert_eq!((contents.rows, contents.ends_inside), (1, None), "{end:?}");
+            assert_eq!(contents.tables.values().copied().collect::<Vec<_>>(), [1]);
+        }
+    }
+
+    #[test]
+    fn a_key_of_any_length_is_held_against_the_end() {
+        for length in [63, 400, 4000] {
+            let text = DUMP.replace("Abc123", &"k".repeat(length));
+            let other = text.replace("\\unrestrict k", "\\unrestrict K");
+            for step in [1, 100, 100_000] {
+                assert!(read(text.as_bytes(), step).is_whole(), "{length}");
+                assert!(!read(other.as_bytes(), step).is_whole(), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_begins_too_many_copies_is_no_dump() {
+        let line = |copies: usize| "COPY t FROM stdin;".repeat(copies);
+        assert_eq!(read(line(COPIES).as_bytes(), 9).lexer.lost(), None);
+        assert_eq!(
+            read(line(COPIES + 1).as_bytes(), 9).lexer.lost(),
+            Some(Lost::Copies)
+        );
+    }
+
+    #[test]
+    fn constraints_of_domains_can_be_unchecked_too() {
+        let text = "ALTER TABLE t ADD CONSTRAINT c CHECK ((a > 0)) NOT VALID;\nALTER DOMAIN d\n    ADD CONSTRAINT c CHECK ((VALUE > 0)) NOT VALID;\nALTER TABLE t ADD CONSTRAINT \"NOT VALID\" CHECK (NOT valid);\n";
+        assert_eq!(read(text.as_bytes(), 5).unchecked_constraints(), 2);
     }
 }

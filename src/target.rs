@@ -448,6 +448,7 @@ mod tests {
             roles: ["postgres", "app", "b"].map(str::to_owned).into(),
             named_roles: BTreeSet::new(),
             encoding: None,
+            has_more: false,
             extensions: ["pgcrypto", "vector"].map(str::to_owned).into(),
         };
         let none = Permits::default();

@@ -71,7 +71,9 @@ pub async fn backup(
     let work = async {
         let found = Found::look_up(catalog.store(), key).await?;
         let read = reader::read(catalog.store(), &found, Omit::default(), None, meter);
-        read.await.map_err(VerifyError::Read)
+        let whole = read.await.map_err(VerifyError::Read)?;
+        whole.summary().warn(key);
+        Ok(whole)
     };
     within(limit, stop, work).await
 }

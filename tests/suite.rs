@@ -21,6 +21,7 @@ mod cut;
 mod docs;
 mod dump;
 mod http;
+mod lexer;
 mod lifecycle;
 mod metrics;
 mod name;

@@ -1,0 +1,397 @@
+//! One statement, from its tokens: what of it concerns whoever reads a dump.
+
+use crate::lexer::{Encoding, Token};
+use crate::script::TableName;
+
+/// The words that begin a statement about transactions.
+const TRANSACTION_WORDS: [&str; 9] = [
+    "BEGIN",
+    "START",
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "ABORT",
+    "PREPARE",
+    "SAVEPOINT",
+    "RELEASE",
+];
+
+/// The longest name of a table that is kept: two names of 63 bytes, each in quotes with all of it doubled, are 257.
+const NAME_BYTES: usize = 1024;
+
+/// What a statement does.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// `COPY … FROM stdin`: its rows follow. The name is missing where it is longer than any.
+    Copy {
+        table: Option<TableName>,
+        binary: bool,
+    },
+    /// `INSERT INTO`
+    Insert,
+    /// Sets what decides how text is read.
+    Set(Setting),
+    /// `ALTER … NOT VALID`: a constraint that the source had not checked either.
+    Unchecked,
+    /// Begins, ends or names a transaction.
+    Transaction,
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Setting {
+    /// `standard_conforming_strings = off`
+    Escapes(bool),
+    /// `client_encoding`
+    Encoding(Encoding),
+    /// Both as they were at the beginning.
+    Reset,
+}
+
+/// Takes tokens in.
+#[derive(Debug, Default)]
+pub(crate) struct Statement {
+    is_begun: bool,
+    /// It is a part of one that defines something, in which only a server could say what is one of its own.
+    is_part: bool,
+    grammar: Grammar,
+    /// The name of the table, or of the setting.
+    name: Vec<u8>,
+    is_name_cut: bool,
+    binary: bool,
+    setting: Option<Setting>,
+    /// How many words of `NOT VALID` stand at the end so far.
+    invalid: u8,
+}
+
+/// Where in which statement the next token stands.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Grammar {
+    #[default]
+    Start,
+    Copy(Copy),
+    Insert,
+    /// `INSERT INTO`
+    Into,
+    Set(Set),
+    Reset,
+    /// `SELECT set_config('name', 'value', …)`, so many tokens of it.
+    SetConfig(u8),
+    Alter,
+    Transaction,
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copy {
+    /// A part of the table's name must come.
+    Part,
+    /// A dot, the columns or the direction.
+    Name,
+    /// `(columns)`
+    Columns(u32),
+    /// The direction.
+    Direction,
+    /// `FROM`
+    From,
+    /// `FROM stdin`, and whatever comes behind it.
+    Options(Options),
+}
+
+/// `BINARY`, or `(FORMAT binary)`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Options {
+    depth: u32,
+    place: Place,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Elsewhere,
+    Key,
+    Format,
+    /// Behind `WHERE` there are no more.
+    Condition,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Set {
+    /// `SET`
+    Scope,
+    /// `SET LOCAL`
+    Name,
+    /// `=` or `TO`
+    Becomes,
+    Value,
+    Done,
+}
+
+impl Statement {
+    /// Whether there is anything of it yet.
+    pub(crate) const fn is_begun(&self) -> bool {
+        self.is_begun
+    }
+
+    /// Whether what it does is known, whatever its next tokens are.
+    pub(crate) const fn is_known(&self) -> bool {
+        matches!(
+            self.grammar,
+            Grammar::Into | Grammar::Transaction | Grammar::Other
+        )
+    }
+
+    /// Begins the next one.
+    pub(crate) fn begin(&mut self) {
+        let mut name = std::mem::take(&mut self.name);
+        name.clear();
+        *self = Self {
+            name,
+            ..Self::default()
+        };
+    }
+
+    /// Begins the next one, which to `psql` is the same still, or only a part of one.
+    pub(crate) fn go_on(&mut self, is_part: bool) {
+        let is_part = is_part || self.is_part;
+        self.begin();
+        self.is_begun = true;
+        self.is_part = is_part;
+    }
+
+    /// Takes the next token; the text is missing where it is too long to matter.
+    pub(crate) fn take(&mut self, token: Token, text: Option<&[u8]>) {
+        self.is_begun = true;
+        let text = text.unwrap_or_default();
+        let word = if token == Token::Word { text } else { b"" };
+        let is = |keyword: &str| word.eq_ignore_ascii_case(keyword.as_bytes());
+        self.invalid = match self.invalid {
+            _ if is("NOT") => 1,
+            1 if is("VALID") => 2,
+            _ => 0,
+        };
+        self.grammar = match self.grammar {
+            Grammar::Start => match () {
+                () if is("COPY") => Grammar::Copy(Copy::Part),
+                () if is("INSERT") => Grammar::Insert,
+                () if is("SET") => Grammar::Set(Set::Scope),
+                () if is("RESET") || is("DISCARD") => Grammar::Reset,
+                () if is("SELECT") => Grammar::SetConfig(0),
+                () if is("ALTER") => Grammar::Alter,
+                () if TRANSACTION_WORDS.iter().any(|word| is(word)) => Grammar::Transaction,
+                () => Grammar::Other,
+            },
+            Grammar::Copy(copy) => self
+                .take_copy(copy, token, text, is)
+                .map_or(Grammar::Other, Grammar::Copy),
+            Grammar::Insert if is("INTO") => Grammar::Into,
+            Grammar::Insert => Grammar::Other,
+            Grammar::Set(set) => self
+                .take_set(set, token, text, is)
+                .map_or(Grammar::Other, Grammar::Set),
+            Grammar::Reset => {
+                if is("ALL") {
+                    self.setting = Some(Setting::Reset);
+                } else if let Some(name) = name_of(token, text) {
+                    self.setting = setting(&name, None);
+                }
+                Grammar::Other
+            }
+            Grammar::SetConfig(at) => self.take_set_config(at, token, text),
+            other => other,
+        };
+    }
+
+    /// What it does, as far as it was taken in.
+    pub(crate) fn meaning(&mut self) -> Meaning {
+        match self.grammar {
+            Grammar::Copy(Copy::Options(_)) => Meaning::Copy {
+                table: (!self.is_name_cut).then(|| TableName::from(std::mem::take(&mut self.name))),
+                binary: self.binary,
+            },
+            _ if self.is_part => Meaning::Other,
+            Grammar::Into => Meaning::Insert,
+            Grammar::Alter if self.invalid == 2 => Meaning::Unchecked,
+            Grammar::Transaction => Meaning::Transaction,
+            _ => self.setting.map_or(Meaning::Other, Meaning::Set),
+        }
+    }
+
+    fn keep_name(&mut self, text: &[u8]) {
+        // A name that is too long to be kept as a token comes as no text.
+        if text.is_empty() || self.name.len().saturating_add(text.len()) > NAME_BYTES {
+            self.is_name_cut = true;
+        } else {
+            self.name.extend_from_slice(text);
+        }
+    }
+
+    fn take_copy(
+        &mut self,
+        copy: Copy,
+        token: Token,
+        text: &[u8],
+        is: impl Fn(&str) -> bool,
+    ) -> Option<Copy> {
+        let direction = || is("FROM").then_some(Copy::From);
+        match (copy, token) {
+            (Copy::Part, Token::Word) if self.name.is_empty() && is("BINARY") => {
+                self.binary = true;
+                Some(Copy::Part)
+            }
+            (Copy::Part, Token::Word | Token::Quoted) => {
+                self.keep_name(text);
+                Some(Copy::Name)
+            }
+            (Copy::Name, Token::Symbol(b'.')) => {
+                self.keep_name(b".");
+                Some(Copy::Part)
+            }
+            (Copy::Name, Token::Symbol(b'(')) => Some(Copy::Columns(1)),
+            (Copy::Name | Copy::Direction, Token::Word) => direction(),
+            (Copy::Columns(depth), Token::Symbol(b'(')) => {
+                Some(Copy::Columns(depth.saturating_add(1)))
+            }
+            (Copy::Columns(1), Token::Symbol(b')')) => Some(Copy::Direction),
+            (Copy::Columns(depth), Token::Symbol(b')')) => {
+                Some(Copy::Columns(depth.saturating_sub(1)))
+            }
+            (Copy::Columns(_), _) => Some(copy),
+            // A server takes the one for the other where the direction leaves no choice.
+            (Copy::From, Token::Word) if is("STDIN") || is("STDOUT") => {
+                Some(Copy::Options(Options::default()))
+            }
+            (Copy::Options(options), _) => {
+                Some(Copy::Options(self.take_option(options, token, text, is)))
+            }
+            _ => None,
+        }
+    }
+
+    fn take_option(
+        &mut self,
+        options: Options,
+        token: Token,
+        text: &[u8],
+        is: impl Fn(&str) -> bool,
+    ) -> Options {
+        let Options { depth, place } = options;
+        let mut next = Options {
+            depth,
+            place: Place::Elsewhere,
+        };
+        match (place, token) {
+            (Place::Condition, _) => next.place = Place::Condition,
+            (Place::Format, _) => {
+                self.binary |= value_of(token, text).is_some_and(|value| value == b"binary");
+            }
+            (Place::Key, _) if name_of(token, text).is_some_and(|name| name == b"format") => {
+                next.place = Place::Format;
+            }
+            (_, Token::Symbol(b'(')) => {
+                next.depth = depth.saturating_add(1);
+                if depth == 0 {
+                    next.place = Place::Key;
+                }
+            }
+            (_, Token::Symbol(b')')) => next.depth = depth.saturating_sub(1),
+            (_, Token::Symbol(b',')) if depth == 1 => next.place = Place::Key,
+            (_, Token::Word) if depth == 0 && is("BINARY") => self.binary = true,
+            (_, Token::Word) if depth == 0 && is("WHERE") => next.place = Place::Condition,
+            _ => {}
+        }
+        next
+    }
+
+    fn take_set(
+        &mut self,
+        set: Set,
+        token: Token,
+        text: &[u8],
+        is: impl Fn(&str) -> bool,
+    ) -> Option<Set> {
+        match (set, token) {
+            (Set::Scope, Token::Word) if is("SESSION") || is("LOCAL") => Some(Set::Name),
+            (Set::Scope | Set::Name, Token::Word) if is("NAMES") => {
+                self.name.extend_from_slice(b"client_encoding");
+                Some(Set::Value)
+            }
+            (Set::Scope | Set::Name, Token::Word | Token::Quoted) => {
+                self.name = name_of(token, text)?;
+                Some(Set::Becomes)
+            }
+            (Set::Becomes, Token::Symbol(b'=')) => Some(Set::Value),
+            (Set::Becomes, Token::Word) if is("TO") => Some(Set::Value),
+            (Set::Value, _) => {
+                let value = value_of(token, text)?;
+                let value = (!is("DEFAULT")).then_some(value);
+                self.setting = setting(&self.name, value.as_deref());
+                Some(Set::Done)
+            }
+            (Set::Done, _) => Some(Set::Done),
+            _ => None,
+        }
+    }
+
+    fn take_set_config(&mut self, at: u8, token: Token, text: &[u8]) -> Grammar {
+        let name = name_of(token, text).unwrap_or_default();
+        let next = match (at, token) {
+            (0, _) if name == b"pg_catalog" => 1,
+            (1, Token::Symbol(b'.')) => 2,
+            (0 | 2, _) if name == b"set_config" => 3,
+            (3, Token::Symbol(b'(')) => 4,
+            (4, Token::Literal) => {
+                self.name.extend_from_slice(&text.to_ascii_lowercase());
+                5
+            }
+            (5, Token::Symbol(b',')) => 6,
+            (6, Token::Literal) => {
+                self.setting = setting(&self.name, Some(text));
+                return Grammar::Other;
+            }
+            _ => return Grammar::Other,
+        };
+        Grammar::SetConfig(next)
+    }
+}
+
+/// A name as a server understands it: in lower case unless it is in quotes.
+fn name_of(token: Token, text: &[u8]) -> Option<Vec<u8>> {
+    match token {
+        Token::Word => Some(text.to_ascii_lowercase()),
+        Token::Quoted => {
+            let inside = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+            Some(inside.to_vec())
+        }
+        _ => None,
+    }
+}
+
+/// A value: a name, or what can stand in its place.
+fn value_of(token: Token, text: &[u8]) -> Option<Vec<u8>> {
+    match token {
+        Token::Literal | Token::Number => Some(text.to_vec()),
+        _ => name_of(token, text),
+    }
+}
+
+/// What it means that a setting gets this value, or its first one again.
+fn setting(name: &[u8], value: Option<&[u8]>) -> Option<Setting> {
+    if name.eq_ignore_ascii_case(b"client_encoding") {
+        let encoding = value.map_or(Encoding::Safe, Encoding::named);
+        return Some(Setting::Encoding(encoding));
+    }
+    if !name.eq_ignore_ascii_case(b"standard_conforming_strings") {
+        return None;
+    }
+    let value = value.unwrap_or(b"on").to_ascii_lowercase();
+    // Any beginning of a word that can be no other.
+    let is = |word: &[u8], least: usize| value.len() >= least && word.starts_with(&value);
+    if is(b"on", 2) || is(b"true", 1) || is(b"yes", 1) || value == b"1" {
+        Some(Setting::Escapes(false))
+    } else if is(b"off", 2) || is(b"false", 1) || is(b"no", 1) || value == b"0" {
+        Some(Setting::Escapes(true))
+    } else {
+        None
+    }
+}
