@@ -13,10 +13,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Backup, Catalog};
 use crate::cli::{age, size};
-use crate::config::{Config, Problem};
-use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Server, Session};
+use crate::config::{Config, Drilling, Problem};
+use crate::confine;
+use crate::drill::DrillServer;
+use crate::postgres::{
+    self, Client, Clients, Database, DatabaseUrl, PostgresError, Server, Session, Sql,
+};
 use crate::schedule::{Clock, Schedule};
 use crate::store::{Expiry, Store, StoreError, StorePatience, Unfinished};
+use crate::target;
 use crate::upload;
 
 /// How it stands with one thing.
@@ -160,9 +165,14 @@ pub struct Check {
     database: DatabaseUrl,
     clients: Clients,
     catalog: Catalog,
+    /// Where backups are proven, if they are.
+    drilling: Option<Drilling>,
     railway: Option<Railway>,
     clock: Clock,
 }
+
+/// How long a question to a database may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Nobody waits minutes for an answer here; a backup's own patience is greater.
 fn patience() -> StorePatience {
@@ -191,6 +201,7 @@ impl Check {
             database: config.database.clone(),
             clients,
             catalog: Catalog::new(store, config.prefix.clone()),
+            drilling: config.drills.as_ref().map(|(_, drilling)| drilling.clone()),
             railway,
             clock,
         }
@@ -224,6 +235,12 @@ impl Check {
         );
         findings.append(&mut database);
         findings.append(&mut bucket);
+        if let Some(drilling) = &self.drilling {
+            let looked = stop
+                .run_until_cancelled(self.look_at_drills(drilling))
+                .await;
+            findings.extend(looked);
+        }
         if let Some(platform) = &self.railway {
             findings.push(railway(platform));
         }
@@ -242,7 +259,12 @@ impl Check {
         };
         let chosen = self.clients.choose(server.major, &server.version);
         let mut findings = reached(&server, self.database.database(), chosen);
-        match Rights::ask(newest, &self.database, server.session).await {
+        let asked = Database {
+            client: newest,
+            url: &self.database,
+            session: server.session,
+        };
+        match Rights::ask(&asked).await {
             Ok(rights) => {
                 findings.push(tls(&rights, self.database.is_private()));
                 findings.append(&mut judge(&rights, server.major, self.partial));
@@ -250,6 +272,37 @@ impl Check {
             Err(error) => findings.push(failed("rights", error.text, error.hint)),
         }
         findings
+    }
+
+    async fn look_at_drills(&self, drilling: &Drilling) -> Finding {
+        let url = match &drilling.server {
+            DrillServer::Embedded => {
+                return embedded_drills(confine::is_possible(), drilling.may_be_unconfined);
+            }
+            DrillServer::At(url) => url,
+        };
+        let asked = async {
+            let client = self.clients.newest()?;
+            let superuser = Sql::new(
+                "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER;",
+            );
+            let database = Database {
+                client,
+                url,
+                session: Session::Plain,
+            };
+            let superuser = database.ask(&superuser, LIMIT).await?;
+            let there = target::identity(client, url).await?;
+            // If the source does not answer, another finding says so.
+            let source = target::identity(client, &self.database).await;
+            let same_server = source.is_ok_and(|source| there.is_on_server_of(&source));
+            Ok::<_, PostgresError>((superuser.trim() == "t", same_server))
+        };
+        let (superuser, same_server) = match asked.await {
+            Ok(asked) => asked,
+            Err(error) => return failed("drills", error.text, error.hint),
+        };
+        drills_by_url(superuser, same_server)
     }
 
     async fn look_at_bucket(&self, stop: &CancellationToken) -> Vec<Finding> {
@@ -479,57 +532,67 @@ struct Rights {
 }
 
 impl Rights {
-    async fn ask(
-        client: &Client,
-        url: &DatabaseUrl,
-        session: Session,
-    ) -> Result<Self, PostgresError> {
-        const LIMIT: Duration = Duration::from_secs(60);
-        let answer = postgres::query(client, url, session, QUESTION, LIMIT).await?;
-        serde_json::from_str(answer.trim()).map_err(|_| postgres::not_understood(client))
+    async fn ask(database: &Database<'_>) -> Result<Self, PostgresError> {
+        let answer = database.ask(&rights(), LIMIT).await?;
+        serde_json::from_str(answer.trim()).map_err(|_| postgres::not_understood(database.client))
     }
 }
 
 /// Only catalogs are read, and no table is locked. `pg_dump` reads tables, and each sequence's state; of an extension's own
 /// only what the extension marks as data. Large objects have no function that tells rights before 18, so their lists are read.
-const QUESTION: &str = r"
-WITH configured AS (SELECT unnest(extconfig) AS oid FROM pg_catalog.pg_extension),
-member AS (SELECT objid FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_class'::regclass AND deptype = 'e'),
+fn rights() -> Sql {
+    Sql::new(
+        r"
+WITH configured AS (SELECT pg_catalog.unnest(extconfig) AS oid FROM pg_catalog.pg_extension),
+member AS (
+    SELECT objid FROM pg_catalog.pg_depend
+    WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND deptype OPERATOR(pg_catalog.=) 'e'),
 dumped AS (
-    SELECT c.oid, relnamespace, nspname, relkind, format('%I.%I', nspname, relname) AS name
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
-    WHERE relkind IN ('r', 'p', 'S') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
-      AND (c.oid NOT IN (SELECT objid FROM member) OR c.oid IN (SELECT oid FROM configured))),
+    SELECT c.oid, relnamespace, nspname, relkind, pg_catalog.format('%I.%I', nspname, relname) AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) relnamespace
+    WHERE relkind OPERATOR(pg_catalog.=) ANY ('{r,p,S}')
+      AND NOT nspname OPERATOR(pg_catalog.~) '^pg_' AND nspname OPERATOR(pg_catalog.<>) 'information_schema'
+      AND (NOT EXISTS (SELECT FROM member WHERE objid OPERATOR(pg_catalog.=) c.oid)
+           OR EXISTS (SELECT FROM configured WHERE configured.oid OPERATOR(pg_catalog.=) c.oid))),
 closed AS (
-    SELECT DISTINCT format('%I', nspname) AS name FROM dumped
+    SELECT DISTINCT pg_catalog.format('%I', nspname) AS name FROM dumped
     WHERE pg_catalog.has_schema_privilege(relnamespace, 'USAGE') IS FALSE),
 unreadable AS (SELECT name FROM dumped WHERE pg_catalog.has_table_privilege(oid, 'SELECT') IS FALSE),
-hidden AS (SELECT name FROM dumped WHERE relkind IN ('r', 'p') AND pg_catalog.row_security_active(oid)),
+hidden AS (
+    SELECT name FROM dumped
+    WHERE relkind OPERATOR(pg_catalog.=) ANY ('{r,p}') AND pg_catalog.row_security_active(oid)),
 sealed AS (
-    SELECT oid::text AS name FROM pg_catalog.pg_largeobject_metadata
-    WHERE NOT current_setting('lo_compat_privileges')::bool
+    SELECT oid::pg_catalog.text AS name FROM pg_catalog.pg_largeobject_metadata
+    WHERE NOT pg_catalog.current_setting('lo_compat_privileges')::boolean
       AND NOT pg_catalog.pg_has_role(lomowner, 'USAGE')
       AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(lomacl) a
-                      WHERE a.privilege_type = 'SELECT' AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))),
+                      WHERE a.privilege_type OPERATOR(pg_catalog.=) 'SELECT'
+                        AND (a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))),
+here AS (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()),
 held AS (
-    SELECT d.name AS table, l.pid, p.gid, floor(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared)))::bigint AS seconds
-    FROM pg_catalog.pg_locks l JOIN dumped d ON d.oid = l.relation
-    LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-    LEFT JOIN pg_catalog.pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction AND x.locktype = 'transactionid'
-    LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid
-    WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.granted AND d.relkind IN ('r', 'p')
-      AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+    SELECT d.name AS table, l.pid, p.gid,
+           pg_catalog.floor(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(a.xact_start, p.prepared)))::bigint AS seconds
+    FROM pg_catalog.pg_locks l JOIN dumped d ON d.oid OPERATOR(pg_catalog.=) l.relation
+    LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid
+    LEFT JOIN pg_catalog.pg_locks x ON l.pid IS NULL AND x.pid IS NULL
+        AND x.virtualtransaction OPERATOR(pg_catalog.=) l.virtualtransaction AND x.locktype OPERATOR(pg_catalog.=) 'transactionid'
+    LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction OPERATOR(pg_catalog.=) x.transactionid
+    WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.mode OPERATOR(pg_catalog.=) 'AccessExclusiveLock' AND l.granted
+      AND d.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}')
+      AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM here)
     ORDER BY seconds DESC NULLS FIRST, d.name LIMIT 3)
-SELECT json_build_object(
-    'user', format('%I', current_user),
-    'tls', (SELECT version FROM pg_catalog.pg_stat_ssl WHERE ssl AND pid = pg_catalog.pg_backend_pid()),
-    'tables', (SELECT count(*) FROM dumped WHERE relkind IN ('r', 'p')),
-    'schemas', (SELECT json_build_object('count', count(*), 'first', coalesce((SELECT json_agg(name) FROM (SELECT name FROM closed ORDER BY name LIMIT 3) f), '[]')) FROM closed),
-    'unreadable', (SELECT json_build_object('count', count(*), 'first', coalesce((SELECT json_agg(name) FROM (SELECT name FROM unreadable ORDER BY name LIMIT 3) f), '[]')) FROM unreadable),
-    'row_security', (SELECT json_build_object('count', count(*), 'first', coalesce((SELECT json_agg(name) FROM (SELECT name FROM hidden ORDER BY name LIMIT 3) f), '[]')) FROM hidden),
-    'large_objects', (SELECT json_build_object('count', count(*), 'first', coalesce((SELECT json_agg(name) FROM (SELECT name FROM sealed ORDER BY name LIMIT 3) f), '[]')) FROM sealed),
-    'held', (SELECT coalesce(json_agg(held), '[]') FROM held));
-";
+SELECT pg_catalog.json_build_object(
+    'user', pg_catalog.format('%I', CURRENT_USER),
+    'tls', (SELECT version FROM pg_catalog.pg_stat_ssl WHERE ssl AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()),
+    'tables', (SELECT pg_catalog.count(*) FROM dumped WHERE relkind OPERATOR(pg_catalog.=) ANY ('{r,p}')),
+    'schemas', (SELECT pg_catalog.json_build_object('count', pg_catalog.count(*), 'first', COALESCE((SELECT pg_catalog.json_agg(name) FROM (SELECT name FROM closed ORDER BY name LIMIT 3) f), '[]')) FROM closed),
+    'unreadable', (SELECT pg_catalog.json_build_object('count', pg_catalog.count(*), 'first', COALESCE((SELECT pg_catalog.json_agg(name) FROM (SELECT name FROM unreadable ORDER BY name LIMIT 3) f), '[]')) FROM unreadable),
+    'row_security', (SELECT pg_catalog.json_build_object('count', pg_catalog.count(*), 'first', COALESCE((SELECT pg_catalog.json_agg(name) FROM (SELECT name FROM hidden ORDER BY name LIMIT 3) f), '[]')) FROM hidden),
+    'large_objects', (SELECT pg_catalog.json_build_object('count', pg_catalog.count(*), 'first', COALESCE((SELECT pg_catalog.json_agg(name) FROM (SELECT name FROM sealed ORDER BY name LIMIT 3) f), '[]')) FROM sealed),
+    'held', (SELECT COALESCE(pg_catalog.json_agg(held), '[]') FROM held));
+",
+    )
+}
 
 /// Whether the connection is encrypted.
 fn tls(rights: &Rights, private: bool) -> Finding {
@@ -761,6 +824,53 @@ fn lifecycle(rules: Option<&[Expiry]>, prefix: &str, max_age: Duration) -> Findi
             format!("a rule deletes backups after {days} days"),
         ),
     }
+}
+
+/// Whether the code in a backup is kept from this service's keys while it is proven here.
+fn embedded_drills(possible: bool, may_be_unconfined: bool) -> Finding {
+    const REMEDY: &str = "set VERIFY_DATABASE_URL to the URL of a server";
+    match (possible, may_be_unconfined) {
+        (true, _) => ok(
+            "drills",
+            "embedded; the kernel confines what they run (Landlock)",
+        ),
+        (false, false) => failed(
+            "drills",
+            "embedded drills are refused: this kernel can't confine what they run (it has no Landlock)",
+            format!(
+                "{REMEDY}; or, if you trust whoever can write to the database and to the bucket, set VERIFY_UNCONFINED=true"
+            ),
+        ),
+        (false, true) => warning(
+            "drills",
+            "embedded and not confined, as VERIFY_UNCONFINED allows: the code in a backup can read this service's keys",
+            format!("{REMEDY}, and unset VERIFY_UNCONFINED"),
+        ),
+    }
+}
+
+/// What the code in a backup can reach while it is proven on another server.
+fn drills_by_url(superuser: bool, same_server: bool) -> Finding {
+    let mut reach = Vec::new();
+    if superuser {
+        reach.push(
+            "its user is a superuser there, so the code in a backup can do anything on that server",
+        );
+    }
+    if same_server {
+        reach.push("it is the server that is backed up, which a drill loads");
+    }
+    if reach.is_empty() {
+        return ok(
+            "drills",
+            "on a server of their own, by a user without superuser rights",
+        );
+    }
+    warning(
+        "drills",
+        format!("the server of VERIFY_DATABASE_URL: {}", reach.join("; ")),
+        "use a server of its own for drills, with a role that has CREATEDB and is no superuser; or set VERIFY_DATABASE_URL=embedded",
+    )
 }
 
 /// The platform's settings that can be seen from here, and those that cannot.

@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::catalog::Backup;
+use crate::confine::Confined;
 use crate::schedule::seconds;
 
 /// Scheduled PostgreSQL backups to Cloudflare R2 or any S3, configured by environment variables.
@@ -43,6 +44,9 @@ pub enum Command {
     Check(Check),
     /// Ask the daemon on this machine's PORT whether it lives: exit 0 or 1 (the container's HEALTHCHECK)
     Health,
+    /// Become another program that reaches nothing but its own files (used by embedded drills)
+    #[command(hide = true)]
+    Confined(Confined),
 }
 
 /// What `list` can be told.

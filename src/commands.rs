@@ -409,6 +409,7 @@ impl Drilling<'_> {
             sql: self.access.verify_sql.clone(),
             temporary: self.surroundings.temporary.clone(),
             timeout: self.access.timeout,
+            may_be_unconfined: self.access.may_be_unconfined,
         };
         let meter = Arc::default();
         let terminal = self.surroundings.terminal;

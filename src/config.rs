@@ -51,6 +51,7 @@ pub const VARIABLES: &[(&str, bool)] = &[
     ("VERIFY_SCHEDULE", false),
     ("VERIFY_DATABASE_URL", true),
     ("VERIFY_SQL", false),
+    ("VERIFY_UNCONFINED", false),
     ("ALERT_WEBHOOK_URL", true),
     ("HEARTBEAT_URL", true),
     ("ANOMALY_BELOW", false),
@@ -91,6 +92,7 @@ struct Raw {
     verify_schedule: Option<String>,
     verify_database_url: Option<String>,
     verify_sql: Option<String>,
+    verify_unconfined: Option<String>,
     alert_webhook_url: Option<String>,
     heartbeat_url: Option<String>,
     anomaly_below: Option<String>,
@@ -152,6 +154,8 @@ pub struct Drilling {
     pub server: DrillServer,
     /// `VERIFY_SQL`
     pub sql: Option<String>,
+    /// `VERIFY_UNCONFINED`
+    pub may_be_unconfined: bool,
 }
 
 /// What the commands need that read backups. A wrong schedule must not stop a restore, so only the variables that matter
@@ -168,6 +172,8 @@ pub struct Access {
     pub target: Option<DatabaseUrl>,
     /// `VERIFY_SQL`
     pub verify_sql: Option<String>,
+    /// `VERIFY_UNCONFINED`
+    pub may_be_unconfined: bool,
     /// `BACKUP_TIMEOUT`
     pub timeout: Duration,
     /// What is odd but usable.
@@ -211,6 +217,7 @@ impl Access {
             &mut findings,
         );
         let timeout = raw.backup_timeout.as_deref().and_then(duration);
+        let may_be_unconfined = raw.verify_unconfined.as_deref().and_then(boolean) == Some(true);
         match (store, prefix) {
             (Some(store), Some(prefix)) if findings.problems.is_empty() => Ok(Self {
                 store,
@@ -218,6 +225,7 @@ impl Access {
                 source,
                 target,
                 verify_sql: raw.verify_sql,
+                may_be_unconfined,
                 timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
                 warnings: findings.warnings,
             }),
@@ -520,18 +528,14 @@ impl Findings {
     }
 
     fn boolean(&mut self, variable: &str, value: Option<&String>, default: bool) -> bool {
-        match value.map(|text| text.to_ascii_lowercase()).as_deref() {
-            None => default,
-            Some("true" | "t" | "1" | "yes" | "on") => true,
-            Some("false" | "f" | "0" | "no" | "off") => false,
-            Some(_) => {
-                self.refuse(
-                    variable,
-                    "is neither true nor false; use true, t, 1, yes, on or false, f, 0, no, off",
-                );
-                default
-            }
-        }
+        let Some(text) = value else { return default };
+        boolean(text).unwrap_or_else(|| {
+            self.refuse(
+                variable,
+                "is neither true nor false; use true, t, 1, yes, on or false, f, 0, no, off",
+            );
+            default
+        })
     }
 
     fn duration(&mut self, variable: &str, value: Option<&String>) -> Option<Duration> {
@@ -543,6 +547,15 @@ impl Findings {
             );
         }
         parsed
+    }
+}
+
+/// Reads `true`, `off` and the like in any case.
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "1" | "yes" | "on" => Some(true),
+        "false" | "f" | "0" | "no" | "off" => Some(false),
+        _ => None,
     }
 }
 
@@ -734,6 +747,8 @@ fn drills(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<(Sch
     {
         findings.refuse("VERIFY_SQL", "ends inside a quote or a comment");
     }
+    let may_be_unconfined =
+        findings.boolean("VERIFY_UNCONFINED", raw.verify_unconfined.as_ref(), false);
     let expression = raw.verify_schedule.as_deref()?;
     // A wrong TZ is told of beside BACKUP_CRON_SCHEDULE.
     let zone = raw.tz.as_deref().and_then(|name| name.parse().ok());
@@ -750,12 +765,12 @@ fn drills(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<(Sch
             "is not set, but VERIFY_SCHEDULE is; set it to embedded, or to the URL of a server where scratch databases may be created",
         );
     }
-    let sql = raw.verify_sql.clone();
     Some((
         schedule,
         Drilling {
             server: server?,
-            sql,
+            sql: raw.verify_sql.clone(),
+            may_be_unconfined,
         },
     ))
 }

@@ -116,6 +116,7 @@ pub async fn run(
             sql: drilling.sql,
             temporary: temporary.to_owned(),
             timeout: config.timeout,
+            may_be_unconfined: drilling.may_be_unconfined,
         };
         let prover = Prover {
             catalog: job.catalog.clone(),

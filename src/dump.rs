@@ -1,7 +1,6 @@
 //! `pg_dump` as a reader that knows whether it ended well.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -11,8 +10,7 @@ use std::time::Duration;
 
 use std::os::unix::process::ExitStatusExt;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinSet;
@@ -214,9 +212,7 @@ impl Dump {
             return Err(failed("its output is not a pipe".to_owned()));
         };
         // A pipe of 64 KiB makes two processes take turns; a refusal (a container's limit) only costs speed.
-        if let Err(error) =
-            nix::fcntl::fcntl(stdout.as_fd(), nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20))
-        {
+        if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, 1 << 20) {
             tracing::debug!(%error, "pipe left at its default size");
         }
         let mut tasks = JoinSet::new();
@@ -268,8 +264,9 @@ impl Dump {
 
     async fn end(&mut self) {
         // `id` is None once the child was waited for, so this can't hit a stranger with the same number.
-        if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
-            if let Err(error) = kill(Pid::from_raw(id), Signal::SIGTERM) {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(id) = id.and_then(Pid::from_raw) {
+            if let Err(error) = kill_process(id, Signal::TERM) {
                 tracing::debug!(%error, "pg_dump was gone before SIGTERM");
             }
             tokio::select! {

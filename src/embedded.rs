@@ -1,21 +1,23 @@
 //! A throwaway PostgreSQL server of this image's own programs: on a socket in a temporary folder, reachable by nobody else.
 
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tempfile::TempDir;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+mod folder;
+
+use folder::Folder;
+
+use crate::confine::{self, Confinement};
 use crate::kind::Kind;
-use crate::postgres::{self, Client, Clients, DatabaseUrl, Session};
+use crate::postgres::{self, Client, Clients, Database, DatabaseUrl, Session, Sql};
 use crate::reader::Summary;
 use crate::secret::Redactor;
 
@@ -25,17 +27,15 @@ const USER: &str = "postgres";
 /// Whom it runs as in place of root, whom PostgreSQL refuses: nobody.
 const NOBODY: u32 = 65_534;
 
-/// What its folders are called, with this process's id.
-const FOLDER: &str = "psb-drill-";
-
 /// A running throwaway server. Dropped means killed; its folder goes with it.
 #[derive(Debug)]
 pub struct Embedded {
     child: Child,
     url: DatabaseUrl,
+    confinement: Confinement,
     said: JoinSet<String>,
     // After the server: its files may go when it is gone.
-    _folder: TempDir,
+    folder: Folder,
 }
 
 /// Why there is no throwaway server.
@@ -63,6 +63,11 @@ pub enum EmbeddedError {
         /// What is needed, by estimate.
         needed_bytes: u64,
     },
+    /// Nothing would keep what the backup holds from this service's keys.
+    #[error(
+        "this kernel can't confine a program (it has no Landlock), so the code in a backup could read this service's keys"
+    )]
+    Unconfined,
     /// It did not start.
     #[error("start a throwaway PostgreSQL server: {0}")]
     Start(String),
@@ -74,7 +79,7 @@ impl EmbeddedError {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::NoServer { .. } => Kind::Version,
-            Self::Disk { .. } => Kind::Refused,
+            Self::Disk { .. } | Self::Unconfined => Kind::Refused,
             Self::Start(_) => Kind::Internal,
         }
     }
@@ -89,6 +94,9 @@ impl EmbeddedError {
             Self::Disk { .. } => {
                 "give the container more temporary disk (TMPDIR names another place), or set VERIFY_DATABASE_URL (or --into) to the URL of a server"
             }
+            Self::Unconfined => {
+                "set VERIFY_DATABASE_URL (or --into) to the URL of a server; or, if you trust whoever can write to the database and to the bucket, set VERIFY_UNCONFINED=true"
+            }
             Self::Start(_) => {
                 "PostgreSQL needs a user with a name (or the library libnss_wrapper), a writable temporary folder and shared memory; look at `error`, or set VERIFY_DATABASE_URL (or --into) to the URL of a server"
             }
@@ -98,6 +106,7 @@ impl EmbeddedError {
 
 impl Embedded {
     /// Starts a server of the backup's major version, or of the next newer one that is here, with the roles it names.
+    /// `may_be_unconfined` is for a kernel that can't confine it.
     ///
     /// # Errors
     /// When there is none, when the disk is too small, or when it does not start.
@@ -105,8 +114,18 @@ impl Embedded {
         clients: &Clients,
         summary: &Summary,
         temporary: &Path,
+        may_be_unconfined: bool,
     ) -> Result<Self, EmbeddedError> {
-        sweep(temporary);
+        let enforced = confine::is_possible();
+        if !enforced && !may_be_unconfined {
+            return Err(EmbeddedError::Unconfined);
+        }
+        if !enforced {
+            tracing::warn!(
+                hint = "unset VERIFY_UNCONFINED and set VERIFY_DATABASE_URL to the URL of a server, if you do not trust whoever can write to the database and to the bucket",
+                "drill not confined: the code in the backup can read this service's keys"
+            );
+        }
         let wanted = summary.server_major().unwrap_or_default();
         let client = clients
             .each()
@@ -115,13 +134,8 @@ impl Embedded {
                 wanted,
                 here: servers(clients),
             })?;
-        check_disk(temporary, summary.contents.bytes)?;
+        let folder = make_folder(temporary, summary.contents.bytes).await?;
         let failed = |error: io::Error| EmbeddedError::Start(error.to_string());
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("{FOLDER}{}-", std::process::id()))
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(temporary)
-            .map_err(failed)?;
         let data = folder.path().join("data");
         std::fs::create_dir(&data).map_err(failed)?;
         // The owner of a file that this process made tells who it is, without asking the system by other means.
@@ -137,19 +151,20 @@ impl Embedded {
                 chown(path, Some(NOBODY), Some(NOBODY)).map_err(failed)?;
             }
         }
+        let confinement = Confinement {
+            folder: folder.path().to_owned(),
+            user: is_root.then_some(NOBODY),
+            enforced,
+        };
         let program = |name: &str| {
-            let mut command = Command::new(client.path(name));
+            let mut command = confinement.command(&client.directory, name);
             command
-                .env_clear()
                 .env("LC_ALL", "C")
                 // A build that carries its own libpq keeps it there, for extensions such as postgres_fdw.
                 .env("LD_LIBRARY_PATH", client.directory.with_file_name("lib"))
                 .current_dir(folder.path())
                 .stdin(Stdio::null())
                 .kill_on_drop(true);
-            if is_root {
-                command.uid(NOBODY).gid(NOBODY);
-            }
             if nameless {
                 command
                     .env("LD_PRELOAD", "libnss_wrapper.so")
@@ -173,14 +188,25 @@ impl Embedded {
         if let Some(stderr) = child.stderr.take() {
             said.spawn(postgres::relay(stderr, Redactor::default(), "postgres"));
         }
+        let client = Client {
+            confinement: Some(confinement.clone()),
+            ..client.clone()
+        };
         let mut server = Self {
             child,
             url: DatabaseUrl::on_socket(folder.path(), USER, "postgres"),
+            confinement,
             said,
-            _folder: folder,
+            folder,
         };
-        server.wait_until_ready(client, summary).await?;
+        server.wait_until_ready(&client, summary).await?;
         Ok(server)
+    }
+
+    /// What keeps the programs that talk to it.
+    #[must_use]
+    pub const fn confinement(&self) -> &Confinement {
+        &self.confinement
     }
 
     /// The superuser's URL of its first database.
@@ -192,8 +218,9 @@ impl Embedded {
     /// Stops it at once: nothing of it is kept.
     pub async fn stop(mut self) {
         const LIMIT: Duration = Duration::from_secs(5);
-        if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok())
-            && let Err(error) = kill(Pid::from_raw(id), Signal::SIGQUIT)
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(id) = id.and_then(Pid::from_raw)
+            && let Err(error) = kill_process(id, Signal::QUIT)
         {
             tracing::debug!(%error, "the throwaway server was gone");
         }
@@ -205,6 +232,12 @@ impl Embedded {
                 }
             }
         }
+        // Deleting a database takes its time, which is not the other tasks'.
+        let folder = self.folder;
+        let removed = tokio::task::spawn_blocking(move || drop(folder)).await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "could not remove the drill's folder; the next drill removes it");
+        }
     }
 
     /// Waits for the first answer, and makes the roles that the backup names.
@@ -215,17 +248,23 @@ impl Embedded {
     ) -> Result<(), EmbeddedError> {
         const LIMIT: Duration = Duration::from_secs(60);
         let needs = &summary.needs;
-        let roles: String = needs
+        let roles = needs
             .roles
             .union(&needs.named_roles)
             .filter(|role| *role != USER && !role.starts_with("pg_"))
             .filter(|role| !role.contains(char::REPLACEMENT_CHARACTER))
-            .map(|role| format!("CREATE ROLE \"{}\";\n", role.replace('"', "\"\"")))
-            .collect();
+            .fold(Sql::new(""), |sql, role| {
+                sql.sql("CREATE ROLE ").name(role).sql(";\n")
+            });
+        let database = Database {
+            client,
+            url: &self.url,
+            session: Session::Plain,
+        };
         let deadline = Instant::now() + LIMIT;
         loop {
             tokio::select! {
-                answer = postgres::query(client, &self.url, Session::Plain, &roles, LIMIT) => match answer {
+                answer = database.change(&roles, LIMIT) => match answer {
                     Ok(_) => return Ok(()),
                     Err(error) if error.kind != Kind::Connect || Instant::now() > deadline => {
                         return Err(EmbeddedError::Start(error.text));
@@ -333,12 +372,24 @@ fn servers(clients: &Clients) -> String {
     }
 }
 
+/// Makes the server's folder, after what killed drills left behind was removed, and if there is room.
+async fn make_folder(temporary: &Path, plain_bytes: u64) -> Result<Folder, EmbeddedError> {
+    let temporary = temporary.to_owned();
+    let made = tokio::task::spawn_blocking(move || {
+        folder::sweep(&temporary);
+        check_disk(&temporary, plain_bytes)?;
+        Folder::create(&temporary).map_err(|error| EmbeddedError::Start(error.to_string()))
+    });
+    made.await
+        .map_err(|error| EmbeddedError::Start(error.to_string()))?
+}
+
 /// A restored database takes about twice its dump's text: rows, indexes, the write-ahead log and the bare server.
 fn check_disk(folder: &Path, plain_bytes: u64) -> Result<(), EmbeddedError> {
     const BARE_SERVER: u64 = 300 * 1024 * 1024;
     let needed_bytes = plain_bytes.saturating_mul(2).saturating_add(BARE_SERVER);
-    let free_bytes = nix::sys::statvfs::statvfs(folder)
-        .map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()))
+    let free_bytes = rustix::fs::statvfs(folder)
+        .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
         .map_err(|error| EmbeddedError::Start(format!("look at {}: {error}", folder.display())))?;
     if free_bytes < needed_bytes {
         return Err(EmbeddedError::Disk {
@@ -348,43 +399,6 @@ fn check_disk(folder: &Path, plain_bytes: u64) -> Result<(), EmbeddedError> {
         });
     }
     Ok(())
-}
-
-/// Removes what killed processes left behind: their servers and folders.
-fn sweep(temporary: &Path) {
-    let entries = std::fs::read_dir(temporary).into_iter().flatten().flatten();
-    for entry in entries {
-        let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(FOLDER))
-            .and_then(|rest| rest.split('-').next())
-            .and_then(|id| id.parse::<u32>().ok());
-        let Some(owner) = owner else { continue };
-        if owner == std::process::id() || Path::new("/proc").join(owner.to_string()).exists() {
-            continue;
-        }
-        let pid_file = entry.path().join("data/postmaster.pid");
-        let postmaster = std::fs::read_to_string(pid_file)
-            .ok()
-            .and_then(|text| text.lines().next().and_then(|id| id.parse::<i32>().ok()));
-        if let Some(id) = postmaster {
-            // Only a server that works in that very folder.
-            let works_there = std::fs::read_link(format!("/proc/{id}/cwd"))
-                .is_ok_and(|folder| folder.starts_with(entry.path()));
-            if works_there && let Err(error) = kill(Pid::from_raw(id), Signal::SIGQUIT) {
-                tracing::debug!(%error, "a left server was gone");
-            }
-        }
-        match std::fs::remove_dir_all(entry.path()) {
-            Ok(()) => {
-                tracing::info!(folder = %entry.path().display(), "folder of a killed drill removed");
-            }
-            Err(error) => {
-                tracing::warn!(folder = %entry.path().display(), %error, "could not remove a killed drill's folder");
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ mod statement;
 pub mod store;
 pub mod upload;
 
+pub mod confine;
 pub mod download;
 pub mod drill;
 pub mod embedded;

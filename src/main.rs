@@ -10,16 +10,29 @@ use postgres_s3_backups::check::{Check, Railway};
 use postgres_s3_backups::cli::{Arguments, Command, Ending};
 use postgres_s3_backups::commands::{self, Surroundings};
 use postgres_s3_backups::config::{self, Access, Config, Findings};
+use postgres_s3_backups::confine;
 use postgres_s3_backups::daemon;
 use postgres_s3_backups::drill::DrillServer;
 use postgres_s3_backups::postgres::{Clients, DatabaseUrl, client_directories};
 use postgres_s3_backups::telemetry::{self, Channel};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 /// Wrong usage or configuration.
 const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::Confined(confined)) = &arguments.command {
+        let error = confine::enter(confined);
+        // Whoever started this reads what the program would have said.
+        drop(writeln!(
+            std::io::stderr(),
+            "could not start confined: {error}"
+        ));
+        return ExitCode::from(UNUSABLE);
+    }
+    // Another process of the same user could read the keys out of this one's environment and memory.
+    let closed = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let (format, filter) = config::log_settings(&variables, std::io::stdout().is_terminal());
     let channel = match arguments.command {
@@ -27,6 +40,9 @@ fn main() -> ExitCode {
         _ => Channel::Stdout,
     };
     telemetry::start(format, &filter, channel);
+    if let Err(error) = closed {
+        tracing::warn!(%error, "other processes of this user can look into this one");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -87,6 +103,8 @@ async fn run(
             let check = Check::new(&config, clients, railway, now);
             Ok(commands::check(&check, &options).await)
         }
+        // It was carried out before anything else.
+        Some(Command::Confined(_)) => Ok(Ending::Failed),
         Some(Command::Health) => Ok(if daemon::probe(config::port(variables)).await {
             Ending::Done
         } else {

@@ -12,9 +12,17 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStderr, Command};
+use tokio::process::Command;
 
+mod database;
+mod said;
+mod sql;
+
+pub use database::{Database, Idle, random_key};
+pub use said::relay;
+pub use sql::Sql;
+
+use crate::confine::Confinement;
 use crate::kind::Kind;
 use crate::secret::{Redactor, Secret};
 
@@ -360,22 +368,28 @@ impl DatabaseUrl {
         if let Some(password) = &self.password {
             variables.push(("PGPASSWORD", password.expose().to_owned()));
         }
+        let options = self.options(session);
+        if !options.is_empty() {
+            variables.push(("PGOPTIONS", options));
+        }
+        variables
+    }
+
+    /// What the server is asked for as a session is opened.
+    #[must_use]
+    pub fn options(&self, session: Session) -> String {
         // The server's side of the keepalives: after a client had vanished silently, its session was seen to hold its
         // locks for 15 minutes with the defaults. A limit that is set for the role must not end a long statement.
         let guard = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c tcp_user_timeout=30000 -c statement_timeout=0 -c idle_in_transaction_session_timeout=0";
         let own = self.parameters.get("options").map(String::as_str);
-        let options = match session {
+        match session {
             Session::Guarded => [Some(guard), own]
                 .into_iter()
                 .flatten()
                 .collect::<Vec<_>>()
                 .join(" "),
             Session::Plain => own.unwrap_or_default().to_owned(),
-        };
-        if !options.is_empty() {
-            variables.push(("PGOPTIONS", options));
         }
-        variables
     }
 
     /// The connection string for a child's command line: libpq has no variable for these, and none of them is secret.
@@ -500,7 +514,7 @@ impl PostgresError {
 
     /// Names the variable that holds this URL in the hint.
     #[must_use]
-    fn about(mut self, url: &DatabaseUrl) -> Self {
+    pub(crate) fn about(mut self, url: &DatabaseUrl) -> Self {
         self.hint = self.hint.replace("BACKUP_DATABASE_URL", url.variable);
         self
     }
@@ -690,8 +704,17 @@ async fn ask(
     url: &DatabaseUrl,
     session: Session,
 ) -> Result<Server, PostgresError> {
-    const QUESTION: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'), pg_database_size(current_database())";
-    let answer = query(client, url, session, QUESTION, PROBE_LIMIT).await?;
+    let database = Database {
+        client,
+        url,
+        session,
+    };
+    let answer = database
+        .ask(
+            &Sql::new("SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_version'), pg_catalog.pg_database_size(pg_catalog.current_database());"),
+            PROBE_LIMIT,
+        )
+        .await?;
     let mut fields = answer.trim().split('\t');
     let parsed = (|| {
         let number: u32 = fields.next()?.parse().ok()?;
@@ -708,69 +731,6 @@ async fn ask(
     parsed.ok_or_else(|| not_understood(client))
 }
 
-/// Runs SQL with `psql` and returns what it prints: fields cut by tabs, rows by line ends.
-///
-/// # Errors
-/// Whatever `psql` said, with its kind.
-pub async fn query(
-    client: &Client,
-    url: &DatabaseUrl,
-    session: Session,
-    sql: impl AsRef<[u8]>,
-    limit: Duration,
-) -> Result<String, PostgresError> {
-    let mut command = client.command("psql", url, session);
-    // Else it would be the locale's, which says nothing about bytes beyond ASCII.
-    command.env("PGCLIENTENCODING", "UTF8");
-    command.args(["-X", "-A", "-t", "-q", "-w", "-F", "\t"]);
-    command.args([
-        "-v",
-        "ON_ERROR_STOP=1",
-        "-d",
-        &url.connection_string(),
-        "-f",
-        "-",
-    ]);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let internal = |error: std::io::Error| PostgresError {
-        kind: Kind::Internal,
-        text: format!("run psql: {error}"),
-        hint: format!(
-            "{} must be an executable psql",
-            client.path("psql").display()
-        ),
-    };
-    let mut child = command.spawn().map_err(internal)?;
-    let stdin = child.stdin.take();
-    let conversation = async {
-        // SQL goes through the pipe: a command line is readable by every process on the machine.
-        let sent = async {
-            if let Some(mut stdin) = stdin {
-                // psql that ended early says why on stderr.
-                drop(stdin.write_all(sql.as_ref()).await);
-            }
-        };
-        tokio::join!(sent, child.wait_with_output()).1
-    };
-    let output = tokio::select! {
-        output = conversation => output.map_err(internal)?,
-        () = tokio::time::sleep(limit) => {
-            return Err(PostgresError::from_stderr("timeout expired: the server accepted the connection but did not answer", Kind::Connect).about(url));
-        }
-    };
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = url
-        .redactor()
-        .redact(&String::from_utf8_lossy(&output.stderr));
-    Err(PostgresError::from_stderr(&said, Kind::Connect).about(url))
-}
-
 /// An answer of `psql` that is not what was asked for.
 #[must_use]
 pub fn not_understood(client: &Client) -> PostgresError {
@@ -784,52 +744,6 @@ pub fn not_understood(client: &Client) -> PostgresError {
     }
 }
 
-/// Re-logs a child's stderr line by line, redacted, and returns its last lines. Inherited, it would be marked as an error
-/// by the platform, and could show a secret.
-pub async fn relay(stderr: ChildStderr, redactor: Redactor, program: &'static str) -> String {
-    /// A line longer than this is cut: data can be quoted in an error.
-    const LINE_BYTES: usize = 2048;
-    const KEPT_LINES: usize = 20;
-    let mut reader = BufReader::new(stderr);
-    let mut kept = std::collections::VecDeque::new();
-    let mut line = Vec::new();
-    loop {
-        let (taken, ended) = match reader.fill_buf().await {
-            Ok([]) => (0, true),
-            Ok(piece) => {
-                let end = memchr::memchr(b'\n', piece);
-                let part = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default();
-                let room = LINE_BYTES.saturating_sub(line.len());
-                line.extend_from_slice(part.get(..room.min(part.len())).unwrap_or_default());
-                (
-                    end.map_or(piece.len(), |end| end.saturating_add(1)),
-                    end.is_some(),
-                )
-            }
-            Err(_) => (0, true),
-        };
-        reader.consume(taken);
-        if ended && !line.is_empty() {
-            let text = redactor.redact(String::from_utf8_lossy(&line).trim_end());
-            line.clear();
-            if text.starts_with("pg_dump: warning:")
-                || program == "psql" && text.contains("WARNING:  ")
-            {
-                tracing::warn!(line = text, "{program} said");
-            } else {
-                tracing::debug!(line = text, "{program} said");
-            }
-            kept.push_back(text);
-            if kept.len() > KEPT_LINES {
-                kept.pop_front();
-            }
-        }
-        if taken == 0 {
-            return kept.into_iter().collect::<Vec<_>>().join("\n");
-        }
-    }
-}
-
 /// A client program's version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
@@ -839,6 +753,8 @@ pub struct Client {
     pub version: String,
     /// The folder that holds `pg_dump` and `psql`.
     pub directory: PathBuf,
+    /// What keeps its programs from everything but a drill; none where they work for this service.
+    pub confinement: Option<Confinement>,
 }
 
 impl Client {
@@ -848,10 +764,31 @@ impl Client {
         self.directory.join(program)
     }
 
+    /// Whether its `psql` knows `\restrict`, after which it takes no commands of its own: the minors of August 2025 brought
+    /// it.
+    #[must_use]
+    pub fn knows_restrict(&self) -> bool {
+        let minor = self.version.split('.').nth(1);
+        let minor: u16 = minor.and_then(|minor| minor.parse().ok()).unwrap_or(0);
+        let least = match self.major {
+            ..13 => u16::MAX,
+            13 => 22,
+            14 => 19,
+            15 => 14,
+            16 => 10,
+            17 => 6,
+            18.. => 0,
+        };
+        minor >= least
+    }
+
     /// A command with nothing in its environment but what libpq needs: inherited `PG*` variables would redirect it.
     #[must_use]
     pub fn command(&self, program: &str, url: &DatabaseUrl, session: Session) -> Command {
-        let mut command = Command::new(self.path(program));
+        let mut command = match &self.confinement {
+            Some(confinement) => confinement.command(&self.directory, program),
+            None => Command::new(self.path(program)),
+        };
         // Ctrl-C at a terminal goes to the whole group; what becomes of a child is this process's business.
         command
             .env_clear()
@@ -940,9 +877,20 @@ impl Clients {
                 major,
                 version,
                 directory: directory.clone(),
+                confinement: None,
             });
         }
         Self(clients)
+    }
+
+    /// The same programs, kept from everything but a drill.
+    #[must_use]
+    pub fn confined(&self, confinement: &Confinement) -> Self {
+        let mut clients = self.clone();
+        for client in clients.0.values_mut() {
+            client.confinement = Some(confinement.clone());
+        }
+        clients
     }
 
     /// Each client, oldest major first.
@@ -1122,6 +1070,7 @@ mod tests {
                     major,
                     version: format!("{major}.1"),
                     directory: PathBuf::new(),
+                    confinement: None,
                 },
             )
         };

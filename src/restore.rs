@@ -1,20 +1,23 @@
 //! A backup back into a database, in one transaction that is committed only after the object was read whole.
 
 use std::future::Future;
-use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+mod psql;
+mod walls;
+
+pub use psql::Aftermath;
+
+use psql::{Psql, psql_error};
+
 use crate::kind::Kind;
-use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Session};
+use crate::postgres::{self, Client, Clients, Database, DatabaseUrl, PostgresError, Sql};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole, Summary};
 use crate::replay::Omit;
 use crate::store::Store;
@@ -72,33 +75,24 @@ pub enum RestoreError {
     /// `psql` could not be run.
     #[error("run psql: {0}")]
     Start(String),
+    /// `psql` is too old to be kept from the commands that a backup may hold for it.
+    #[error("psql {0} does not know \\restrict, without which a backup could have it run commands")]
+    Client(String),
     /// The database refused a statement.
-    #[error("{}{}", .0.text, rolled_back(*.1))]
-    Psql(PostgresError, RolledBack),
+    #[error("{}; {}", .0.text, .1)]
+    Psql(PostgresError, Aftermath),
+    /// The backup's own statements tried to end the transaction.
+    #[error("the backup holds a statement that ends the transaction of its own restore; {0}")]
+    Escape(Aftermath),
+    /// `psql` came to the end of the text, and was still inside a statement or inside rows.
+    #[error("the backup ends inside a statement or inside rows; {0}")]
+    Unfinished(Aftermath),
     /// The connection broke off after everything was sent.
     #[error("the connection was lost during the commit: {0}")]
     Unknown(String),
     /// The service was told to stop.
-    #[error("the restore was told to stop{}", rolled_back(*.0))]
-    Cancelled(RolledBack),
-}
-
-/// Whether the server was seen to have ended the restore's session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RolledBack {
-    /// The session is gone, and its transaction with it.
-    Seen,
-    /// The server could not be asked. It rolls back as soon as it notices that the client is gone.
-    NotSeen,
-}
-
-const fn rolled_back(outcome: RolledBack) -> &'static str {
-    match outcome {
-        RolledBack::Seen => "; everything was rolled back, the target is as it was",
-        RolledBack::NotSeen => {
-            "; nothing was committed: the server rolls back when it notices that the client is gone"
-        }
-    }
+    #[error("the restore was told to stop; {0}")]
+    Cancelled(Aftermath),
 }
 
 impl RestoreError {
@@ -109,7 +103,10 @@ impl RestoreError {
             Self::Read(error) => error.kind(),
             Self::Target(error) | Self::Psql(error, _) => error.kind,
             Self::Refused(_) | Self::NotConfirmed(_) => Kind::Refused,
+            Self::Escape(_) => Kind::Restore,
+            Self::Unfinished(_) => Kind::Damaged,
             Self::Start(_) => Kind::Internal,
+            Self::Client(_) => Kind::Version,
             Self::Unknown(_) => Kind::Connect,
             Self::Cancelled(_) => Kind::Cancelled,
         }
@@ -123,7 +120,16 @@ impl RestoreError {
             Self::Target(error) | Self::Psql(error, _) => &error.hint,
             Self::Refused(refusals) => refusals.hint(),
             Self::NotConfirmed(_) => "nothing was changed; the answer to the question must be yes",
+            Self::Escape(_) => {
+                "pg_dump writes no such statement: find out who wrote this object, and restore another one"
+            }
+            Self::Unfinished(_) => {
+                "this object is not a whole backup; restore an older one, and make a new one now with: postgres-s3-backups backup"
+            }
             Self::Start(_) => "use this service's image, which holds psql",
+            Self::Client(_) => {
+                "use this service's image, or update the package postgresql-client: the minor releases of August 2025 and later know it (14.19, 15.14, 16.10, 17.6, and every 18)"
+            }
             Self::Unknown(_) => {
                 "look whether the target holds the tables: it has all of the backup or none of it"
             }
@@ -144,12 +150,12 @@ pub async fn run<F: Future<Output = bool>>(
 ) -> Result<Restored, RestoreError> {
     let prepared = tokio::select! {
         prepared = prepare(restore, meter) => prepared?,
-        () = stop.cancelled() => return Err(RestoreError::Cancelled(RolledBack::Seen)),
+        () = stop.cancelled() => return Err(RestoreError::Cancelled(Aftermath::AsBefore)),
     };
     if restore.permits.clean && prepared.survey.holds_something() {
         let confirmed = tokio::select! {
             confirmed = confirm(prepared.survey.clone()) => confirmed,
-            () = stop.cancelled() => return Err(RestoreError::Cancelled(RolledBack::Seen)),
+            () = stop.cancelled() => return Err(RestoreError::Cancelled(Aftermath::AsBefore)),
         };
         if !confirmed {
             return Err(RestoreError::NotConfirmed(
@@ -161,7 +167,7 @@ pub async fn run<F: Future<Output = bool>>(
         tracing::info!(
             name = restore.found.key,
             target_version = prepared.survey.version,
-            client_version = prepared.client.version,
+            client_version = prepared.database.client.version,
             database = restore.target.database(),
             clean = restore.permits.clean,
             "restore started"
@@ -171,7 +177,7 @@ pub async fn run<F: Future<Output = bool>>(
     let summary = load(restore, &prepared, meter, stop).await?;
     let took = began.elapsed();
     if restore.analyze {
-        analyze(restore, &prepared, stop).await;
+        analyze(&prepared, stop).await;
     }
     Ok(Restored {
         summary,
@@ -182,8 +188,7 @@ pub async fn run<F: Future<Output = bool>>(
 
 struct Prepared<'a> {
     survey: Survey,
-    client: &'a Client,
-    session: Session,
+    database: Database<'a>,
 }
 
 /// Finds out everything that can be found out before the first byte, and says all of it that stands in the way.
@@ -199,7 +204,15 @@ async fn prepare<'a>(
         .clients
         .choose(server.major, &server.version)
         .map_err(RestoreError::Target)?;
-    let survey = Survey::take(client, &restore.target, server.session)
+    if !client.knows_restrict() {
+        return Err(RestoreError::Client(client.version.clone()));
+    }
+    let database = Database {
+        client,
+        url: &restore.target,
+        session: server.session,
+    };
+    let survey = Survey::take(&database)
         .await
         .map_err(RestoreError::Target)?;
     let is_source = match &restore.source {
@@ -239,11 +252,7 @@ async fn prepare<'a>(
             "the target is older than the server this came from; what it does not know will end the restore, with nothing changed"
         );
     }
-    Ok(Prepared {
-        survey,
-        client,
-        session: server.session,
-    })
+    Ok(Prepared { survey, database })
 }
 
 /// Whether the target is the database that is backed up: by address, or, under whatever address, by the server's identifier
@@ -273,7 +282,7 @@ async fn load(
     meter: &Arc<Meter>,
     stop: &CancellationToken,
 ) -> Result<Summary, RestoreError> {
-    let mut psql = Psql::start(prepared.client, &restore.target, prepared.session)?;
+    let mut psql = Psql::start(prepared.database)?;
     let omit = Omit {
         owners: restore.permits.no_owner,
         privileges: restore.permits.no_privileges,
@@ -287,20 +296,23 @@ async fn load(
     let broken = match streamed {
         Ok(proof) => {
             let summary = proof.summary().clone();
-            return psql.commit(proof).await.map(|()| summary);
+            let committed = psql.commit(proof, &prepared.survey).await;
+            return committed.map(|()| summary);
         }
         Err(broken) => broken,
     };
-    let (said, rolled_back) = psql.kill().await;
+    let (said, escaped, aftermath) = psql.kill(&prepared.survey).await;
     Err(match broken {
-        Broken::Stopped => RestoreError::Cancelled(rolled_back),
+        Broken::Stopped => RestoreError::Cancelled(aftermath),
+        Broken::Psql if escaped => RestoreError::Escape(aftermath),
         // psql that closes its input has a reason, and says it.
-        Broken::Psql => RestoreError::Psql(psql_error(&said, &restore.target), rolled_back),
+        Broken::Psql => RestoreError::Psql(psql_error(&said, &prepared.database), aftermath),
+        Broken::Read(error) if aftermath == Aftermath::AsBefore => {
+            tracing::info!("psql was stopped; {aftermath}");
+            RestoreError::Read(error)
+        }
         Broken::Read(error) => {
-            tracing::info!(
-                rolled_back = rolled_back == RolledBack::Seen,
-                "psql was stopped; nothing was committed"
-            );
+            tracing::warn!("psql was stopped; {aftermath}");
             RestoreError::Read(error)
         }
     })
@@ -315,14 +327,15 @@ enum Broken {
 
 async fn stream(
     restore: &Restore,
-    psql: &mut Psql,
+    psql: &mut Psql<'_>,
     omit: Omit,
     meter: &Arc<Meter>,
 ) -> Result<ReadWhole, Broken> {
-    psql.write(b"BEGIN;\n").await.map_err(|()| Broken::Psql)?;
+    psql.begin().await.map_err(|()| Broken::Psql)?;
     if restore.permits.clean {
-        let script = target::CLEAN.as_bytes();
-        psql.write(script).await.map_err(|()| Broken::Psql)?;
+        let script = target::clean();
+        let sent = psql.write(script.as_bytes()).await;
+        sent.map_err(|()| Broken::Psql)?;
     }
     let (sender, mut pieces) = mpsc::channel::<Bytes>(2);
     let mut reading = Box::pin(reader::read(
@@ -350,142 +363,12 @@ async fn stream(
     outcome.map_err(Broken::Read)
 }
 
-/// `psql` in the middle of one transaction. Dropped means killed.
-///
-/// It is not run with `--single-transaction`: it would take the end of its input for the end of the script and commit, and
-/// a killed service closes the pipe. So `BEGIN` and `COMMIT` are part of the input, and without `COMMIT` the server rolls
-/// back when `psql` goes.
-struct Psql {
-    // Fields drop in this order: the child is gone before its input is closed.
-    child: Child,
-    stdin: ChildStdin,
-    stderr: JoinSet<String>,
-    client: Client,
-    url: DatabaseUrl,
-    session: Session,
-    name: String,
-}
-
-/// How long `psql` may take to end after it was killed, and the server to notice.
-const ENDING: Duration = Duration::from_secs(10);
-
-impl Psql {
-    fn start(client: &Client, url: &DatabaseUrl, session: Session) -> Result<Self, RestoreError> {
-        let name = format!("postgres-s3-backups restore {:08x}", fastrand::u32(..));
-        let mut command = client.command("psql", url, session);
-        command
-            .env("PGAPPNAME", &name)
-            .args(["-X", "-q", "-w", "-v", "ON_ERROR_STOP=1"])
-            .args(["-o", "/dev/null"])
-            .args(["-d", &url.connection_string(), "-f", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let failed = RestoreError::Start;
-        let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
-        let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
-            return Err(failed("its input is not a pipe".to_owned()));
-        };
-        let mut tasks = JoinSet::new();
-        tasks.spawn(postgres::relay(stderr, url.redactor(), "psql"));
-        Ok(Self {
-            child,
-            stdin,
-            stderr: tasks,
-            client: client.clone(),
-            url: url.clone(),
-            session,
-            name,
-        })
-    }
-
-    /// Hands it the next piece of the script; an error means that it is not reading any more.
-    async fn write(&mut self, piece: &[u8]) -> Result<(), ()> {
-        self.stdin.write_all(piece).await.map_err(|_| ())
-    }
-
-    /// Has it commit. Nothing else does.
-    async fn commit(self, _proof: ReadWhole) -> Result<(), RestoreError> {
-        let Self {
-            mut child,
-            mut stdin,
-            mut stderr,
-            url,
-            ..
-        } = self;
-        // If psql has given up already, its status and its words tell.
-        drop(stdin.write_all(b"COMMIT;\n").await);
-        drop(stdin);
-        let status = child
-            .wait()
-            .await
-            .map_err(|error| RestoreError::Unknown(error.to_string()))?;
-        let said = said(&mut stderr).await;
-        judge(status, &said, &url)
-    }
-
-    /// Ends it before its input ends, and sees to it that the server ends the session too: a server at work on a long
-    /// statement notices only later that its client is gone, and holds the locks until then.
-    async fn kill(mut self) -> (String, RolledBack) {
-        // A psql that ended by itself has said why; it gets a moment to.
-        tokio::select! {
-            _ = self.child.wait() => {}
-            () = tokio::time::sleep(Duration::from_millis(200)) => {
-                if let Err(error) = self.child.kill().await {
-                    tracing::warn!(%error, "could not kill psql");
-                }
-            }
-        }
-        drop(self.stdin);
-        let said = said(&mut self.stderr).await;
-        let sql = format!(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '{}'",
-            self.name
-        );
-        let deadline = Instant::now() + ENDING;
-        loop {
-            match postgres::query(&self.client, &self.url, self.session, &sql, ENDING).await {
-                Ok(count) if count.trim() == "0" => return (said, RolledBack::Seen),
-                Ok(_) if Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Ok(_) | Err(_) => return (said, RolledBack::NotSeen),
-            }
-        }
-    }
-}
-
-async fn said(stderr: &mut JoinSet<String>) -> String {
-    tokio::select! {
-        said = stderr.join_next() => said.and_then(Result::ok).unwrap_or_default(),
-        () = tokio::time::sleep(Duration::from_secs(5)) => String::new(),
-    }
-}
-
-fn judge(status: ExitStatus, said: &str, url: &DatabaseUrl) -> Result<(), RestoreError> {
-    match status.code() {
-        Some(0) => Ok(()),
-        // 2: the connection was lost. Nobody can say whether the commit arrived before.
-        Some(2) => Err(RestoreError::Unknown(psql_error(said, url).text)),
-        Some(_) => Err(RestoreError::Psql(psql_error(said, url), RolledBack::Seen)),
-        None => Err(RestoreError::Unknown("psql was killed".to_owned())),
-    }
-}
-
-fn psql_error(said: &str, url: &DatabaseUrl) -> PostgresError {
-    let mut error = PostgresError::from_psql(said, url);
-    if error.text.is_empty() {
-        "psql ended without a word".clone_into(&mut error.text);
-    }
-    error
-}
-
 /// A database without statistics answers its first queries slowly. What is restored stays restored if this fails.
-async fn analyze(restore: &Restore, prepared: &Prepared<'_>, stop: &CancellationToken) {
+async fn analyze(prepared: &Prepared<'_>, stop: &CancellationToken) {
     const LIMIT: Duration = Duration::from_secs(6 * 3600);
+    let analyze = Sql::new("ANALYZE;");
     let analyzed = tokio::select! {
-        analyzed = postgres::query(prepared.client, &restore.target, prepared.session, "ANALYZE", LIMIT) => analyzed,
+        analyzed = prepared.database.run(&analyze, LIMIT) => analyzed,
         () = stop.cancelled() => {
             tracing::warn!(hint = "run ANALYZE in the restored database", "ANALYZE was stopped; the restore itself is done");
             return;

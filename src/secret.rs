@@ -42,6 +42,12 @@ impl Redactor {
         Self(secrets)
     }
 
+    /// How many bytes the longest secret has.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.0.first().map_or(0, |secret| secret.0.len())
+    }
+
     /// The text with each secret replaced.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::postgres::{self, Client, DatabaseUrl, PostgresError, Session};
+use crate::postgres::{self, Client, Database, DatabaseUrl, PostgresError, Session, Sql};
 use crate::reader::Summary;
 
 /// How long a question about a whole catalog may take.
@@ -22,10 +22,13 @@ pub struct Survey {
     database_oid: String,
     read_only: bool,
     may_create: bool,
+    may_create_temporary: bool,
     /// How many tables, views, functions, types and the like it holds.
     pub objects: u64,
     /// Some of them.
     pub examples: Vec<String>,
+    /// Changes with each object that comes, goes or is altered.
+    fingerprint: String,
     subscriptions: u64,
     user: String,
     /// The roles of the server.
@@ -45,12 +48,14 @@ impl Survey {
     ///
     /// # Errors
     /// Whatever `psql` said.
-    pub async fn take(
-        client: &Client,
-        url: &DatabaseUrl,
-        session: Session,
-    ) -> Result<Self, PostgresError> {
-        ask(client, url, session, SURVEY).await
+    pub async fn take(database: &Database<'_>) -> Result<Self, PostgresError> {
+        ask(database, &survey()).await
+    }
+
+    /// Whether it has the very objects that another look found.
+    #[must_use]
+    pub fn has_objects_of(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
     }
 
     /// The server's major version.
@@ -75,102 +80,135 @@ impl Survey {
     }
 }
 
+impl Identity {
+    /// Whether both are databases of one server, as far as these users may know it.
+    #[must_use]
+    pub fn is_on_server_of(&self, other: &Self) -> bool {
+        self.system_identifier.is_some() && self.system_identifier == other.system_identifier
+    }
+}
+
 /// Asks a database who it is.
 ///
 /// # Errors
 /// Whatever `psql` said.
 pub async fn identity(client: &Client, url: &DatabaseUrl) -> Result<Identity, PostgresError> {
-    const QUESTION: &str = "SELECT json_build_object('system_identifier', (SELECT system_identifier::text FROM pg_control_system()), 'database_oid', (SELECT oid::text FROM pg_database WHERE datname = current_database()))";
-    ask(client, url, Session::Plain, QUESTION).await
+    let question = Sql::new(
+        "SELECT pg_catalog.json_build_object('system_identifier', (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()), 'database_oid', (SELECT oid::pg_catalog.text FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()));",
+    );
+    let database = Database {
+        client,
+        url,
+        session: Session::Plain,
+    };
+    ask(&database, &question).await
 }
 
 async fn ask<T: for<'a> Deserialize<'a>>(
-    client: &Client,
-    url: &DatabaseUrl,
-    session: Session,
-    question: &str,
+    database: &Database<'_>,
+    question: &Sql,
 ) -> Result<T, PostgresError> {
-    let answer = postgres::query(client, url, session, question, LIMIT).await?;
-    serde_json::from_str(answer.trim()).map_err(|_| postgres::not_understood(client))
+    let answer = database.ask(question, LIMIT).await?;
+    serde_json::from_str(answer.trim()).map_err(|_| postgres::not_understood(database.client))
 }
 
-/// What a restore into an empty database must not find. Members of extensions are not counted: template1 may hold some.
-const SURVEY: &str = r"
-WITH member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'),
+/// What may not exist in an empty database. Members of extensions are not counted: template1 may hold some.
+fn survey() -> Sql {
+    Sql::new(
+        r"
+WITH member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype OPERATOR(pg_catalog.=) 'e'),
 own_schema AS (
-    SELECT oid, nspname FROM pg_catalog.pg_namespace
-    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-      AND NOT EXISTS (SELECT FROM member WHERE classid = 'pg_catalog.pg_namespace'::regclass AND objid = pg_namespace.oid)),
-object (name, kind, class, oid) AS (
-    SELECT format('%I.%I', nspname, relname), CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' WHEN 'c' THEN 'type' ELSE 'table' END,
-           'pg_catalog.pg_class'::regclass, c.oid
-    FROM pg_catalog.pg_class c JOIN own_schema s ON s.oid = relnamespace WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+    SELECT n.oid, nspname FROM pg_catalog.pg_namespace n
+    WHERE NOT nspname OPERATOR(pg_catalog.~) '^pg_' AND nspname OPERATOR(pg_catalog.<>) 'information_schema'
+      AND NOT EXISTS (SELECT FROM member WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass AND objid OPERATOR(pg_catalog.=) n.oid)),
+object AS (
+    SELECT pg_catalog.format('%I.%I', nspname, relname) AS name,
+           CASE WHEN relkind OPERATOR(pg_catalog.=) 'v' THEN 'view' WHEN relkind OPERATOR(pg_catalog.=) 'm' THEN 'materialized view'
+                WHEN relkind OPERATOR(pg_catalog.=) 'S' THEN 'sequence' WHEN relkind OPERATOR(pg_catalog.=) 'c' THEN 'type' ELSE 'table' END AS kind,
+           'pg_catalog.pg_class'::pg_catalog.regclass AS class, c.oid AS oid
+    FROM pg_catalog.pg_class c JOIN own_schema s ON s.oid OPERATOR(pg_catalog.=) relnamespace
+    WHERE relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,S,f,c}')
   UNION ALL
-    SELECT format('%I.%I', nspname, proname), 'function', 'pg_catalog.pg_proc'::regclass, p.oid
-    FROM pg_catalog.pg_proc p JOIN own_schema s ON s.oid = pronamespace
+    SELECT pg_catalog.format('%I.%I', nspname, proname), 'function', 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid
+    FROM pg_catalog.pg_proc p JOIN own_schema s ON s.oid OPERATOR(pg_catalog.=) pronamespace
   UNION ALL
-    SELECT format('%I.%I', nspname, typname), 'type', 'pg_catalog.pg_type'::regclass, t.oid
-    FROM pg_catalog.pg_type t JOIN own_schema s ON s.oid = typnamespace WHERE typtype IN ('d', 'e', 'r')
+    SELECT pg_catalog.format('%I.%I', nspname, typname), 'type', 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid
+    FROM pg_catalog.pg_type t JOIN own_schema s ON s.oid OPERATOR(pg_catalog.=) typnamespace
+    WHERE typtype OPERATOR(pg_catalog.=) ANY ('{d,e,r}')
   UNION ALL
-    SELECT format('%I', nspname), 'schema', 'pg_catalog.pg_namespace'::regclass, oid FROM own_schema WHERE nspname <> 'public'
+    SELECT pg_catalog.format('%I', nspname), 'schema', 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid FROM own_schema WHERE nspname OPERATOR(pg_catalog.<>) 'public'
   UNION ALL
-    SELECT oid::text, 'large object', 'pg_catalog.pg_largeobject'::regclass, oid FROM pg_catalog.pg_largeobject_metadata
+    SELECT oid::pg_catalog.text, 'large object', 'pg_catalog.pg_largeobject'::pg_catalog.regclass, oid FROM pg_catalog.pg_largeobject_metadata
   UNION ALL
-    SELECT format('%I', evtname), 'event trigger', 'pg_catalog.pg_event_trigger'::regclass, oid FROM pg_catalog.pg_event_trigger
+    SELECT pg_catalog.format('%I', evtname), 'event trigger', 'pg_catalog.pg_event_trigger'::pg_catalog.regclass, oid FROM pg_catalog.pg_event_trigger
   UNION ALL
-    SELECT format('%I', pubname), 'publication', 'pg_catalog.pg_publication'::regclass, oid FROM pg_catalog.pg_publication
+    SELECT pg_catalog.format('%I', pubname), 'publication', 'pg_catalog.pg_publication'::pg_catalog.regclass, oid FROM pg_catalog.pg_publication
   UNION ALL
-    SELECT format('%I', srvname), 'foreign server', 'pg_catalog.pg_foreign_server'::regclass, oid FROM pg_catalog.pg_foreign_server),
-own AS (SELECT kind || ' ' || name AS name FROM object o WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = o.class AND m.objid = o.oid))
-SELECT json_build_object(
-    'version_number', current_setting('server_version_num')::int,
-    'version', current_setting('server_version'),
-    'system_identifier', (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
-    'database_oid', (SELECT oid::text FROM pg_catalog.pg_database WHERE datname = current_database()),
-    'read_only', pg_catalog.pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
-    'may_create', pg_catalog.has_database_privilege(current_database(), 'CREATE'),
-    'objects', (SELECT count(*) FROM own),
-    'examples', (SELECT coalesce(json_agg(name), '[]') FROM (SELECT name FROM own ORDER BY name NOT LIKE 'table %', name LIMIT 3) few),
-    'subscriptions', (SELECT count(*) FROM pg_catalog.pg_subscription WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())),
-    'user', current_user,
-    'roles', (SELECT json_agg(rolname) FROM pg_catalog.pg_roles),
-    'available_extensions', (SELECT coalesce(json_agg(name), '[]') FROM pg_catalog.pg_available_extensions));
-";
+    SELECT pg_catalog.format('%I', srvname), 'foreign server', 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, oid FROM pg_catalog.pg_foreign_server),
+own AS (
+    SELECT pg_catalog.format('%s %s', kind, name) AS name, kind OPERATOR(pg_catalog.=) 'table' AS is_table, class, oid FROM object o
+    WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid OPERATOR(pg_catalog.=) o.class::pg_catalog.oid AND m.objid OPERATOR(pg_catalog.=) o.oid)),
+version AS (
+    SELECT pg_catalog.format('%s %s %s', o.class::pg_catalog.oid, o.oid, c.xmin) AS text
+    FROM own o LEFT JOIN pg_catalog.pg_class c ON o.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid OPERATOR(pg_catalog.=) o.oid),
+here AS (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+SELECT pg_catalog.json_build_object(
+    'version_number', pg_catalog.current_setting('server_version_num')::integer,
+    'version', pg_catalog.current_setting('server_version'),
+    'system_identifier', (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()),
+    'database_oid', (SELECT oid::pg_catalog.text FROM here),
+    'read_only', pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('default_transaction_read_only')::boolean,
+    'may_create', pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
+    'may_create_temporary', pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'),
+    'objects', (SELECT pg_catalog.count(*) FROM own),
+    'examples', (SELECT COALESCE(pg_catalog.json_agg(name), '[]') FROM (SELECT name FROM own ORDER BY is_table DESC, name LIMIT 3) few),
+    'fingerprint', (SELECT pg_catalog.md5(COALESCE(pg_catalog.string_agg(text, ',' ORDER BY text), '')) FROM version),
+    'subscriptions', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription, here WHERE subdbid OPERATOR(pg_catalog.=) here.oid),
+    'user', CURRENT_USER,
+    'roles', (SELECT pg_catalog.json_agg(rolname) FROM pg_catalog.pg_roles),
+    'available_extensions', (SELECT COALESCE(pg_catalog.json_agg(name), '[]') FROM pg_catalog.pg_available_extensions));
+",
+    )
+}
 
 /// Empties a database within the transaction of the restore: either the backup is there afterwards, or what was there.
-pub const CLEAN: &str = r"
+#[must_use]
+pub fn clean() -> Sql {
+    Sql::new(
+        r"
 SET lock_timeout = '60s';
 SET client_min_messages = warning;
 DO $clean$
 DECLARE
-    statement text;
+    statement pg_catalog.text;
 BEGIN
     FOR statement IN
-        WITH member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
+        WITH member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype OPERATOR(pg_catalog.=) 'e')
         SELECT sql FROM (
-            SELECT 1, format('DROP EVENT TRIGGER %I', evtname), 'pg_catalog.pg_event_trigger'::regclass, oid FROM pg_catalog.pg_event_trigger
+            SELECT 1, pg_catalog.format('DROP EVENT TRIGGER %I', evtname), 'pg_catalog.pg_event_trigger'::pg_catalog.regclass, oid FROM pg_catalog.pg_event_trigger
           UNION ALL
-            SELECT 2, format('DROP PUBLICATION %I', pubname), 'pg_catalog.pg_publication'::regclass, oid FROM pg_catalog.pg_publication
+            SELECT 2, pg_catalog.format('DROP PUBLICATION %I', pubname), 'pg_catalog.pg_publication'::pg_catalog.regclass, oid FROM pg_catalog.pg_publication
           UNION ALL
-            SELECT 3, format('DROP EXTENSION IF EXISTS %I CASCADE', extname), 0, oid FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql'
+            SELECT 3, pg_catalog.format('DROP EXTENSION IF EXISTS %I CASCADE', extname), 0, oid FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.<>) 'plpgsql'
           UNION ALL
-            SELECT 4, format('DROP SCHEMA IF EXISTS %I CASCADE', nspname), 'pg_catalog.pg_namespace'::regclass, oid FROM pg_catalog.pg_namespace
-            WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+            SELECT 4, pg_catalog.format('DROP SCHEMA IF EXISTS %I CASCADE', nspname), 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid FROM pg_catalog.pg_namespace
+            WHERE NOT nspname OPERATOR(pg_catalog.~) '^pg_' AND nspname OPERATOR(pg_catalog.<>) 'information_schema'
           UNION ALL
-            SELECT 5, format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', fdwname), 'pg_catalog.pg_foreign_data_wrapper'::regclass, oid FROM pg_catalog.pg_foreign_data_wrapper
+            SELECT 5, pg_catalog.format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', fdwname), 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, oid FROM pg_catalog.pg_foreign_data_wrapper
           UNION ALL
-            SELECT 6, format('DROP CAST IF EXISTS (%s AS %s)', format_type(castsource, NULL), format_type(casttarget, NULL)), 'pg_catalog.pg_cast'::regclass, c.oid
+            SELECT 6, pg_catalog.format('DROP CAST IF EXISTS (%s AS %s)', pg_catalog.format_type(castsource, NULL), pg_catalog.format_type(casttarget, NULL)), 'pg_catalog.pg_cast'::pg_catalog.regclass, c.oid
             FROM pg_catalog.pg_cast c
-            WHERE c.oid >= 16384 AND EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid = castsource AND typnamespace = 'pg_catalog'::regnamespace)
-              AND EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid = casttarget AND typnamespace = 'pg_catalog'::regnamespace)
+            WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+              AND EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.=) castsource AND typnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace)
+              AND EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.=) casttarget AND typnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace)
           UNION ALL
-            SELECT 7, format('DROP LANGUAGE IF EXISTS %I CASCADE', lanname), 'pg_catalog.pg_language'::regclass, oid FROM pg_catalog.pg_language WHERE lanispl AND lanname <> 'plpgsql'
+            SELECT 7, pg_catalog.format('DROP LANGUAGE IF EXISTS %I CASCADE', lanname), 'pg_catalog.pg_language'::pg_catalog.regclass, oid FROM pg_catalog.pg_language WHERE lanispl AND lanname OPERATOR(pg_catalog.<>) 'plpgsql'
           UNION ALL
-            SELECT 8, format('DROP ACCESS METHOD IF EXISTS %I CASCADE', amname), 'pg_catalog.pg_am'::regclass, oid FROM pg_catalog.pg_am WHERE oid >= 16384
+            SELECT 8, pg_catalog.format('DROP ACCESS METHOD IF EXISTS %I CASCADE', amname), 'pg_catalog.pg_am'::pg_catalog.regclass, oid FROM pg_catalog.pg_am WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
           UNION ALL
-            SELECT 9, format('SELECT pg_catalog.lo_unlink(%s)', oid), 0, oid FROM pg_catalog.pg_largeobject_metadata
+            SELECT 9, pg_catalog.format('SELECT pg_catalog.lo_unlink(%s)', oid), 0, oid FROM pg_catalog.pg_largeobject_metadata
         ) AS step (number, sql, class, oid)
-        WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = step.class AND m.objid = step.oid)
+        WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid OPERATOR(pg_catalog.=) step.class::pg_catalog.oid AND m.objid OPERATOR(pg_catalog.=) step.oid)
         ORDER BY number
     LOOP
         EXECUTE statement;
@@ -178,7 +216,7 @@ BEGIN
     -- As initdb leaves it, which is what a dump takes for granted.
     CREATE SCHEMA public;
     COMMENT ON SCHEMA public IS 'standard public schema';
-    IF current_setting('server_version_num')::int >= 150000 THEN
+    IF pg_catalog.current_setting('server_version_num')::integer OPERATOR(pg_catalog.>=) 150000 THEN
         ALTER SCHEMA public OWNER TO pg_database_owner;
         GRANT USAGE ON SCHEMA public TO PUBLIC;
     ELSE
@@ -187,7 +225,12 @@ BEGIN
 END
 $clean$;
 RESET client_min_messages;
-";
+",
+    )
+}
+
+/// The first major version that has `sha256` and tells what became of a transaction.
+const LEAST_MAJOR: u16 = 11;
 
 /// What the operator allowed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -294,6 +337,21 @@ pub fn refusals(
             "restore as the database's owner or a superuser, or GRANT CREATE ON DATABASE",
         );
     }
+    if !target.may_create_temporary {
+        refusals.add(
+            format!(
+                "the user {} may not create temporary tables in the target, one of which guards the transaction",
+                target.user
+            ),
+            "restore as the database's owner or a superuser, or GRANT TEMPORARY ON DATABASE",
+        );
+    }
+    if target.major() < LEAST_MAJOR {
+        refusals.add(
+            format!("the target is PostgreSQL {}", target.version),
+            "restore into PostgreSQL 11 or newer: older ones lack what guards the transaction",
+        );
+    }
     let Some(backup) = backup else {
         return refusals;
     };
@@ -337,6 +395,7 @@ mod tests {
         Survey {
             version_number: 170_004,
             may_create: true,
+            may_create_temporary: true,
             roles: BTreeSet::from(["postgres".to_owned()]),
             available_extensions: BTreeSet::from(["pgcrypto".to_owned()]),
             ..Survey::default()

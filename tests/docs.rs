@@ -446,12 +446,13 @@ fn the_script_that_watches_the_bucket_tells_good_from_bad() {
 
 /// Whether a test `module::name` is there; `name` alone is a unit test of `src/module.rs`.
 fn there_is(test: &str) -> bool {
-    let (module, name) = test.split_once("::").unwrap();
+    let (module, name) = test.rsplit_once("::").unwrap();
+    let module = module.replace("::", "/");
     let function = format!("fn {name}(");
     ["tests", "src"].iter().any(|folder| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join(folder)
-            .join(module)
+            .join(&module)
             .with_extension("rs");
         std::fs::read_to_string(path).is_ok_and(|text| {
             text.split(&function).next().is_some_and(|before| {
@@ -459,6 +460,21 @@ fn there_is(test: &str) -> bool {
             })
         })
     })
+}
+
+#[test]
+fn each_test_that_the_security_page_names_is_there() {
+    let text = read("docs/security.md");
+    let names: Vec<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.contains("::") && !code.contains(' '))
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(there_is(name), "{name}");
+    }
 }
 
 /// The lines of a page between a heading and the next of the same or a higher level.
@@ -809,6 +825,15 @@ fn each_promise_of_the_readme_has_a_test() {
                     "restore::a_target_that_holds_something_is_refused_and_left_alone",
                     "restore::the_source_is_refused_under_any_name",
                     "verify::no_damage_is_silent_and_none_is_restored",
+                ],
+            ),
+            (
+                "What comes back is a stranger's.",
+                &[
+                    "trust::what_a_database_holds_is_never_run_on_14",
+                    "trust::crafted_backups_reach_nothing_on_17",
+                    "trust::the_code_in_a_backup_reaches_nothing_of_ours_in_an_embedded_drill",
+                    "trust::an_answer_of_any_length_takes_no_memory",
                 ],
             ),
             (

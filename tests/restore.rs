@@ -561,7 +561,7 @@ fn a_restore_that_is_told_to_stop_rolls_back_and_says_so() {
             line["error"]
                 .as_str()
                 .unwrap()
-                .contains("everything was rolled back"),
+                .contains("its transaction was rolled back"),
             "{line}"
         );
         assert_eq!(relations(&server, &target), "0");

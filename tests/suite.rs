@@ -35,5 +35,6 @@ mod store;
 mod tidy;
 mod tls;
 mod troubleshooting;
+mod trust;
 mod verify;
 mod versions;

@@ -131,10 +131,215 @@ fn every_kind_is_in_the_operators_page() {
 }
 
 fn sources() -> Vec<PathBuf> {
-    fs::read_dir(root().join("src"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect()
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join("src"), &mut found);
+    found
+}
+
+/// The string literals of Rust code, from this place to the bracket that closes what is open there.
+fn literals(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let (mut rest, mut depth) = (code, 0_i32);
+    while let Some(c) = rest.chars().next() {
+        if let Some(raw) = rest.strip_prefix("r#\"") {
+            let (text, after) = raw.split_once("\"#").unwrap();
+            found.push(text.to_owned());
+            rest = after;
+            continue;
+        }
+        if let Some(raw) = rest.strip_prefix("r\"") {
+            let (text, after) = raw.split_once('"').unwrap();
+            found.push(text.to_owned());
+            rest = after;
+            continue;
+        }
+        if let Some(plain) = rest.strip_prefix('"') {
+            let mut text = String::new();
+            let mut characters = plain.char_indices();
+            loop {
+                match characters.next().unwrap() {
+                    (at, '"') => {
+                        rest = &plain[at + 1..];
+                        break;
+                    }
+                    (_, '\\') => match characters.next().unwrap().1 {
+                        'n' => text.push('\n'),
+                        other => text.push(other),
+                    },
+                    (_, other) => text.push(other),
+                }
+            }
+            found.push(text);
+            continue;
+        }
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        if depth < 0 {
+            break;
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+    found
+}
+
+/// The words, operators and brackets of SQL, without literals, quoted names, comments and the tags of dollar quotes.
+fn tokens(sql: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let mut rest = sql;
+    while let Some(c) = rest.chars().next() {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let is_operator = |c: char| "+-*/<>=~!@#%^&|`?:".contains(c);
+        let taken = match c {
+            '\'' | '"' => rest[1..].find(c).map_or(rest.len(), |end| end + 2),
+            '$' => rest[1..].find('$').map_or(rest.len(), |end| end + 2),
+            _ if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
+            _ if is_word(c) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+            _ if is_operator(c) => rest.find(|c| !is_operator(c)).unwrap_or(rest.len()),
+            _ => c.len_utf8(),
+        };
+        let token = &rest[..taken];
+        if !token.starts_with(['\'', '"', '$'])
+            && !token.starts_with("--")
+            && !token.trim().is_empty()
+        {
+            tokens.push(token.to_owned());
+        }
+        rest = &rest[taken..];
+    }
+    tokens
+}
+
+/// What of a piece of SQL PostgreSQL would look for in the search path.
+fn unqualified(sql: &str) -> Vec<String> {
+    const BEFORE_BRACKETS: &[&str] = &[
+        "ALL", "AND", "ANY", "AS", "BY", "COALESCE", "DISTINCT", "ELSE", "EXISTS", "FROM", "JOIN",
+        "NOT", "ON", "OPERATOR", "OR", "SELECT", "SET", "THEN", "VALUES", "WHEN", "WHERE", "WITH",
+    ];
+    const TYPES: &[&str] = &["integer", "bigint", "boolean"];
+    let tokens = tokens(sql);
+    let at = |index: usize| tokens.get(index).map_or("", String::as_str);
+    let before = |index: usize, back: usize| index.checked_sub(back).map_or("", at);
+    let made_here: Vec<&str> = (0..tokens.len())
+        .filter(|index| at(index + 1) == "AS" && at(index + 2) == "(")
+        .map(at)
+        .collect();
+    let mut found = Vec::new();
+    let mut setting = false;
+    for (index, token) in tokens.iter().enumerate() {
+        let word = token
+            .chars()
+            .next()
+            .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        let qualified =
+            before(index, 1) == "." && ["pg_catalog", "pg_temp"].contains(&before(index, 2));
+        match token.as_str() {
+            "SET" => setting = true,
+            ";" => setting = false,
+            _ => {}
+        }
+        let complaint = if word {
+            // The alias of a table, with or without names of columns, as in FROM (…) AS v (at, name).
+            let is_alias = before(index, 1) == "AS";
+            let function = at(index + 1) == "(" && !BEFORE_BRACKETS.contains(&token.as_str());
+            let relation = ["FROM", "JOIN"].contains(&before(index, 1));
+            function && !qualified && !is_alias
+                || relation && at(index + 1) != "." && !made_here.contains(&token.as_str())
+                || [
+                    "LIKE", "ILIKE", "SIMILAR", "BETWEEN", "NULLIF", "CAST", "NATURAL", "USING",
+                ]
+                .contains(&token.as_str())
+                || token == "IN" && at(index + 1) == "("
+                || token == "DISTINCT" && before(index, 1) == "IS"
+                || token == "CASE" && at(index + 1) != "WHEN"
+        } else if token == "::" {
+            at(index + 1) != "pg_catalog" && !TYPES.contains(&at(index + 1))
+        } else if token.contains(|c| "+-*/<>=~!@#%^&|`?:".contains(c)) {
+            let inside = before(index, 1) == "."
+                && before(index, 2) == "pg_catalog"
+                && before(index, 3) == "("
+                && before(index, 4) == "OPERATOR";
+            let all = token == "*" && before(index, 1) == "(" && at(index + 1) == ")";
+            !inside && !all && !(token == "=" && setting)
+        } else {
+            false
+        };
+        if complaint {
+            let context: Vec<&str> = (index.saturating_sub(3)..index + 3).map(at).collect();
+            found.push(format!("{token} in: {}", context.join(" ")));
+        }
+    }
+    found
+}
+
+/// The owner of a database can put functions and operators of any name into its schemas, and what is named without a schema
+/// is looked for there first.
+#[test]
+fn our_own_sql_names_everything_with_its_schema() {
+    for wrong in [
+        "SELECT count(*);",
+        "SELECT a = b;",
+        "SELECT a !~ 'x';",
+        "SELECT a::text;",
+        "SELECT a LIKE 'x';",
+        "SELECT a IN (1);",
+        "SELECT CASE a WHEN 1 THEN 2 END;",
+        "SELECT a || b;",
+        "SELECT * FROM pg_class;",
+        "SELECT a IS DISTINCT FROM b;",
+        "SELECT public.f();",
+        "SELECT a OPERATOR(public.=) b;",
+        "WITH a AS (SELECT 1) SELECT 1 FROM b;",
+    ] {
+        assert!(!unqualified(wrong).is_empty(), "{wrong}");
+    }
+    let mut pieces = 0;
+    for path in sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        // Tests may say what they like.
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for beginning in [
+            "Sql::new(",
+            ".sql(",
+            "const READ_ONLY: &str = ",
+            "const READ_WRITE: &str = ",
+        ] {
+            for (at, _) in code.match_indices(beginning) {
+                let rest = &code[at + beginning.len()..];
+                let end = if beginning.starts_with("const") {
+                    rest.find(";\n").unwrap()
+                } else {
+                    rest.len()
+                };
+                for sql in literals(&rest[..end]) {
+                    pieces += 1;
+                    let found = unqualified(&sql);
+                    assert!(found.is_empty(), "{}: {found:#?}", path.display());
+                }
+            }
+        }
+        // Sessions take SQL of that type alone, and are made in one place; a restore has one for somebody else's text.
+        let makes_sessions = code.contains("(\"psql\", ") || code.contains(".command(\"psql\"");
+        let homes = ["postgres/database.rs", "restore/psql.rs"];
+        assert!(
+            !makes_sessions || homes.iter().any(|home| path.ends_with(home)),
+            "{} opens sessions of its own",
+            path.display()
+        );
+    }
+    assert!(pieces > 50, "{pieces}");
 }
 
 #[test]
@@ -170,6 +375,7 @@ fn relative_links_lead_somewhere() {
         "docs/container.md",
         "docs/metrics.md",
         "docs/railway.md",
+        "docs/security.md",
         "CONTRIBUTING.md",
     ] {
         let text = read(page);
@@ -198,6 +404,7 @@ fn the_pages_are_finished() {
         "docs/container.md",
         "docs/metrics.md",
         "docs/railway.md",
+        "docs/security.md",
         "Dockerfile",
     ] {
         let text = read(page);

@@ -1,0 +1,194 @@
+//! Programs that run a stranger's code, kept away from everything of ours.
+//!
+//! A restore runs the code that its backup holds: functions in checks and indexes, and on a server where it is superuser
+//! any program. In an embedded drill that server is this service's own child and runs as the same user, so it could read
+//! this process's environment and with it the keys to the bucket and to the database. So such a program is started through
+//! this program itself, which gives up what it could reach, for ever, before it becomes the other one.
+//!
+//! What confines is the kernel: a process gives up rights that neither it nor its children get back, which takes no
+//! privilege and works in a container. Landlock takes files, signals and other processes' insides; a filter of system calls
+//! (seccomp) takes every kind of socket but those in the file system, over which a drill is talked to. Or else the code in a
+//! backup could send a copy of the whole database anywhere.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
+};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
+use tokio::process::Command;
+
+/// What a program may reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confinement {
+    /// The one folder it may write to.
+    pub folder: PathBuf,
+    /// Whom it runs as, if not as this process's user.
+    pub user: Option<u32>,
+    /// Whether the kernel confines it. If not, it is an ordinary child, which the operator must have allowed.
+    pub enforced: bool,
+}
+
+/// The system's libraries and what they read. Of `/etc`, where secrets may be mounted, single files only.
+const SYSTEM: &[&str] = &[
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/local/lib",
+    "/usr/share",
+    "/usr/local/share",
+    "/bin/sh",
+    "/etc/group",
+    "/etc/hosts",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/nsswitch.conf",
+    "/etc/passwd",
+    "/etc/ssl/openssl.cnf",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/zero",
+];
+
+/// The newest rights that are given up where the kernel knows them.
+const NEWEST: ABI = ABI::V9;
+
+/// Whether this kernel can confine a program's files, which is the least that is asked of it.
+#[must_use]
+pub fn is_possible() -> bool {
+    rights().and_then(Ruleset::create).is_ok()
+}
+
+/// The rights that are given up: those to files always, the others where the kernel knows them.
+fn rights() -> Result<Ruleset, RulesetError> {
+    Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))
+}
+
+impl Confinement {
+    /// A command for one of the programs in a folder. It may read and run these, with the libraries and files beside them.
+    /// Its environment is empty.
+    #[must_use]
+    pub fn command(&self, programs: &Path, name: &str) -> Command {
+        let program = programs.join(name);
+        let mut command = if self.enforced {
+            // By this link, since another user may not enter the folder that this program lies in.
+            let mut command = Command::new("/proc/self/exe");
+            command.arg(SUBCOMMAND);
+            // The folder may hold links to programs that lie elsewhere.
+            let real = program.canonicalize();
+            let real = real.ok().and_then(|path| path.parent().map(Path::to_owned));
+            for folder in [Some(programs.to_owned()), real].into_iter().flatten() {
+                for beside in ["lib", "share"] {
+                    command.arg("--program").arg(folder.with_file_name(beside));
+                }
+                command.arg("--program").arg(folder);
+            }
+            command.arg("--folder").arg(&self.folder);
+            command.arg("--").arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.env_clear();
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        command
+    }
+}
+
+/// The name of the command that [`enter`] carries out.
+const SUBCOMMAND: &str = "confined";
+
+/// What the command `confined` was given.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct Confined {
+    /// A folder of programs
+    #[arg(long)]
+    program: Vec<PathBuf>,
+    /// The folder to write to
+    #[arg(long)]
+    folder: PathBuf,
+    /// The program and its arguments
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+/// Gives everything up but what the arguments name, and becomes the program. It comes back only if that failed.
+///
+/// It must be called before this process has a second thread: the others would keep their rights.
+#[must_use]
+pub fn enter(confined: &Confined) -> io::Error {
+    let Some((program, arguments)) = confined.command.split_first() else {
+        return io::ErrorKind::InvalidInput.into();
+    };
+    if let Err(error) = give_up(confined) {
+        return error;
+    }
+    process::Command::new(program).args(arguments).exec()
+}
+
+fn give_up(confined: &Confined) -> io::Result<()> {
+    // A server must not outlive the drill that started it. At this signal PostgreSQL stops at once.
+    set_parent_process_death_signal(Some(Signal::QUIT))?;
+    // Whatever this process was started with besides its standard streams, and was left open by mistake.
+    close_fds::set_fds_cloexec(3, &[]);
+    // Once restricted, a process can't gain privileges from the programs it runs either.
+    rules(confined)
+        .and_then(|ruleset| ruleset.restrict_self())
+        .map_err(io::Error::other)?;
+    let filter = no_network().map_err(io::Error::other)?;
+    seccompiler::apply_filter(&filter).map_err(io::Error::other)
+}
+
+/// Refuses every socket that is not one of the file system, in whatever way it is made.
+fn no_network() -> Result<BpfProgram, seccompiler::BackendError> {
+    /// What marks the calls of x86-64's second set of system calls, which few kernels have.
+    const X32: i64 = 0x4000_0000;
+    let unix = u64::try_from(libc::AF_UNIX).unwrap_or_default();
+    let is_other = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, unix)?;
+    let rules = [
+        (libc::SYS_socket, vec![SeccompRule::new(vec![is_other])?]),
+        (X32 | libc::SYS_socket, Vec::new()),
+        // It can make sockets too, and does so past this filter.
+        (libc::SYS_io_uring_setup, Vec::new()),
+        (X32 | libc::SYS_io_uring_setup, Vec::new()),
+    ];
+    let refused = u32::try_from(libc::EACCES).unwrap_or_default();
+    SeccompFilter::new(
+        rules.into_iter().collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(refused),
+        std::env::consts::ARCH.try_into()?,
+    )?
+    .try_into()
+}
+
+fn rules(confined: &Confined) -> Result<landlock::RulesetCreated, RulesetError> {
+    let run = AccessFs::from_read(NEWEST);
+    let write: BitFlags<AccessFs> = AccessFs::from_all(NEWEST) & !AccessFs::Execute;
+    let device = AccessFs::ReadFile | AccessFs::WriteFile;
+    rights()?
+        .create()?
+        .add_rules(path_beneath_rules(SYSTEM, run))?
+        .add_rules(path_beneath_rules(&confined.program, run))?
+        .add_rules(path_beneath_rules(["/dev/null"], device))?
+        .add_rules(path_beneath_rules([&confined.folder], write))
+}

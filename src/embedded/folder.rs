@@ -1,0 +1,161 @@
+//! The folder of a throwaway server, which holds a copy of the whole database: it must be gone when nobody uses it any
+//! more, and never before.
+//!
+//! Who uses it holds a lock on it, which the kernel takes away when the process ends, however it ends. So whoever can take
+//! the lock may remove the folder. A process's number would not do: in a container that was started again it is the same,
+//! and in another container that shares the folder it means another process.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// What the names of such folders begin with.
+const PREFIX: &str = "psb-drill-";
+
+/// A folder that is in use. Dropped, it is removed.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes one, and locks it.
+    pub(super) fn create(temporary: &Path) -> io::Result<Self> {
+        let temporary = temporary.canonicalize()?;
+        loop {
+            let made = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .permissions(Permissions::from_mode(0o700))
+                .tempdir_in(&temporary)?;
+            // Between the two steps somebody else may have taken the lock, to remove what seemed to be left behind.
+            if let Some(lock) = lock(made.path()) {
+                return Ok(Self {
+                    path: made.keep(),
+                    _lock: lock,
+                });
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            tracing::warn!(folder = %self.path.display(), %error, "could not remove the drill's folder; the next drill removes it");
+        }
+    }
+}
+
+/// Takes a folder's lock, unless somebody has it or the folder is gone.
+fn lock(folder: &Path) -> Option<File> {
+    let file = File::open(folder).ok()?;
+    file.try_lock().ok()?;
+    // The lock is worth something only while the name leads to what was locked.
+    let (locked, named) = (file.metadata().ok()?, folder.symlink_metadata().ok()?);
+    (locked.is_dir() && (locked.dev(), locked.ino()) == (named.dev(), named.ino())).then_some(file)
+}
+
+/// Removes the folders that nobody uses, with the servers that still run in them. It waits for disks and processes.
+pub(super) fn sweep(temporary: &Path) {
+    let Ok(temporary) = temporary.canonicalize() else {
+        return;
+    };
+    let entries = std::fs::read_dir(temporary).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| {
+        entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(PREFIX))
+    });
+    for folder in ours.map(|entry| entry.path()) {
+        let Some(_lock) = lock(&folder) else {
+            continue;
+        };
+        stop_server(&folder);
+        match std::fs::remove_dir_all(&folder) {
+            Ok(()) => {
+                tracing::info!(folder = %folder.display(), "folder of a killed drill removed");
+            }
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "could not remove a killed drill's folder");
+            }
+        }
+    }
+}
+
+/// Stops the server that was left in a folder.
+fn stop_server(folder: &Path) {
+    const LIMIT: Duration = Duration::from_secs(5);
+    let pid_file = std::fs::read_to_string(folder.join("data/postmaster.pid"));
+    let id = pid_file
+        .ok()
+        .and_then(|text| text.lines().next().and_then(|id| id.parse::<i32>().ok()))
+        .and_then(Pid::from_raw);
+    let Some(id) = id else { return };
+    // The file says what the folder's last user wrote: only a process that works in that very folder is stopped.
+    let works_there = || {
+        std::fs::read_link(format!("/proc/{}/cwd", id.as_raw_nonzero()))
+            .is_ok_and(|cwd| cwd.starts_with(folder))
+    };
+    let began = Instant::now();
+    if works_there()
+        && let Err(error) = kill_process(id, Signal::QUIT)
+    {
+        tracing::debug!(%error, "a left server was gone");
+    }
+    while works_there() && began.elapsed() < LIMIT {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folders(temporary: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(temporary).unwrap();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    }
+
+    #[test]
+    fn a_folder_that_is_used_stays_and_one_that_is_not_goes() {
+        let temporary = tempfile::tempdir().unwrap();
+        let temporary = temporary.path().canonicalize().unwrap();
+        let used = Folder::create(&temporary).unwrap();
+        // As an older version named them, with the number of this very process, which is 1 in every container.
+        let left = temporary.join(format!("{PREFIX}{}-x", std::process::id()));
+        std::fs::create_dir_all(left.join("data")).unwrap();
+        std::fs::write(left.join("data/postmaster.pid"), "1\n").unwrap();
+        let foreign = temporary.join("psb-other");
+        std::fs::create_dir(&foreign).unwrap();
+        sweep(&temporary);
+        let mut expected = vec![used.path().to_owned(), foreign.clone()];
+        expected.sort();
+        assert_eq!(folders(&temporary), expected);
+        drop(used);
+        assert_eq!(folders(&temporary), [foreign]);
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let kept = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(kept.path(), temporary.path().join(format!("{PREFIX}1-x")))
+            .unwrap();
+        sweep(temporary.path());
+        assert!(kept.path().is_dir());
+        assert_eq!(folders(temporary.path()).len(), 1);
+    }
+}

@@ -1,0 +1,292 @@
+//! A session of this service's own with a database. There is one maker of them, and all of them are made alike.
+//!
+//! The database is a stranger's: its owner can put a function of any name into any of its schemas, and a session with the
+//! usual search path would run it with this service's rights. So a question is asked in a read-only transaction with an
+//! empty search path, in SQL whose every name has its schema, to a `psql` that takes no commands of its own, and as much of
+//! the answer is read as such an answer can have.
+
+use std::fmt::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::{Client, DatabaseUrl, PostgresError, Session, Sql, said};
+use crate::kind::Kind;
+
+/// The most that an answer to a question of ours can have: the names of all roles and extensions of a large server.
+const ANSWER_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The most that is read of an answer to a statement of the user's own, which must be `t`.
+const TRUTH_BYTES: u64 = 64 * 1024;
+
+/// `psql` holds a whole answer before it prints it; with less memory than this it could not hold an honest one.
+const PSQL_BYTES: u64 = 256 * 1024 * 1024;
+
+/// A database, and how it is talked to.
+#[derive(Debug, Clone, Copy)]
+pub struct Database<'a> {
+    /// The program that talks.
+    pub client: &'a Client,
+    /// Where the database is, and as whom it is talked to.
+    pub url: &'a DatabaseUrl,
+    /// How the session may be opened.
+    pub session: Session,
+}
+
+/// A session that does nothing. Dropped, it ends.
+#[derive(Debug)]
+pub struct Idle {
+    // Fields drop in this order: the child is gone before its input is closed.
+    child: Child,
+    _input: Option<ChildStdin>,
+}
+
+impl Idle {
+    /// Ends it, and waits for that.
+    pub async fn end(mut self) {
+        if let Err(error) = self.child.kill().await {
+            tracing::debug!(%error, "an idle session was gone");
+        }
+    }
+}
+
+impl Database<'_> {
+    /// Opens a session that does nothing but be there.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub async fn stay(&self) -> Result<Idle, PostgresError> {
+        const LIMIT: Duration = Duration::from_secs(60);
+        let failed = |text: String| PostgresError {
+            kind: Kind::Connect,
+            text,
+            hint: format!("look at the log of the server of {}", self.url.variable()),
+        };
+        let mut command = self.psql();
+        command.stderr(Stdio::null());
+        let mut child = command.spawn().map_err(|error| self.not_run(&error))?;
+        let (mut input, output) = (child.stdin.take(), child.stdout.take());
+        let script = [self.no_commands()?.as_bytes(), b"SELECT 1;\n".as_slice()].concat();
+        let conversation = async {
+            if let Some(input) = &mut input {
+                input.write_all(&script).await?;
+            }
+            match output {
+                Some(mut output) => output.read_u8().await,
+                None => Err(std::io::ErrorKind::BrokenPipe.into()),
+            }
+        };
+        let answered = tokio::select! {
+            answered = conversation => answered.is_ok(),
+            () = tokio::time::sleep(LIMIT) => false,
+        };
+        if answered {
+            Ok(Idle {
+                child,
+                _input: input,
+            })
+        } else {
+            Err(failed("could not open a session that stays".to_owned()))
+        }
+    }
+
+    /// Asks something. Whatever the database has in its schemas, nothing is changed by it.
+    ///
+    /// # Errors
+    /// Whatever `psql` said, with its kind.
+    pub async fn ask(&self, question: &Sql, limit: Duration) -> Result<String, PostgresError> {
+        let script = [
+            READ_ONLY.as_bytes(),
+            question.as_bytes(),
+            b"\nCOMMIT;\n".as_slice(),
+        ];
+        self.talk(&script.concat(), limit, ANSWER_BYTES).await
+    }
+
+    /// Changes something, in one transaction.
+    ///
+    /// # Errors
+    /// Whatever `psql` said, with its kind.
+    pub async fn change(&self, statements: &Sql, limit: Duration) -> Result<String, PostgresError> {
+        let script = [
+            READ_WRITE.as_bytes(),
+            statements.as_bytes(),
+            b"\nCOMMIT;\n".as_slice(),
+        ];
+        self.talk(&script.concat(), limit, ANSWER_BYTES).await
+    }
+
+    /// Runs statements that no transaction may hold, such as `CREATE DATABASE`, each by itself. They name nothing that
+    /// is looked up in the search path.
+    ///
+    /// # Errors
+    /// Whatever `psql` said, with its kind.
+    pub async fn run(&self, statements: &Sql, limit: Duration) -> Result<String, PostgresError> {
+        self.talk(statements.as_bytes(), limit, ANSWER_BYTES).await
+    }
+
+    /// Runs a statement of the user's own, as the user would: with the database's own search path.
+    ///
+    /// # Errors
+    /// Whatever `psql` said, with its kind.
+    pub async fn run_for_user(
+        &self,
+        statement: &str,
+        limit: Duration,
+    ) -> Result<String, PostgresError> {
+        self.talk(statement.as_bytes(), limit, TRUTH_BYTES).await
+    }
+
+    /// Gives `psql` a script and returns what it prints: fields cut by tabs, rows by line ends.
+    async fn talk(
+        &self,
+        script: &[u8],
+        limit: Duration,
+        most_bytes: u64,
+    ) -> Result<String, PostgresError> {
+        let script = [self.no_commands()?.as_bytes(), script].concat();
+        let mut child = self.psql().spawn().map_err(|error| self.not_run(&error))?;
+        limit_memory(&child);
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let conversation = async {
+            let sent = async {
+                // SQL goes through the pipe: a command line is readable by every process on the machine.
+                if let Some(mut stdin) = stdin {
+                    // psql that ended early says why on stderr.
+                    drop(stdin.write_all(&script).await);
+                }
+            };
+            let answered = async {
+                match stdout {
+                    Some(stdout) => read_at_most(stdout, most_bytes).await,
+                    None => Ok(Vec::new()),
+                }
+            };
+            let said = async {
+                match stderr {
+                    Some(stderr) => said::last_lines(stderr, &self.url.redactor(), |_| {}).await,
+                    None => String::new(),
+                }
+            };
+            // An answer that is too long is not read to its end, so psql would not end by itself.
+            let answered =
+                async { tokio::try_join!(answered, async { Ok(tokio::join!(sent, said).1) }) };
+            let (answer, said) = answered.await?;
+            Ok::<_, std::io::Error>((answer, said, child.wait().await?))
+        };
+        let (answer, said, status) = tokio::select! {
+            outcome = conversation => match outcome {
+                Ok(outcome) => outcome,
+                Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+                    return Err(self.too_long(most_bytes));
+                }
+                Err(error) => return Err(self.not_run(&error)),
+            },
+            () = tokio::time::sleep(limit) => {
+                return Err(PostgresError::from_stderr("timeout expired: the server accepted the connection but did not answer", Kind::Connect).about(self.url));
+            }
+        };
+        if status.success() {
+            return Ok(String::from_utf8_lossy(&answer).into_owned());
+        }
+        Err(PostgresError::from_stderr(&said, Kind::Connect).about(self.url))
+    }
+
+    /// `psql` that reads a script from its standard input and stops at the first error.
+    fn psql(&self) -> Command {
+        let mut command = self.client.command("psql", self.url, self.session);
+        // Else it would be the locale's, which says nothing about bytes beyond ASCII.
+        command.env("PGCLIENTENCODING", "UTF8");
+        command.args(["-X", "-A", "-t", "-q", "-w", "-F", "\t"]);
+        command.args(["-v", "ON_ERROR_STOP=1"]);
+        command.args(["-d", &self.url.connection_string(), "-f", "-"]);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// The line after which `psql` takes no commands of its own, where it knows it.
+    fn no_commands(&self) -> Result<String, PostgresError> {
+        if !self.client.knows_restrict() {
+            return Ok(String::new());
+        }
+        let key = random_key().map_err(|error| self.not_run(&error))?;
+        Ok(format!("\\restrict {key}\n"))
+    }
+
+    fn not_run(&self, error: &std::io::Error) -> PostgresError {
+        PostgresError {
+            kind: Kind::Internal,
+            text: format!("run psql: {error}"),
+            hint: format!(
+                "{} must be an executable psql",
+                self.client.path("psql").display()
+            ),
+        }
+    }
+
+    fn too_long(&self, most_bytes: u64) -> PostgresError {
+        PostgresError {
+            kind: Kind::Refused,
+            text: format!("the answer is longer than {most_bytes} bytes and was not read"),
+            hint: format!(
+                "find out what the database of {} has changed about this answer",
+                self.url.variable()
+            ),
+        }
+    }
+}
+
+/// Both are of this transaction alone: behind a pooler, the next session may be somebody else's. Doubled line ends and
+/// backslashes are read as in the SQL standard, whatever the database has set.
+const READ_ONLY: &str = "BEGIN READ ONLY;\nSET LOCAL search_path TO '';\nSET LOCAL standard_conforming_strings TO on;\n";
+const READ_WRITE: &str = "BEGIN READ WRITE;\nSET LOCAL search_path TO '';\nSET LOCAL standard_conforming_strings TO on;\n";
+
+/// 128 bits that nobody can guess, in letters that mean nothing to `psql`.
+///
+/// # Errors
+/// When the system has no random numbers.
+pub fn random_key() -> std::io::Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    let mut key = String::new();
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ok = write!(key, "{byte:02x}");
+    }
+    Ok(key)
+}
+
+/// Reads a stream to its end, unless it is longer than that.
+async fn read_at_most(stream: impl AsyncRead + Unpin, most_bytes: u64) -> std::io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let read = stream
+        .take(most_bytes.saturating_add(1))
+        .read_to_end(&mut answer)
+        .await?;
+    if u64::try_from(read).is_ok_and(|read| read > most_bytes) {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(answer)
+}
+
+/// Keeps an answer or a notice of the server's from filling the memory through `psql`, which holds it whole.
+fn limit_memory(child: &Child) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    let limit = Rlimit {
+        current: Some(PSQL_BYTES),
+        maximum: Some(PSQL_BYTES),
+    };
+    if let Some(id) = id.and_then(Pid::from_raw)
+        && let Err(error) = prlimit(Some(id), Resource::Data, limit)
+    {
+        tracing::debug!(%error, "could not limit the memory of psql");
+    }
+}

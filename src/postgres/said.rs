@@ -1,0 +1,150 @@
+//! What a child program says on its standard error: passed on line by line, and its last lines kept for an error.
+
+use std::collections::VecDeque;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::ChildStderr;
+
+use crate::secret::Redactor;
+
+/// A line longer than this is cut: data can be quoted in an error.
+const LINE_BYTES: usize = 2048;
+
+/// The end of what was said explains an error; what came before can be anything, and any amount of it.
+const KEPT_LINES: usize = 20;
+
+/// A dump can raise warnings in a loop. After so many the log would hold nothing else.
+const MOST_WARNINGS: u32 = 1000;
+
+/// Re-logs a child's stderr line by line, redacted, and returns its last lines. Inherited, it would be marked as an error
+/// by the platform, and could show a secret.
+pub async fn relay(stderr: ChildStderr, redactor: Redactor, program: &'static str) -> String {
+    let mut warnings = Warnings::default();
+    last_lines(stderr, &redactor, |line| {
+        let is_warning = line.starts_with("pg_dump: warning:")
+            || program == "psql" && line.contains("WARNING:  ");
+        if is_warning && warnings.is_logged() {
+            tracing::warn!(line, "{program} said");
+        } else {
+            tracing::debug!(line, "{program} said");
+        }
+        if is_warning && warnings.is_last() {
+            tracing::warn!(
+                "{program} said {MOST_WARNINGS} warnings; further ones are logged at debug only"
+            );
+        }
+    })
+    .await
+}
+
+/// Counts the warnings of a program.
+#[derive(Debug, Default)]
+struct Warnings(u32);
+
+impl Warnings {
+    /// Counts one more. Whether it is logged as one.
+    fn is_logged(&mut self) -> bool {
+        self.0 = self.0.saturating_add(1);
+        self.0 <= MOST_WARNINGS
+    }
+
+    /// Whether the one that was counted is the last that is logged as one.
+    const fn is_last(&self) -> bool {
+        self.0 == MOST_WARNINGS
+    }
+}
+
+/// Hands each line to `each` and returns the last ones, redacted and cut.
+pub(super) async fn last_lines(
+    stream: impl AsyncRead + Unpin,
+    redactor: &Redactor,
+    mut each: impl FnMut(&str),
+) -> String {
+    // A secret that lies across the cut is still whole here, so that it is found before the line is cut.
+    let held_bytes = LINE_BYTES.saturating_add(redactor.longest());
+    let mut reader = BufReader::new(stream);
+    let mut kept = VecDeque::new();
+    let mut line = Vec::new();
+    loop {
+        let (taken, ended) = match reader.fill_buf().await {
+            Ok([]) => (0, true),
+            Ok(piece) => {
+                let end = memchr::memchr(b'\n', piece);
+                let part = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default();
+                let room = held_bytes.saturating_sub(line.len());
+                line.extend_from_slice(part.get(..room.min(part.len())).unwrap_or_default());
+                (
+                    end.map_or(piece.len(), |end| end.saturating_add(1)),
+                    end.is_some(),
+                )
+            }
+            Err(_) => (0, true),
+        };
+        reader.consume(taken);
+        if ended && !line.is_empty() {
+            let mut text = redactor.redact(String::from_utf8_lossy(&line).trim_end());
+            text.truncate(text.floor_char_boundary(LINE_BYTES));
+            line.clear();
+            each(&text);
+            kept.push_back(text);
+            if kept.len() > KEPT_LINES {
+                kept.pop_front();
+            }
+        }
+        if taken == 0 {
+            return kept.into_iter().collect::<Vec<_>>().join("\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    async fn kept(said: &[u8]) -> String {
+        let secret = Secret::new("hunter2-and-more".to_owned());
+        last_lines(said, &Redactor::new([&secret]), |_| {}).await
+    }
+
+    #[tokio::test]
+    async fn a_secret_across_the_cut_is_found_before_the_line_is_cut() {
+        for before in LINE_BYTES - 20..=LINE_BYTES + 1 {
+            let said = format!(
+                "{}hunter2-and-more and {}",
+                "x".repeat(before),
+                "y".repeat(9000)
+            );
+            let kept = kept(said.as_bytes()).await;
+            assert!(kept.len() <= LINE_BYTES, "{before}");
+            assert!(!kept.contains("hun"), "{before}");
+        }
+    }
+
+    #[test]
+    fn warnings_in_a_loop_do_not_fill_the_log() {
+        let mut warnings = Warnings::default();
+        let mut last = 0;
+        let logged = (0..MOST_WARNINGS * 3).filter(|_| {
+            let logged = warnings.is_logged();
+            last += u32::from(warnings.is_last());
+            logged
+        });
+        assert_eq!(logged.count(), 1000);
+        assert_eq!(last, 1);
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_are_kept_whatever_comes_before() {
+        let said = (0..10_000)
+            .map(|n| format!("line {n}\n"))
+            .collect::<String>();
+        let kept = kept(said.as_bytes()).await;
+        assert_eq!(kept.lines().count(), KEPT_LINES);
+        assert!(kept.ends_with("line 9999"));
+        assert_eq!(
+            super::last_lines(&b"\xff\n\n"[..], &Redactor::default(), |_| {}).await,
+            "\u{fffd}"
+        );
+    }
+}
