@@ -15,7 +15,7 @@ use crate::cli::{age, size};
 use crate::health::{NewestBackup, Verdict, verdict};
 use crate::kind::Kind;
 use crate::schedule::Clock;
-use crate::text;
+use crate::text::{shortened, visible};
 use crate::webhook::{self, Address, Body, Undelivered};
 
 /// How often it is looked whether time alone made something worth telling.
@@ -231,8 +231,8 @@ fn compose(news: News, status: &Status, subject: &Subject, now: DateTime<Utc>) -
     let mut explain = |failure: Option<&Failure>| {
         if let Some(failure) = failure {
             name = Some(failure.name.clone());
-            error = Some(text::line(&failure.error, MOST_OF_AN_ERROR));
-            hint = Some(text::line(&failure.hint, MOST_OF_AN_ERROR));
+            error = Some(shortened(&visible(&failure.error), MOST_OF_AN_ERROR));
+            hint = Some(shortened(&visible(&failure.hint), MOST_OF_AN_ERROR));
         }
     };
     match news.event {
@@ -312,7 +312,11 @@ fn compose(news: News, status: &Status, subject: &Subject, now: DateTime<Utc>) -
     Alert {
         event: news.event,
         status: verdict(status, subject.max_age, now),
-        text: lines.join("\n"),
+        text: lines
+            .iter()
+            .map(|line| visible(line))
+            .collect::<Vec<_>>()
+            .join("\n"),
         name,
         kind,
         error,
@@ -363,8 +367,8 @@ fn body(alert: &Alert, form: Form) -> String {
     const MOST_FOR_SLACK: usize = 3000;
     match form {
         Form::Slack => {
-            let text = text::shortened(&alert.text, MOST_FOR_SLACK);
-            let text = text
+            let text = shortened(&alert.text, MOST_FOR_SLACK);
+            let text = unlinked(&text)
                 .replace('&', "&amp;")
                 .replace('<', "&lt;")
                 .replace('>', "&gt;");
@@ -377,10 +381,9 @@ fn body(alert: &Alert, form: Form) -> String {
         }
         Form::Json => {
             // Mattermost and others like it read `text` as a message.
-            let text = alert
-                .text
-                .replace('@', "@\u{200b}")
-                .replace('<', "<\u{200b}");
+            let text = unlinked(&alert.text)
+                .replace('<', "<\u{200b}")
+                .replace("](", "]\u{200b}(");
             serde_json::to_string(&Alert {
                 text,
                 ..alert.clone()
@@ -388,6 +391,14 @@ fn body(alert: &Alert, form: Form) -> String {
             .unwrap_or_default()
         }
     }
+}
+
+/// Text in which no receiver finds an address to make a link of, or a person to call: a blank without width breaks them.
+fn unlinked(text: &str) -> String {
+    text.replace('@', "@\u{200b}")
+        .replace("://", ":\u{200b}//")
+        .replace("www.", "www\u{200b}.")
+        .replace("WWW.", "WWW\u{200b}.")
 }
 
 /// Text without markdown, cut to what Discord takes.
@@ -512,7 +523,8 @@ mod tests {
     fn failure() -> Option<Failure> {
         Some(Failure {
             name: "b_2026-01-27_03-00-00.sql.gz".to_owned(),
-            error: "password authentication failed\nfor <!channel> @everyone".to_owned(),
+            error: "password authentication failed\nfor <!channel> @everyone [a](http://b) www.b.c"
+                .to_owned(),
             hint: "set BACKUP_DATABASE_URL".to_owned(),
         })
     }
@@ -725,7 +737,7 @@ mod tests {
         assert_eq!(
             told.text,
             "Backup failed: b_2026-01-27_03-00-00.sql.gz\n\
-             Error: password authentication failed for <!channel> @everyone\n\
+             Error: password authentication failed\\nfor <!channel> @everyone [a](http://b) www.b.c\n\
              To do: set BACKUP_DATABASE_URL\n\
              Newest backup: b_2026-01-26_03-00-00.sql.gz, 26 h old, 1.0 MB\n\
              Where: bucket vlvt-backups, prefix b_"
@@ -785,12 +797,15 @@ mod tests {
                 text.contains("&lt;!") && !text.contains(['<', '>']),
                 "{text}"
             );
+            assert!(!text.contains("://") && !text.contains("@e"), "{text}");
             assert_eq!(slack["mrkdwn"], false);
             let discord = parsed(Form::Discord);
             assert_eq!(discord["allowed_mentions"], json!({"parse": []}));
             let content = discord["content"].as_str().unwrap();
             assert!(
-                !content.contains("](") && !content.contains(" @everyone"),
+                !content.contains("](")
+                    && !content.contains(" @everyone")
+                    && !content.contains("http://"),
                 "{content}"
             );
             assert!(content.contains("\\<!"), "{content}");
@@ -799,6 +814,24 @@ mod tests {
                 !text.contains("<!") && !text.contains("@everyone"),
                 "{text}"
             );
+            assert!(
+                !text.contains("://") && !text.contains("](") && !text.contains("www."),
+                "{text}"
+            );
+            // Each line is one that was written here.
+            assert_eq!(text.lines().count(), alert.text.lines().count());
+            assert!(text.lines().all(|line| {
+                [
+                    "Backup ",
+                    "Error: ",
+                    "Change: ",
+                    "To do: ",
+                    "Newest backup: ",
+                    "Where: ",
+                ]
+                .iter()
+                .any(|start| line.starts_with(start))
+            }));
         }
     }
 

@@ -22,6 +22,7 @@ use crate::postgres::{
 use crate::schedule::{Clock, Schedule};
 use crate::store::{Expiry, Store, StoreError, StorePatience, Unfinished};
 use crate::target;
+use crate::text::{visible, visible_json};
 use crate::upload;
 
 /// How it stands with one thing.
@@ -80,7 +81,8 @@ fn failed(name: &'static str, text: impl Into<String>, hint: impl Into<String>) 
 #[must_use]
 pub fn report(findings: &[Finding], json: bool) -> String {
     if json {
-        return serde_json::to_string_pretty(findings).unwrap_or_default() + "\n";
+        let json = serde_json::to_string_pretty(findings).unwrap_or_default();
+        return visible_json(&json).into_owned() + "\n";
     }
     let width = findings.iter().map(|finding| finding.name.len()).max();
     let width = width.unwrap_or_default();
@@ -91,13 +93,14 @@ pub fn report(findings: &[Finding], json: bool) -> String {
             Outcome::Warning => '!',
             Outcome::Failed => '✗',
         };
-        let remedy = finding.hint.iter().map(|hint| format!(" → {hint}"));
+        let hint = finding.hint.as_deref().map(visible);
+        let remedy = hint.iter().map(|hint| format!(" → {hint}"));
         // Writing to a String cannot fail.
         let _ok = writeln!(
             text,
             "{mark} {:width$}  {}{}",
             finding.name,
-            finding.text,
+            visible(&finding.text),
             remedy.collect::<String>()
         );
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::catalog::Backup;
 use crate::confine::Confined;
 use crate::schedule::seconds;
+use crate::text::{visible, visible_json};
 
 /// Scheduled PostgreSQL backups to Cloudflare R2 or any S3, configured by environment variables.
 ///
@@ -141,24 +142,24 @@ pub fn list(backups: &[Backup], options: &List, now: DateTime<Utc>) -> String {
     let listed: Vec<Listed> = listed.take(options.limit.unwrap_or(usize::MAX)).collect();
     if options.json {
         let text = serde_json::to_string_pretty(&listed).unwrap_or_default();
-        return text + "\n";
+        return visible_json(&text).into_owned() + "\n";
     }
     if listed.is_empty() {
         return "There are no backups yet.\n".to_owned();
     }
-    let width = listed.iter().map(|l| l.name.chars().count()).max();
+    let shown: Vec<_> = listed.iter().map(|line| visible(&line.name)).collect();
+    let width = shown.iter().map(|name| name.chars().count()).max();
     let width = width.unwrap_or_default();
     let mut text = format!(
         "{:width$}  {:20}  {:>8}  {:>9}  {:>8}\n",
         "NAME", "TAKEN AT (UTC)", "AGE", "SIZE", "CHANGE"
     );
-    for line in listed {
+    for (line, name) in listed.iter().zip(&shown) {
         let change = line
             .size_change_percent
             .map_or_else(String::new, |percent| format!("{percent:+.1} %"));
         let line = format!(
-            "{:width$}  {:20}  {:>8}  {:>9}  {change:>8}",
-            line.name,
+            "{name:width$}  {:20}  {:>8}  {:>9}  {change:>8}",
             line.taken_at.replace(['T', 'Z'], " ").trim(),
             age(line.age_seconds),
             size(line.size_bytes),

@@ -23,6 +23,7 @@ use crate::schedule::Clock;
 use crate::signals::Signals;
 use crate::store::{Object, Store, StoreError, StorePatience};
 use crate::target::{Permits, Survey};
+use crate::text::{shortened, visible};
 use crate::verify::{self, VerifyError};
 
 /// More tables than this are not logged one by one, except at DEBUG.
@@ -146,15 +147,14 @@ pub async fn restore<F: Future<Output = bool>>(
         analyze: !options.no_analyze,
         drill: false,
     };
-    let name = restore.target.database().to_owned();
+    let name = shown(restore.target.database());
     let confirm = |survey: Survey| async move {
         if options.yes {
             return true;
         }
-        let objects = survey.objects;
+        let (objects, version) = (survey.objects, shown(&survey.version));
         progress::paused(ask(format!(
-            "The database {name} (PostgreSQL {}) holds {objects} objects. Replace all of them? [yes/no] ",
-            survey.version
+            "The database {name} (PostgreSQL {version}) holds {objects} objects. Replace all of them? [yes/no] ",
         )))
         .await
     };
@@ -180,6 +180,12 @@ pub async fn restore<F: Future<Output = bool>>(
         }
         Err(error) => failed(&key, &error),
     }
+}
+
+/// A word of somebody else's in a question.
+fn shown(word: &str) -> String {
+    const MOST_CHARACTERS: usize = 200;
+    shortened(&visible(word), MOST_CHARACTERS)
 }
 
 fn failed(name: &str, error: &RestoreError) -> Ending {

@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::text;
+use crate::text::{shortened, visible};
 use crate::webhook::{self, Address, Body, Undelivered};
 
 /// How many beats may wait for a receiver that is slow; two make a run.
@@ -30,6 +30,8 @@ pub enum Beat {
     Failed {
         /// Why, without secrets.
         reason: String,
+        /// What to do.
+        hint: String,
     },
 }
 
@@ -165,12 +167,16 @@ fn request(address: &Address, beat: &Beat) -> Option<(Address, Body)> {
         } else {
             address.with(&format!("{path}{suffix}"), address.query())
         };
-        (address, Body::Text(text::shortened(text, MOST_CHARACTERS)))
+        (address, Body::Text(shortened(text, MOST_CHARACTERS)))
     };
     Some(match beat {
         Beat::Started => of("/start", ""),
-        Beat::Made { text, .. } => of("", text),
-        Beat::Failed { reason } => of("/fail", reason),
+        Beat::Made { text, .. } => of("", &visible(text)),
+        // However long the reason is, there is room for the hint.
+        Beat::Failed { reason, hint } => {
+            let reason = shortened(&visible(reason), MOST_CHARACTERS / 2);
+            of("/fail", &format!("{reason}\n{}", visible(hint)))
+        }
     })
 }
 
@@ -179,10 +185,10 @@ fn kuma(address: &Address, beat: &Beat) -> Option<Address> {
     const MOST_CHARACTERS: usize = 200;
     let (status, text, took) = match beat {
         Beat::Started => return None,
-        Beat::Made { text, took } => ("up", text, *took),
-        Beat::Failed { reason } => ("down", reason, None),
+        Beat::Made { text, took } => ("up", text.clone(), *took),
+        Beat::Failed { reason, hint } => ("down", format!("{reason} ({hint})"), None),
     };
-    let text = text::line(text, MOST_CHARACTERS);
+    let text = shortened(&visible(&text), MOST_CHARACTERS);
     let ping = took.map_or_else(String::new, |took| took.as_millis().to_string());
     let message = utf8_percent_encode(&text, NON_ALPHANUMERIC);
     let own = |pair: &&str| {
@@ -215,6 +221,7 @@ mod tests {
     fn failed() -> Beat {
         Beat::Failed {
             reason: "auth: password\nfailed".to_owned(),
+            hint: "set it".to_owned(),
         }
     }
 
@@ -250,7 +257,7 @@ mod tests {
                 of(&failed()),
                 (
                     address(fail),
-                    Body::Text("auth: password\nfailed".to_owned())
+                    Body::Text("auth: password\\nfailed\nset it".to_owned())
                 )
             );
             assert_eq!(
@@ -278,7 +285,7 @@ mod tests {
             );
             assert_eq!(
                 of(&failed()),
-                at("status=down&msg=auth%3A%20password%20failed&ping=")
+                at("status=down&msg=auth%3A%20password%5Cnfailed%20%28set%20it%29&ping=")
             );
         }
         let kept = request(&address("https://h/api/push/t?a=b&msg=OK"), &failed()).unwrap();
@@ -289,6 +296,7 @@ mod tests {
     fn a_reason_without_end_is_cut() {
         let endless = Beat::Failed {
             reason: "ä".repeat(100_000),
+            hint: "ö".repeat(100_000),
         };
         let (_, body) = request(&address("https://hc-ping.com/uuid"), &endless).unwrap();
         let Body::Text(text) = body else { panic!() };

@@ -16,12 +16,16 @@ use postgres_s3_backups::drill::DrillServer;
 use postgres_s3_backups::postgres::{Clients, DatabaseUrl, client_directories};
 use postgres_s3_backups::telemetry::{self, Channel};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use postgres_s3_backups::text;
 
 /// Wrong usage or configuration.
 const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     if let Some(Command::Confined(confined)) = &arguments.command {
         let error = confine::enter(confined);
         // Whoever started this reads what the program would have said.
@@ -62,6 +66,27 @@ fn main() -> ExitCode {
         Ok(Ending::Failed) => ExitCode::FAILURE,
         Err(Unusable) => ExitCode::from(UNUSABLE),
     }
+}
+
+/// The command line; or the exit code, after its help or what is wrong with it was printed.
+fn arguments() -> Result<Arguments, ExitCode> {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    Arguments::try_parse_from(&given).map_err(|error| {
+        // The text repeats arguments, which can hold anything. Escaped they are as wrong as they were, and can be shown;
+        // but for a URL, which may hold a password.
+        let shown = given.iter().map(|argument| {
+            let argument = argument.to_string_lossy();
+            if argument.contains("://") {
+                "[URL]".to_owned()
+            } else {
+                text::visible(&argument).into_owned()
+            }
+        });
+        let error = Arguments::try_parse_from(shown).err().unwrap_or(error);
+        // Nobody may be there to read it; the exit code says it too.
+        drop(error.print());
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(UNUSABLE))
+    })
 }
 
 /// The arguments or the variables can't be used, which was logged.

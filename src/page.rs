@@ -15,6 +15,7 @@ use crate::cli::size;
 use crate::health::{self, Verdict};
 use crate::kind::Kind;
 use crate::schedule::Schedule;
+use crate::text::visible;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -68,7 +69,7 @@ pub fn html(status: &Status, setting: &Setting, now: DateTime<Utc>, nonce: &str)
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="robots" content="noindex";
-                title { (told.tone.mark()) " " (told.headline) " · " (setting.prefix) }
+                title { (told.tone.mark()) " " (told.headline) " · " (visible(&setting.prefix)) }
                 link rel="icon" href="data:,";
                 style nonce=(nonce) { (PreEscaped(STYLE)) }
             }
@@ -76,7 +77,7 @@ pub fn html(status: &Status, setting: &Setting, now: DateTime<Utc>, nonce: &str)
                 a.skip href="#main" { "Skip to the status" }
                 header {
                     p.brand { "PostgreSQL backups" }
-                    p.where { code { (setting.prefix) "…" } " in " code { (setting.bucket) } }
+                    p.where { code { (visible(&setting.prefix)) "…" } " in " code { (visible(&setting.bucket)) } }
                 }
                 main id="main" {
                     (hero(&told))
@@ -253,7 +254,7 @@ fn hero(told: &Told) -> Markup {
             span.mark aria-hidden="true" { (told.tone.mark()) }
             div {
                 h1 id="headline" { (told.headline) }
-                @for note in &told.notes { p { (note) } }
+                @for note in &told.notes { p { (visible(note)) } }
             }
         }
     }
@@ -548,7 +549,7 @@ fn drill(status: &Status, setting: &Setting, now: DateTime<Utc>) -> Markup {
                             span aria-hidden="true" { (tone.mark()) } " "
                             @if proven { "Restored and counted." } @else { "Could not be restored." }
                         }
-                        " " code { (drill.name) }
+                        " " code { (visible(&drill.name)) }
                         @if let Some(kind) = drill.kind { ", " (kind.as_str()) }
                     }
                     p {
@@ -628,6 +629,7 @@ fn entry(index: usize, status: &Status, setting: &Setting, now: DateTime<Utc>) -
     };
     let older = status.backups.get(index + 1);
     let name = backup.name.to_string();
+    let name = visible(&name);
     let id = format!("backup-{index}");
     html! {
         li {
@@ -902,6 +904,29 @@ mod tests {
         // No attribute that the policy would refuse, and nothing from another address.
         for refused in [" style=", " onclick=", " onload=", " src=\"", "http://"] {
             assert!(!html.contains(refused), "{refused}");
+        }
+    }
+
+    #[test]
+    fn every_character_of_a_name_can_be_seen() {
+        let prefix = "\u{202e}\u{1b}\n\u{9b}";
+        let mut status = listed(&[1]);
+        // The restore commands alone hold names as they are, since they are to be copied.
+        status.drilled(LastDrill {
+            name: prefix.to_owned(),
+            outcome: DrillOutcome::Failed,
+            kind: Some(Kind::Damaged),
+            finished_at: now(),
+            duration_seconds: 3,
+        });
+        let html = html(&status, &setting(prefix), now(), "n");
+        assert!(!html.contains(['\u{202e}', '\u{1b}', '\u{9b}']), "{html}");
+        for shown in [
+            r"<code>\u{202e}\u{1b}\n\u{9b}…</code>",
+            r"could not restore \u{202e}\u{1b}\n\u{9b}: damaged",
+            r"<code>\u{202e}\u{1b}\n\u{9b}</code>, damaged",
+        ] {
+            assert!(html.contains(shown), "{shown}: {html}");
         }
     }
 

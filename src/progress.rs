@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::reader::{Meter, Progress};
+use crate::text::{shortened, visible};
 
 /// The bar on this process's terminal, if one is drawn. There is one terminal, so there is one bar.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
@@ -51,10 +52,13 @@ pub async fn show(meter: &Meter, size: u64, terminal: bool) {
 }
 
 fn describe(progress: &Progress) -> String {
+    /// The bar itself cuts what goes beyond the terminal's width.
+    const MOST_CHARACTERS: usize = 200;
     if progress.table.is_empty() {
         format!("{} rows", progress.rows)
     } else {
-        format!("{} rows, {}", progress.rows, progress.table)
+        let table = shortened(&visible(&progress.table), MOST_CHARACTERS);
+        format!("{} rows, {table}", progress.rows)
     }
 }
 

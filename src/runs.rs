@@ -136,7 +136,8 @@ impl Runs {
             },
             Err(BackupError::Cancelled) => return,
             Err(error) => Beat::Failed {
-                reason: format!("{}: {error}\n{}", error.kind().as_str(), error.hint()),
+                reason: format!("{}: {error}", error.kind().as_str()),
+                hint: error.hint().to_owned(),
             },
         });
     }

@@ -13,6 +13,11 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use tokio::time::Instant;
 
+use crate::text::{shortened, visible};
+
+/// How much of a wrong expression an error repeats.
+const MOST_SHOWN: usize = 24;
+
 /// 29 February can be eight years away, and forty on a given day of the week; what is further away never comes.
 const HORIZON: TimeDelta = TimeDelta::days(50 * 366);
 
@@ -123,7 +128,7 @@ impl Schedule {
                 .parse(&[second, minute, hour, day, month, weekday].join(" "))
                 .map_err(|error| ScheduleError::Field {
                     field: "expression",
-                    text: shortened(expression),
+                    text: shortened(&visible(expression), MOST_SHOWN),
                     problem: error.to_string(),
                 })?,
         };
@@ -397,7 +402,7 @@ impl Field {
             .map(|items| items.join(","))
             .map_err(|problem| ScheduleError::Field {
                 field: self.name,
-                text: shortened(text),
+                text: shortened(&visible(text), MOST_SHOWN),
                 problem,
             })
     }
@@ -494,10 +499,6 @@ fn number(text: &str) -> Option<u16> {
         .all(|byte| byte.is_ascii_digit())
         .then(|| text.parse().ok())
         .flatten()
-}
-
-fn shortened(text: &str) -> String {
-    text.escape_debug().take(24).collect()
 }
 
 fn gaps(due: &[DateTime<Utc>]) -> impl Iterator<Item = TimeDelta> {
@@ -888,14 +889,14 @@ mod tests {
             ("0 3, * * *", "hour 3,: a value is missing"),
             ("0 -3 * * *", "hour -3: a value is missing"),
             ("0 +3 * * *", "hour +3: not a number"),
-            ("\"0 3 * * *\"", "minute \\\"0: not a number"),
+            ("\"0 3 * * *\"", "minute \"0: not a number"),
             ("0 3 * * 5#6", "day of week 5#6: # is followed by 1 to 5"),
             ("0 3 LW * *", "day of month LW: not a number"),
             ("0 3 * * L", "day of week L: a value is missing"),
             ("0 3 * * ٣", "day of week ٣: neither a number nor a name"),
             (
                 "0 99999999999999999999999999999999 * * *",
-                "hour 999999999999999999999999: not a number",
+                "hour 99999999999999999999999…: not a number",
             ),
             (
                 "0 0 30 2 *",

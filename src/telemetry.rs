@@ -1,14 +1,29 @@
 //! The tracing subscriber: one line an event, on stdout, fields at the top level.
 //!
 //! Railway reads `message` and `level` at the top level of a JSON line and marks everything on stderr as an error.
+//!
+//! Values are often the words of others: names in a database, answers of servers. So both forms are written here and not at
+//! the many places that log: whatever a value holds, the line stays one line, its fields stay those that were logged, and
+//! every character of it can be seen.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug, Write};
 
 use serde::Serialize;
-use tracing::Level;
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, layer};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::text::{visible, visible_json};
+
+/// A value that is longer is cut: no name and no error may fill the log.
+const MOST_BYTES: usize = 16 * 1024;
 
 /// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -46,26 +61,276 @@ pub fn start(format: LogFormat, filter: &str, channel: Channel) {
     let filter = filter.and(filter_fn(|metadata| {
         metadata.target().starts_with("postgres_s3_backups") || *metadata.level() <= Level::INFO
     }));
-    let layer = match format {
-        LogFormat::Json => tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .with_target(false)
-            .with_writer(writer)
-            .boxed(),
-        LogFormat::Text => tracing_subscriber::fmt::layer()
-            .with_target(false)
-            .with_ansi(false)
-            .with_writer(writer)
-            .boxed(),
-    };
+    let layer = layer().event_format(format).with_writer(writer);
     if tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .try_init()
         .is_err()
     {
         tracing::debug!("logging was started before");
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for LogFormat
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let line = match self {
+            Self::Json => json(&time, *event.metadata().level(), fields),
+            Self::Text => text(&time, *event.metadata().level(), fields),
+        };
+        writeln!(writer, "{line}")
+    }
+}
+
+/// What was logged with an event, in the order of the call.
+#[derive(Debug, Default)]
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, Value)>,
+}
+
+impl Fields {
+    fn add(&mut self, field: &Field, value: Value) {
+        let name = field.name();
+        self.others
+            .push((name.strip_prefix("r#").unwrap_or(name), value));
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let value = bounded(value);
+        if field.name() == "message" {
+            self.message = value;
+        } else {
+            self.add(field, value.into());
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, value.into());
+    }
+}
+
+fn bounded(value: &str) -> String {
+    if value.len() <= MOST_BYTES {
+        return value.to_owned();
+    }
+    let kept = value.get(..value.floor_char_boundary(MOST_BYTES));
+    let kept = kept.unwrap_or_default();
+    format!("{kept}… [cut off: it has {} bytes]", value.len())
+}
+
+fn json(time: &str, level: Level, fields: Fields) -> String {
+    let first = [
+        ("timestamp", time.into()),
+        ("level", level.as_str().into()),
+        ("message", fields.message.into()),
+    ];
+    let mut line = String::from("{");
+    for (name, value) in first.into_iter().chain(fields.others) {
+        if line.len() > 1 {
+            line.push(',');
+        }
+        // Writing to a String cannot fail.
+        let _ok = write!(line, "{}:{value}", Value::from(name));
+    }
+    line.push('}');
+    visible_json(&line).into_owned()
+}
+
+fn text(time: &str, level: Level, fields: Fields) -> String {
+    let is_phrase = fields.message.chars().all(|c| c == ' ' || is_bare(c));
+    let mut line = format!("{time} {level:>5} ");
+    if is_phrase {
+        line.push_str(&fields.message);
+    } else {
+        line.push_str(&quoted(&fields.message));
+    }
+    for (name, value) in fields.others {
+        let value = match value {
+            Value::String(text) if !text.is_empty() && text.chars().all(is_bare) => text,
+            Value::String(text) => quoted(&text),
+            number => number.to_string(),
+        };
+        // Writing to a String cannot fail.
+        let _ok = write!(line, " {name}={value}");
+    }
+    line
+}
+
+/// Whether a character can stand in a value without quotes, and the value's end is still plain.
+const fn is_bare(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '=')
+}
+
+/// In quotes, with quotes and backslashes escaped, so that the end of it and each escape are unmistakable.
+fn quoted(value: &str) -> String {
+    let value = value.replace('\\', r"\\").replace('"', r#"\""#);
+    format!("\"{}\"", visible(&value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::tests::{HOSTILE, harmful};
+
+    /// What is written when such a value is logged in every way there is.
+    fn lines(format: LogFormat, value: &str) -> Vec<String> {
+        #[derive(Clone, Default)]
+        struct Written(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+        impl std::io::Write for Written {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let written = Written::default();
+        let into = written.clone();
+        let layer = layer()
+            .event_format(format)
+            .with_writer(move || into.clone());
+        let error = std::io::Error::other(value.to_owned());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::info!(value, "a message");
+            tracing::info!(value = %value, "a message");
+            tracing::info!(value = ?value, "a message");
+            let error: &dyn std::error::Error = &error;
+            tracing::info!(value = error, "a message");
+            tracing::warn!(name: "n", "{value}");
+            let _entered = tracing::error_span!("a span", value).entered();
+            tracing::error!(
+                rows = 1,
+                ratio = 2.5,
+                good = true,
+                none = Option::<u64>::None,
+                "inside"
+            );
+        });
+        let written = written.0.lock().unwrap().clone();
+        let text = String::from_utf8(written).unwrap();
+        let text = text.strip_suffix('\n').unwrap();
+        text.split('\n').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn whatever_is_logged_each_event_is_one_line_of_visible_text() {
+        let values = harmful()
+            .map(|c| format!("a{c}b"))
+            .chain([HOSTILE.to_owned()]);
+        for value in values {
+            for format in [LogFormat::Json, LogFormat::Text] {
+                let lines = lines(format, &value);
+                assert_eq!(lines.len(), 6, "{lines:?}");
+                for line in lines {
+                    assert_eq!(visible(&line), line);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn json_says_what_was_logged() {
+        for value in ["plain", "", HOSTILE, "ä😀", "\u{2028}\u{e0041}"] {
+            let lines: Vec<Value> = lines(LogFormat::Json, value)
+                .iter()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
+            for (line, said) in lines
+                .iter()
+                .zip([value, value, &format!("{value:?}"), value])
+            {
+                assert_eq!(line["value"], said);
+                assert_eq!(
+                    (&line["message"], &line["level"]),
+                    (&"a message".into(), &"INFO".into())
+                );
+            }
+            assert_eq!(lines[4]["message"], value);
+            let mut last = lines[5].clone();
+            last.as_object_mut().unwrap().remove("timestamp");
+            assert_eq!(
+                last,
+                serde_json::json!({"level": "ERROR", "message": "inside", "rows": 1, "ratio": 2.5, "good": true})
+            );
+        }
+    }
+
+    #[test]
+    fn in_text_no_value_can_be_taken_for_another_field_or_for_the_end_of_its_own() {
+        let said = |value: &str| {
+            let line = lines(LogFormat::Text, value).swap_remove(1);
+            line.split_once(" value=").unwrap().1.to_owned()
+        };
+        for (value, shown) in [
+            (
+                "vlvt_backup_2026-01-25_03-00-00.sql.gz",
+                "vlvt_backup_2026-01-25_03-00-00.sql.gz",
+            ),
+            ("a b", r#""a b""#),
+            ("", r#""""#),
+            ("1 kind=tls", r#""1 kind=tls""#),
+            ("a=b", r#""a=b""#),
+            (r#"a" kind="tls"#, r#""a\" kind=\"tls""#),
+            (r#"a\" kind=tls"#, r#""a\\\" kind=tls""#),
+            (r"a\nb", r#""a\\nb""#),
+            ("a\nb", r#""a\nb""#),
+            ("a\u{a0}b", "\"a\u{a0}b\""),
+            ("tabelle_ä", "\"tabelle_ä\""),
+        ] {
+            assert_eq!(said(value), shown, "{value:?}");
+        }
+        let message = |value| lines(LogFormat::Text, value).swap_remove(4);
+        assert!(message("plain words").ends_with("  WARN plain words"));
+        assert!(message("a kind=tls").ends_with(r#"  WARN "a kind=tls""#));
+        let last = lines(LogFormat::Text, "").swap_remove(5);
+        assert!(
+            last.ends_with(" ERROR inside rows=1 ratio=2.5 good=true"),
+            "{last}"
+        );
+    }
+
+    #[test]
+    fn a_value_without_end_is_cut_and_says_so() {
+        let endless = "é\u{1b}".repeat(1_000_000);
+        for format in [LogFormat::Json, LogFormat::Text] {
+            for line in lines(format, &endless).iter().take(5) {
+                assert!(line.len() < 10 * MOST_BYTES, "{}", line.len());
+                assert!(line.contains("… [cut off: it has "), "{}", line.len());
+            }
+        }
+        let most = "x".repeat(MOST_BYTES);
+        let line = lines(LogFormat::Json, &most).swap_remove(0);
+        assert!(line.contains(&format!("\"{most}\"")));
     }
 }

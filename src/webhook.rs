@@ -17,6 +17,7 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::TokioExecutor;
 
 use crate::secret::{Redactor, Secret};
+use crate::text::{shortened, visible};
 
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(10);
@@ -324,7 +325,7 @@ async fn judge(address: &Address, answer: Response<Incoming>) -> Result<(), Unde
         let read = Limited::new(answer.into_body(), MOST_BYTES).collect().await;
         let said = read.map(http_body_util::Collected::to_bytes);
         let said = String::from_utf8_lossy(&said.unwrap_or_default()).into_owned();
-        let said = crate::text::line(&address.redact(&said), 200);
+        let said = told(&address.redact(&said));
         let said = if said.is_empty() {
             said
         } else {
@@ -334,13 +335,19 @@ async fn judge(address: &Address, answer: Response<Incoming>) -> Result<(), Unde
     }
 }
 
+/// A receiver's words, of which the address was taken out, as an error repeats them.
+fn told(said: &str) -> String {
+    const MOST_CHARACTERS: usize = 200;
+    shortened(&visible(said.trim()), MOST_CHARACTERS)
+}
+
 /// Finds the cause in an error of the client, whose own words are "client error (Connect)".
 fn broken(address: &Address, error: &legacy::Error) -> Undelivered {
     let mut deepest: &dyn Error = error;
     while let Some(cause) = deepest.source() {
         deepest = cause;
     }
-    let said = crate::text::line(&address.redact(&deepest.to_string()), 200);
+    let said = told(&address.redact(&deepest.to_string()));
     if is_tls(error) {
         Undelivered::Tls(said)
     } else {

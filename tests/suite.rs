@@ -38,3 +38,4 @@ mod troubleshooting;
 mod trust;
 mod verify;
 mod versions;
+mod words;
