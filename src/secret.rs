@@ -1,6 +1,7 @@
 //! Values that must not be seen, and the hand that takes them out of other programs' words.
 
 use std::fmt;
+use std::ops::Range;
 
 /// A value that no log, error or debug output may show.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,47 +28,294 @@ impl fmt::Debug for Secret {
 }
 
 /// Takes known secrets out of a text.
+///
+/// A text must come here before it is cut or escaped for a person: half a secret is no secret that could be found.
+///
+/// A secret is found however it is spelled: as it is, percent-encoded, or with the escapes of JSON, XML, SQL or of
+/// [`crate::text::visible`]. Of a secret of several lines each line counts as one, because texts are read line by line. One
+/// that is a plain word or number, such as the password `postgres`, is taken out only where it stands alone: else it would
+/// black out half of the log, `postgresql://` and all, and tell by that what it is.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor(Vec<Secret>);
+
+/// A line of a secret that is shorter tells little, and stands in too many texts.
+const SHORTEST_LINE: usize = 6;
 
 impl Redactor {
     /// A redactor for these secrets.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let mut secrets: Vec<Secret> = secrets
-            .into_iter()
-            .filter(|secret| !secret.0.is_empty())
-            .cloned()
-            .collect();
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.0.len()));
-        Self(secrets)
+        let mut all = Vec::new();
+        for secret in secrets {
+            let lines = secret.0.lines().map(str::trim);
+            let lines = lines.filter(|line| line.chars().count() >= SHORTEST_LINE);
+            all.extend(lines.map(|line| Secret::new(line.to_owned())));
+            all.push(secret.clone());
+        }
+        all.retain(|secret| !secret.0.is_empty());
+        Self(all)
     }
 
-    /// How many bytes the longest secret has.
+    /// How many bytes the longest secret can have in a text, however it is spelled.
     #[must_use]
     pub fn longest(&self) -> usize {
-        self.0.first().map_or(0, |secret| secret.0.len())
+        /// `&#x10ffff;` and its like.
+        const LONGEST_SPELLING: usize = 12;
+        let signs = self.0.iter().map(|secret| secret.0.chars().count());
+        signs.max().unwrap_or(0).saturating_mul(LONGEST_SPELLING)
     }
 
-    /// The text with each secret replaced.
+    /// The text with each secret replaced. Where secrets overlap, all of them go.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| {
-            text.replace(secret.expose(), "[redacted]")
-        })
+        let mut found: Vec<Range<usize>> = Vec::new();
+        for secret in &self.0 {
+            found.extend(places(secret.expose(), text));
+        }
+        found.sort_by_key(|place| place.start);
+        let mut redacted = String::with_capacity(text.len());
+        let mut end = 0;
+        for place in found {
+            if place.start >= end {
+                redacted.push_str(text.get(end..place.start).unwrap_or_default());
+                redacted.push_str("[redacted]");
+            }
+            end = end.max(place.end);
+        }
+        redacted.push_str(text.get(end..).unwrap_or_default());
+        redacted
     }
+}
+
+/// Where a secret stands in a text.
+fn places(secret: &str, text: &str) -> impl Iterator<Item = Range<usize>> {
+    let alone = is_plain(secret);
+    text.char_indices().filter_map(move |(start, _)| {
+        let (before, rest) = text.split_at_checked(start)?;
+        let length = spelled(secret, rest)?;
+        let after = rest.get(length..)?;
+        (!alone || !is_inside_a_word(before, after)).then_some(start..start.saturating_add(length))
+    })
+}
+
+/// Whether a secret looks like a word or a number of everyday life.
+fn is_plain(secret: &str) -> bool {
+    const A_WORD: usize = 12;
+    const ANYTHING: usize = 4;
+    let length = secret.chars().count();
+    let is_word = secret.chars().all(char::is_alphabetic);
+    let is_number = secret.chars().all(|c| c.is_ascii_digit());
+    length < ANYTHING || length < A_WORD && (is_word || is_number)
+}
+
+/// Whether letters or digits go on on either side. What may be an escape, as in `\npostgres`, is no part of a word.
+fn is_inside_a_word(before: &str, after: &str) -> bool {
+    let is_letter = |c: char| c.is_alphanumeric() || c == '_';
+    let last: Vec<char> = before.chars().rev().take(6).collect();
+    let is_escape = match last.as_slice() {
+        ['b' | 'f' | 'n' | 'r' | 't', '\\', ..] => true,
+        [low, high, '%', ..] => low.is_ascii_hexdigit() && high.is_ascii_hexdigit(),
+        [digits @ .., 'u', '\\'] => digits.iter().all(char::is_ascii_hexdigit),
+        _ => false,
+    };
+    after.starts_with(is_letter) || last.first().is_some_and(|c| is_letter(*c)) && !is_escape
+}
+
+/// How many bytes at the beginning of a text spell this secret. A sign may have several spellings of which one begins like
+/// another, so all ends that are possible are followed.
+fn spelled(secret: &str, text: &str) -> Option<usize> {
+    let mut ends = vec![0];
+    for sign in secret.chars() {
+        let mut further = Vec::new();
+        for end in ends {
+            let rest = text.get(end..).unwrap_or_default();
+            further.extend(spellings(sign, rest).map(|length| end.saturating_add(length)));
+        }
+        if further.is_empty() {
+            return None;
+        }
+        further.dedup();
+        ends = further;
+    }
+    ends.into_iter().max()
+}
+
+/// The lengths of every spelling of a sign with which a text begins.
+fn spellings(sign: char, text: &str) -> impl Iterator<Item = usize> {
+    let plain = text.starts_with(sign).then(|| sign.len_utf8());
+    // Most signs of most texts begin no escape.
+    let escaped = text.starts_with(['%', '\\', '&', '+', '\'', '"']);
+    let escapes = escaped.then(|| escapes(sign)).into_iter().flatten();
+    let of_text = move |escape: String| {
+        let start = text.get(..escape.len())?;
+        // Hexadecimal digits come in either case.
+        let same = match escape.as_bytes() {
+            [b'%' | b'\\' | b'&', ..] => start.eq_ignore_ascii_case(&escape),
+            _ => start == escape,
+        };
+        same.then_some(escape.len())
+    };
+    plain.into_iter().chain(escapes.filter_map(of_text))
+}
+
+/// The ways to write a sign that are not the sign itself.
+fn escapes(sign: char) -> Vec<String> {
+    let (mut bytes, mut units) = ([0; 4], [0; 2]);
+    let bytes = sign.encode_utf8(&mut bytes).bytes();
+    let units = sign.encode_utf16(&mut units).iter();
+    let code = u32::from(sign);
+    let mut escapes = vec![
+        bytes.map(|byte| format!("%{byte:02x}")).collect(),
+        units.map(|unit| format!("\\u{unit:04x}")).collect(),
+        sign.escape_unicode().to_string(),
+        format!("&#{code};"),
+        format!("&#x{code:x};"),
+    ];
+    let named = match sign {
+        ' ' => &["+"][..],
+        '&' => &["&amp;"],
+        '<' => &["&lt;"],
+        '>' => &["&gt;"],
+        '"' => &["&quot;", "\"\""],
+        '\'' => &["&apos;", "''"],
+        '\n' => &["\\n"],
+        '\r' => &["\\r"],
+        '\t' => &["\\t"],
+        '\u{8}' => &["\\b"],
+        '\u{c}' => &["\\f"],
+        _ => &[],
+    };
+    escapes.extend(named.iter().map(|name| (*name).to_owned()));
+    if sign.is_ascii_punctuation() {
+        escapes.push(format!("\\{sign}"));
+    }
+    escapes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn redact(secrets: &[&str], text: &str) -> String {
+        let secrets: Vec<Secret> = secrets
+            .iter()
+            .map(|s| Secret::new((*s).to_owned()))
+            .collect();
+        Redactor::new(&secrets).redact(text)
+    }
+
     #[test]
     fn secrets_do_not_show() {
         let secret = Secret::new("hunter2".to_owned());
         assert!(!format!("{secret:?}").contains("hunter"));
         assert_eq!(
-            Redactor::new([&secret]).redact("a hunter2 b"),
-            "a [redacted] b"
+            redact(&["hunter2"], "a hunter2 bhunter2c"),
+            "a [redacted] b[redacted]c"
         );
+        assert_eq!(redact(&["", "x"], "y"), "y");
+    }
+
+    #[test]
+    fn where_secrets_overlap_all_of_them_go_and_what_is_written_instead_is_left_alone() {
+        for (secrets, text, left) in [
+            (
+                &["s3cret", "s3cret-long"][..],
+                "s3cret-long s3cret",
+                "[redacted] [redacted]",
+            ),
+            (&["ab12cd", "cd34ef"], "ab12cd34ef!", "[redacted]!"),
+            (
+                &["redacted", "[red"],
+                "[red redacted",
+                "[redacted] [redacted]",
+            ),
+            (
+                &["aaa1"],
+                "aaaa1 aaa1aaa1",
+                "a[redacted] [redacted][redacted]",
+            ),
+        ] {
+            assert_eq!(redact(secrets, text), left, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_found_however_it_is_spelled() {
+        let secret = "p@ss\"w'\\ rd/<&>\n\u{1b}%é😀%25x";
+        let json = serde_json::to_string(secret).unwrap();
+        let percent =
+            percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC)
+                .to_string();
+        for spelled in [
+            secret.to_owned(),
+            json.trim_matches('"').to_owned(),
+            percent.clone(),
+            percent.to_lowercase(),
+            percent.replace("%20", "+"),
+            crate::text::visible(secret).into_owned(),
+            crate::text::visible_json(&json)
+                .trim_matches('"')
+                .to_owned(),
+            secret.escape_debug().to_string(),
+            secret.escape_default().to_string(),
+            secret
+                .chars()
+                .map(|c| format!("\\u{:04X}", u32::from(c)))
+                .take(8)
+                .collect::<String>()
+                + &secret.chars().skip(8).collect::<String>(),
+            secret.replace('\'', "''").replace('"', "\"\""),
+            secret
+                .replace('&', "&amp;")
+                .replace('<', "&lt;")
+                .replace('>', "&gt;")
+                .replace('"', "&quot;")
+                .replace('\'', "&#39;"),
+        ] {
+            assert_eq!(
+                redact(&[secret], &format!("x{spelled}y")),
+                "x[redacted]y",
+                "{spelled}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_a_secret_of_several_lines_no_line_shows() {
+        let key = "-----BEGIN\nfirst1line\r\nx\nlast2line\n";
+        for (text, left) in [
+            ("said first1line here", "said [redacted] here"),
+            ("x", "x"),
+            ("-----BEGIN\nfirst1line\r\nx\nlast2line\n!", "[redacted]!"),
+        ] {
+            assert_eq!(redact(&[key], text), left);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_a_plain_word_is_taken_out_only_where_it_stands_alone() {
+        for (secret, text, left) in [
+            (
+                "postgres",
+                "postgresql://h mypostgres postgres_x postgres9",
+                "postgresql://h mypostgres postgres_x postgres9",
+            ),
+            (
+                "postgres",
+                "user \"postgres\" at :postgres@h",
+                "user \"[redacted]\" at :[redacted]@h",
+            ),
+            (
+                "postgres",
+                "a%20postgres%20b \\npostgres\\n \\u0020postgres",
+                "a%20[redacted]%20b \\n[redacted]\\n \\u0020[redacted]",
+            ),
+            ("5432", "port 54321, 5432", "port 54321, [redacted]"),
+            ("a", "a bad day", "[redacted] bad day"),
+            // With a digit in it, or long, it is no word that stands anywhere by chance.
+            ("hunter2", "xhunter2x", "x[redacted]x"),
+            ("abcdefghijkl", "xabcdefghijklx", "x[redacted]x"),
+        ] {
+            assert_eq!(redact(&[secret], text), left);
+        }
     }
 }
