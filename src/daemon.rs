@@ -64,7 +64,7 @@ pub async fn run(
     clock: Clock,
 ) -> Ending {
     let stop = CancellationToken::new();
-    let listener = match http::bind(config.port).await {
+    let listener = match http::bind(config.port) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(variable = "PORT", port = config.port, %error, hint = "another process has the port; set PORT to a free one", "could not listen");

@@ -1,21 +1,21 @@
 //! The HTTP side: `/health` for monitors, `/live` for the platform, and for who has the token the page and the metrics.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
@@ -23,6 +23,7 @@ use crate::gate::{self, Gate};
 use crate::health::Health;
 use crate::metrics;
 use crate::page::{self, Setting};
+use crate::places::{self, PLACES};
 use crate::schedule::Clock;
 use crate::store::{Sent, hex};
 
@@ -31,9 +32,6 @@ const HEADER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection is closed after this long whatever it does; no answer here takes a second.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(60);
-
-/// More than any monitor opens, fewer than the usual limit of 1,024 descriptors that a dump also needs.
-const CONNECTIONS: usize = 800;
 
 /// Railway lets a deployment go live when one call from this host name is answered with 200. It must not depend on a
 /// fresh backup: the deployment may be the one that mends it.
@@ -67,42 +65,77 @@ pub struct Inside {
 ///
 /// # Errors
 /// When the port can't be had.
-pub async fn bind(port: u16) -> io::Result<TcpListener> {
-    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+pub fn bind(port: u16) -> io::Result<TcpListener> {
+    match listen(TcpSocket::new_v6(), (Ipv6Addr::UNSPECIFIED, port).into()) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+        Err(_) => listen(TcpSocket::new_v4(), (Ipv4Addr::UNSPECIFIED, port).into()),
         bound => bound,
     }
+}
+
+fn listen(socket: io::Result<TcpSocket>, address: SocketAddr) -> io::Result<TcpListener> {
+    /// How many may wait to be taken; over that, the system makes a client wait a second. It goes no further than
+    /// `net.core.somaxconn`, usually 4,096.
+    const WAITING: u32 = 4096;
+    let socket = socket?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
+}
+
+/// An open connection.
+struct Open {
+    task: AbortHandle,
+    /// Whether the peer is on this machine.
+    is_own: bool,
 }
 
 /// Serves until told to stop; connections that are open then are dropped, since every answer takes microseconds.
 pub async fn serve(listener: TcpListener, answers: Answers, stop: CancellationToken) {
     let router = router(answers);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
+    let mut tasks = JoinSet::new();
+    // The oldest first.
+    let mut open: Vec<Open> = Vec::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = tasks.join_next_with_id() => {
+                forget(&mut open, &ended);
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                // Over the limit a new connection is closed at once, so that descriptors are left for the backup.
-                if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                    let router = router.clone();
-                    connections.spawn(async move {
-                        converse(stream, router).await;
-                        drop(place);
-                    });
-                }
-            }
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
             }
+        };
+        // A socket for both families shows an IPv4 peer as ::ffff:127.0.0.1.
+        let is_own = peer.ip().to_canonical().is_loopback();
+        if let Some(index) = places::gives_way(is_own, open.iter().map(|guest| guest.is_own)) {
+            open.remove(index).task.abort();
+        }
+        let task = tasks.spawn(converse(stream, router.clone()));
+        open.push(Open { task, is_own });
+        // A connection that was told to go holds its descriptor until its task has ended.
+        while tasks.len() > PLACES
+            && let Some(ended) = tasks.join_next_with_id().await
+        {
+            forget(&mut open, &ended);
         }
     }
+}
+
+/// Takes a connection that has ended off the list.
+fn forget(open: &mut Vec<Open>, ended: &Result<(Id, ()), JoinError>) {
+    let id = match ended {
+        Ok((id, ())) => *id,
+        Err(error) => error.id(),
+    };
+    open.retain(|connection| connection.task.id() != id);
 }
 
 async fn converse(stream: TcpStream, router: Router) {
@@ -128,21 +161,31 @@ fn router(answers: Answers) -> Router {
     });
     inside
         .route("/health", get(health))
-        .route(
-            "/live",
-            get(|| async { answer(StatusCode::OK, serde_json::json!({"status": "live"})) }),
-        )
+        .route("/health/", get(health))
+        .route("/live", get(live))
+        .route("/live/", get(live))
         .with_state(answers)
 }
 
-async fn health(State(answers): State<Answers>, headers: HeaderMap) -> Response {
+async fn live() -> Response {
+    answer(StatusCode::OK, serde_json::json!({"status": "live"}))
+}
+
+/// The host that a client asks for, without a port. That of a whole URL as the target counts before the header.
+fn host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let in_header = || {
+        let text = headers.get(header::HOST)?.to_str().ok()?;
+        text.parse::<Authority>().ok()
+    };
+    let authority = uri.authority().cloned().or_else(in_header)?;
+    Some(authority.host().to_ascii_lowercase())
+}
+
+async fn health(State(answers): State<Answers>, uri: Uri, headers: HeaderMap) -> Response {
     let health = answers
         .board
         .read(|status| Health::at(status, answers.max_age, (answers.clock)()));
-    let asked_by_railway = headers.get(header::HOST).is_some_and(|host| {
-        host.as_bytes()
-            .eq_ignore_ascii_case(RAILWAY_HOST.as_bytes())
-    });
+    let asked_by_railway = host(&uri, &headers).is_some_and(|host| host == RAILWAY_HOST);
     let status = if health.is_healthy() || asked_by_railway {
         StatusCode::OK
     } else {
@@ -230,4 +273,42 @@ fn refusal(gate: &Gate, headers: &HeaderMap) -> Option<Response> {
 
 fn answer(status: StatusCode, body: impl serde::Serialize) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_compared_without_its_port_and_in_any_case() {
+        for (target, header, found) in [
+            ("/health", "healthcheck.railway.app", Some(RAILWAY_HOST)),
+            ("/health", "healthcheck.railway.app:443", Some(RAILWAY_HOST)),
+            (
+                "/health",
+                "HealthCheck.Railway.APP:8080",
+                Some(RAILWAY_HOST),
+            ),
+            (
+                "http://healthcheck.railway.app:80/health",
+                "x",
+                Some(RAILWAY_HOST),
+            ),
+            ("http://x/health", "healthcheck.railway.app", Some("x")),
+            (
+                "/health",
+                "healthcheck.railway.app.example.com",
+                Some("healthcheck.railway.app.example.com"),
+            ),
+            ("/health", "[::1]:8080", Some("[::1]")),
+            ("/health", "healthcheck.railway.app/", None),
+            ("/health", "a b", None),
+            ("/health", "", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::HOST, header.parse().unwrap())]);
+            let host = host(&target.parse().unwrap(), &headers);
+            assert_eq!(host.as_deref(), found, "{target} {header}");
+        }
+        assert_eq!(host(&Uri::from_static("/health"), &HeaderMap::new()), None);
+    }
 }

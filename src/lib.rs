@@ -61,6 +61,7 @@ pub mod health;
 pub mod http;
 pub mod metrics;
 pub mod page;
+pub mod places;
 
 pub mod alert;
 pub mod anomaly;
