@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::anomaly::{self, Anomaly};
 use crate::board::{Board, Failure, Status, seconds_utc};
-use crate::catalog::BackupName;
+use crate::catalog::{Backup, BackupName};
 use crate::cli::{age, size};
 use crate::health::{NewestBackup, Verdict, verdict};
 use crate::kind::Kind;
@@ -38,6 +38,8 @@ pub enum Event {
     Stale,
     /// A drill could not prove the newest backup.
     Unproven,
+    /// Drills could not be carried out, one after the other; nothing is known to be wrong with a backup.
+    Undrilled,
     /// A backup is out of the ordinary.
     Anomaly,
     /// What was told before is over.
@@ -52,6 +54,7 @@ impl Event {
             Self::Failing => "failing",
             Self::Stale => "stale",
             Self::Unproven => "unproven",
+            Self::Undrilled => "undrilled",
             Self::Anomaly => "anomaly",
             Self::Recovered => "recovered",
         }
@@ -64,6 +67,7 @@ struct Told {
     failing: bool,
     stale: bool,
     unproven: bool,
+    undrilled: bool,
     odd: Option<Oddity>,
 }
 
@@ -91,14 +95,16 @@ fn next(
     now: DateTime<Utc>,
 ) -> Option<(News, Told)> {
     let (failing, unproven) = (status.is_failing(), status.is_unproven());
+    let undrilled = status.is_undrilled();
     let is_stale = verdict(status, max_age, now) == Verdict::Stale;
     let stale = is_stale
         && (status.newest().is_some()
             || status
                 .first_due_at
                 .is_some_and(|due| due <= now - FIRST_RUN));
-    // Only a backup ends it: a run that begins, or fails, is none.
-    let fresh = status.newest().is_some() && !is_stale;
+    // Only a backup ends it, whose age is known: a run that begins, or fails, is none.
+    let known = |newest: &Backup| newest.age(now).is_some();
+    let fresh = status.newest().is_some_and(known) && !is_stale;
 
     let mut then = told.clone();
     let mut recovered_from = Vec::new();
@@ -113,6 +119,11 @@ fn next(
     if told.unproven && !unproven {
         then.unproven = false;
         recovered_from.push(Event::Unproven);
+    }
+    // One that could be carried out is the end of it, whatever it found.
+    if told.undrilled && status.untried == 0 {
+        then.undrilled = false;
+        recovered_from.push(Event::Undrilled);
     }
     if told.odd.is_some() && status.anomalies.is_empty() {
         then.odd = None;
@@ -129,6 +140,9 @@ fn next(
     } else if unproven && !told.unproven {
         then.unproven = true;
         Event::Unproven
+    } else if undrilled && !told.undrilled {
+        then.undrilled = true;
+        Event::Undrilled
     } else if is_odd_anew(told, status) {
         then.odd = Some(oddity(status));
         Event::Anomaly
@@ -181,8 +195,9 @@ fn is_odd_anew(told: &Told, status: &Status) -> bool {
 /// How long time alone takes to make the newest backup too old, if that is sooner than the next look.
 fn wait(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Duration {
     let stale_in = status.newest().and_then(|newest| {
+        newest.age(now)?;
         let due = newest
-            .finished_at
+            .aged_from
             .checked_add_signed(TimeDelta::from_std(max_age).ok()?)?;
         (due - now + TimeDelta::milliseconds(1)).to_std().ok()
     });
@@ -240,7 +255,7 @@ fn compose(news: News, status: &Status, subject: &Subject, now: DateTime<Utc>) -
             explain(status.failure.as_ref());
             kind = status.last_run.and_then(|run| run.kind);
         }
-        Event::Unproven => {
+        Event::Unproven | Event::Undrilled => {
             explain(status.drill_failure.as_ref());
             kind = status.last_drill.as_ref().and_then(|drill| drill.kind);
         }
@@ -259,6 +274,11 @@ fn compose(news: News, status: &Status, subject: &Subject, now: DateTime<Utc>) -
     lines.push(match news.event {
         Event::Failing => format!("Backup failed: {}", known(&name)),
         Event::Unproven => format!("Backup not proven: {} could not be restored", known(&name)),
+        Event::Undrilled => format!(
+            "Drills can't be carried out, {} in a row: nothing is known to be wrong with {}, and nothing proves it",
+            status.untried,
+            known(&name)
+        ),
         Event::Stale if newest.is_none() => "No backup: one was due, and there is none".to_owned(),
         Event::Stale => format!(
             "No new backup: the newest is older than BACKUP_MAX_AGE ({})",
@@ -293,12 +313,10 @@ fn compose(news: News, status: &Status, subject: &Subject, now: DateTime<Utc>) -
         Some(&newest.as_ref().map_or_else(
             || "none".to_owned(),
             |newest| {
-                format!(
-                    "{}, {} old, {}",
-                    newest.name,
-                    age(newest.age_seconds),
-                    size(newest.size_bytes)
-                )
+                let old = newest
+                    .age_seconds
+                    .map_or_else(|| "of unknown age".to_owned(), |old| age(old) + " old");
+                format!("{}, {old}, {}", newest.name, size(newest.size_bytes))
             },
         )),
     );
@@ -504,7 +522,7 @@ mod tests {
     use super::*;
     use crate::anomaly::{Factor, Thresholds};
     use crate::board::{DrillOutcome, LastDrill, LastRun, RunOutcome};
-    use crate::catalog::{Backup, Prefix};
+    use crate::catalog::Prefix;
 
     const MAX_AGE: Duration = Duration::from_secs(25 * 3600);
 
@@ -516,6 +534,7 @@ mod tests {
         Backup {
             name: Prefix::new(None, "b_").name_at(at(hours)),
             finished_at: at(hours),
+            aged_from: at(hours),
             size_bytes,
         }
     }
@@ -544,7 +563,7 @@ mod tests {
 
     fn drilled(status: &mut Status, outcome: DrillOutcome) {
         let failed = outcome == DrillOutcome::Failed;
-        status.last_drill = Some(LastDrill {
+        status.drilled(LastDrill {
             name: "b_2026-01-26_03-00-00.sql.gz".to_owned(),
             outcome,
             kind: failed.then_some(Kind::Unproven),
@@ -607,7 +626,7 @@ mod tests {
     #[test]
     fn each_state_is_told_once_and_its_end_always() {
         type Change = fn(&mut Status);
-        let days: [(i64, Change, &[&str]); 28] = [
+        let days: [(i64, Change, &[&str]); 30] = [
             (-1, |_| (), &[]),
             (0, |s| ran(s, 0, RunOutcome::Succeeded), &[]),
             (24, |s| ran(s, 24, RunOutcome::Failed), &["failing"]),
@@ -629,6 +648,16 @@ mod tests {
             ),
             (52, |s| drilled(s, DrillOutcome::Failed), &["unproven"]),
             (53, |s| drilled(s, DrillOutcome::Failed), &[]),
+            // One that could not be carried out is no news, and a second one in a row is.
+            (53, |s| drilled(s, DrillOutcome::Unread), &[]),
+            (53, |s| drilled(s, DrillOutcome::Unread), &["undrilled"]),
+            (53, |s| drilled(s, DrillOutcome::Unread), &[]),
+            (
+                53,
+                |s| drilled(s, DrillOutcome::Failed),
+                &["recovered undrilled"],
+            ),
+            (53, |s| drilled(s, DrillOutcome::Unread), &[]),
             (
                 54,
                 |s| drilled(s, DrillOutcome::Proven),

@@ -306,6 +306,7 @@ mod tests {
         Backup {
             name: Prefix::new(None, "b_").name_at(at),
             finished_at: at,
+            aged_from: at,
             size_bytes,
         }
     }

@@ -8,7 +8,9 @@
 //! seen here; the CRC of the gzip around it covers the whole.
 
 use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
 use std::fmt;
+use std::hash::Hasher;
 
 use crate::script::Script;
 
@@ -17,6 +19,16 @@ const BLOCK: usize = 512;
 
 /// The most that is kept of `toc.dat` at once: one entry, which may hold the text of a large function.
 const ENTRY_BYTES: usize = 64 << 20;
+
+/// The most entries with data that are kept in mind, in some hundred megabytes: `pg_dump` itself needs gigabytes for so many
+/// tables.
+const MOST_ENTRIES: usize = 250_000;
+
+/// The longest name of a table, of a schema or of a version that is kept; PostgreSQL's own have 63 bytes.
+const NAME_BYTES: usize = 1024;
+
+/// How many things that are wrong with an archive are told; the others are counted.
+pub const MOST_PROBLEMS: usize = 50;
 
 /// Versions of `toc.dat` that `pg_dump` 9.0 to 18 write, by their minor number.
 const TOC_VERSIONS: std::ops::RangeInclusive<u8> = 12..=16;
@@ -33,8 +45,8 @@ const SCRIPT_TAIL: usize = 512;
 /// What stands for the member before the first.
 const BEGINNING: &str = "its first bytes";
 
-/// Reads a tar of `pg_dump` piece by piece. What it keeps is one entry of `toc.dat`, the list of tables, and four bytes
-/// for each large object of a list: never a member's data.
+/// Reads a tar of `pg_dump` piece by piece. What it keeps is one entry of `toc.dat` and the list of tables, both of limited
+/// size: never a member's data.
 #[derive(Debug, Default)]
 pub struct Archive {
     bytes: u64,
@@ -45,12 +57,50 @@ pub struct Archive {
     /// The last member that was there to its last byte.
     last: Option<String>,
     /// The large objects since the last list of them.
-    objects: Vec<u32>,
+    objects: Objects,
     large_objects: u64,
     has_script: bool,
     /// Before 9.3 the header had another magic, and one block of zeros was the end.
     of_old: bool,
-    problems: Vec<Problem>,
+    problems: Problems,
+}
+
+/// What is wrong: the first things, and how many more.
+#[derive(Debug, Default)]
+struct Problems {
+    first: Vec<Problem>,
+    more: u64,
+}
+
+impl Problems {
+    fn push(&mut self, problem: Problem) {
+        if self.first.len() < MOST_PROBLEMS {
+            self.first.push(problem);
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    fn finish(mut self) -> Vec<Problem> {
+        if self.more > 0 {
+            self.first.push(Problem::More(self.more));
+        }
+        self.first
+    }
+}
+
+/// A sequence of large objects, of which only so much is kept that two can be told apart.
+#[derive(Debug, Clone, Default)]
+struct Objects {
+    count: usize,
+    hash: DefaultHasher,
+}
+
+impl Objects {
+    fn add(&mut self, oid: u32) {
+        self.count = self.count.saturating_add(1);
+        self.hash.write_u32(oid);
+    }
 }
 
 /// What the next byte belongs to.
@@ -97,8 +147,8 @@ enum Body {
     /// The list that follows the large objects it names.
     List {
         line: Vec<u8>,
-        listed: usize,
-        same: bool,
+        listed: Objects,
+        well_formed: bool,
     },
     /// The last bytes of the script.
     RestoreScript(Vec<u8>),
@@ -250,6 +300,12 @@ pub enum Problem {
     /// The last member is cut.
     #[error("restore.sql does not end as pg_dump ends it")]
     ScriptCut,
+    /// Further ones.
+    #[error("and {0} more")]
+    More(u64),
+    /// It is larger than what can be looked at here, which says nothing about it.
+    #[error("the table of contents (toc.dat) holds {0}, which is more than this program reads")]
+    Beyond(String),
 }
 
 fn rows_text(rows: Option<u64>) -> String {
@@ -331,12 +387,13 @@ impl Archive {
             State::End { .. } => (None, true),
             State::Lost => (None, false),
         };
-        self.problems.extend(cut);
+        cut.into_iter()
+            .for_each(|problem| self.problems.push(problem));
         if ends && !self.has_script {
             self.problems.push(Problem::NoScript);
         }
-        if ends && self.directory.damage.is_none() && !self.objects.is_empty() {
-            self.problems.push(Problem::NoList(self.objects.len()));
+        if ends && self.directory.damage.is_none() && self.objects.count > 0 {
+            self.problems.push(Problem::NoList(self.objects.count));
         }
         let lost = matches!(self.state, State::Lost);
         for entry in self.directory.entries.iter().filter(|entry| !entry.seen) {
@@ -348,10 +405,10 @@ impl Archive {
                 Problem::Missing { what, file }
             });
         }
-        if self.problems.is_empty() {
+        if self.problems.first.is_empty() {
             Ok(self.contents())
         } else {
-            Err(self.problems)
+            Err(self.problems.finish())
         }
     }
 
@@ -383,9 +440,11 @@ impl Archive {
                         script.read(data);
                         keep_tail(tail, data, INSERTS_END.len());
                     }
-                    Body::List { line, listed, same } => {
-                        read_list(data, line, &self.objects, listed, same);
-                    }
+                    Body::List {
+                        line,
+                        listed,
+                        well_formed,
+                    } => read_list(data, line, listed, well_formed),
                     Body::RestoreScript(tail) => keep_tail(tail, data, SCRIPT_TAIL),
                     Body::LargeObject | Body::Opaque => {}
                 }
@@ -472,7 +531,7 @@ impl Archive {
             .and_then(|rest| rest.strip_suffix(".dat"))
             .and_then(|oid| oid.parse().ok());
         if let Some(oid) = object {
-            self.objects.push(oid);
+            self.objects.add(oid);
             return Body::LargeObject;
         }
         let Some((index, entry)) = self.directory.find(name) else {
@@ -497,8 +556,8 @@ impl Archive {
             },
             Kind::LargeObjects => Body::List {
                 line: Vec::new(),
-                listed: 0,
-                same: true,
+                listed: Objects::default(),
+                well_formed: true,
             },
         }
     }
@@ -518,7 +577,9 @@ impl Archive {
         match body {
             Body::Directory => {
                 self.directory.close();
-                self.problems.extend(self.directory.damage.clone());
+                if let Some(damage) = self.directory.damage.clone() {
+                    self.problems.push(damage);
+                }
             }
             Body::Rows { entry, rows } => {
                 if !rows.ended_well() {
@@ -545,16 +606,20 @@ impl Archive {
                 self.directory.fill(entry, rows, ended);
             }
             Body::LargeObject => self.large_objects = self.large_objects.saturating_add(1),
-            Body::List { line, listed, same } => {
-                let found = self.objects.len();
-                if !(same && listed == found && line.is_empty()) {
+            Body::List {
+                line,
+                listed,
+                well_formed,
+            } => {
+                let found = std::mem::take(&mut self.objects);
+                let same = listed.hash.finish() == found.hash.finish();
+                if !(well_formed && same && listed.count == found.count && line.is_empty()) {
                     self.problems.push(Problem::LargeObjects {
                         list: name,
-                        listed,
-                        found,
+                        listed: listed.count,
+                        found: found.count,
                     });
                 }
-                self.objects.clear();
             }
             Body::RestoreScript(tail) => {
                 if !script_ends(&tail) {
@@ -700,14 +765,15 @@ impl Directory {
             return;
         }
         self.pending.extend_from_slice(piece);
-        let pending = std::mem::take(&mut self.pending);
+        let mut pending = std::mem::take(&mut self.pending);
         let mut rest = pending.as_slice();
         while !self.is_complete() {
             match self.next(rest) {
                 Ok(after) => rest = after,
                 Err(Stop::Early) => {
                     if rest.len() > ENTRY_BYTES {
-                        self.damage = Some(self.at_entry("it is larger than 64 MiB"));
+                        let what = format!("an entry of more than {} MiB", ENTRY_BYTES >> 20);
+                        self.damage = Some(Problem::Beyond(what));
                     }
                     break;
                 }
@@ -727,7 +793,9 @@ impl Directory {
                     "more follows after its last entry".to_owned(),
                 ));
             }
-            self.pending = rest.to_vec();
+            let used = pending.len().saturating_sub(rest.len());
+            pending.drain(..used);
+            self.pending = pending;
         }
     }
 
@@ -773,6 +841,10 @@ impl Directory {
         self.read = self.read.saturating_add(1);
         if let Some(entry) = entry {
             let index = self.entries.len();
+            if index >= MOST_ENTRIES {
+                let what = format!("more than {MOST_ENTRIES} tables");
+                return Err(Stop::Bad(Problem::Beyond(what)));
+            }
             if self.files.insert(entry.file.clone(), index).is_some() {
                 return bad("it names the file of another");
             }
@@ -867,6 +939,14 @@ impl<'a> Cursor<'a> {
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
     }
 
+    /// A text that is kept.
+    fn name(&mut self) -> Result<Option<String>, Stop> {
+        match self.text()? {
+            Some(name) if name.len() > NAME_BYTES => bad("a name in it is too long"),
+            name => Ok(name),
+        }
+    }
+
     fn digits(&mut self) -> Result<(), Stop> {
         match self.string()? {
             Some(digits) if is_number(digits) => Ok(()),
@@ -912,6 +992,9 @@ impl<'a> Cursor<'a> {
         }
         if !has_data {
             return Ok(None);
+        }
+        if tag.len() > NAME_BYTES || schema.len() > NAME_BYTES {
+            return bad("a name in it is too long");
         }
         let (kind, expected) = match description.as_str() {
             "TABLE DATA" if copy => (Kind::Rows, format!("{id}.dat")),
@@ -969,9 +1052,9 @@ fn parse_head(bytes: &[u8]) -> Result<(Head, &[u8]), Stop> {
     for range in [0..=60, 0..=59, 0..=23, 1..=31, 0..=11, 70..=1000, -1..=1] {
         cursor.int_within(range)?; // second, minute, hour, day, month, year since 1900, daylight saving
     }
-    let database = cursor.text()?;
-    let server_version = cursor.text()?;
-    let dumped_by = cursor.text()?;
+    let database = cursor.name()?;
+    let server_version = cursor.name()?;
+    let dumped_by = cursor.name()?;
     let entries = cursor.int_within(0..=i64::from(i32::MAX))?;
     let head = Head {
         version,
@@ -988,14 +1071,8 @@ fn is_number(digits: &[u8]) -> bool {
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// Holds the lines of a list, `16400 blob_16400.dat`, against the large objects before it.
-fn read_list(
-    data: &[u8],
-    line: &mut Vec<u8>,
-    objects: &[u32],
-    listed: &mut usize,
-    same: &mut bool,
-) {
+/// Reads the lines of a list of large objects, `16400 blob_16400.dat`.
+fn read_list(data: &[u8], line: &mut Vec<u8>, listed: &mut Objects, well_formed: &mut bool) {
     for byte in data {
         if *byte != b'\n' {
             // The longest line of a list has 30 bytes.
@@ -1004,11 +1081,11 @@ fn read_list(
             }
             continue;
         }
-        let expected = objects
-            .get(*listed)
-            .map(|oid| format!("{oid} blob_{oid}.dat").into_bytes());
-        *same &= expected.as_ref() == Some(line);
-        *listed = listed.saturating_add(1);
+        let number = line.split(|byte| *byte == b' ').next();
+        let number = number.and_then(|digits| std::str::from_utf8(digits).ok());
+        let oid: Option<u32> = number.and_then(|digits| digits.parse().ok());
+        *well_formed &= oid.is_some_and(|oid| *line == format!("{oid} blob_{oid}.dat").as_bytes());
+        listed.add(oid.unwrap_or_default());
         line.clear();
     }
 }
@@ -1227,6 +1304,59 @@ mod tests {
     }
 
     #[test]
+    fn what_is_larger_than_can_be_looked_at_is_not_called_damaged() {
+        let mut text = toc(12);
+        // The definition of the first entry comes after its section, and then the statement that drops it.
+        let empty = [int(3), string(""), string("")].concat();
+        let at = memchr::memmem::find(&text, &empty).unwrap();
+        let half = string(&" ".repeat(ENTRY_BYTES / 8 * 5));
+        let large = [int(3), half.clone(), half].concat();
+        text.splice(at..at + empty.len(), large);
+        let mut archive = Archive::default();
+        let whole = member("toc.dat", &text);
+        whole.chunks(1 << 20).for_each(|piece| archive.read(piece));
+        let problems = archive.finish().unwrap_err();
+        assert!(
+            problems
+                .iter()
+                .any(|problem| matches!(problem, Problem::Beyond(_))),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn large_objects_are_held_against_their_list_in_any_number() {
+        let numbers = 1..=5000_u32;
+        let list: String = numbers
+            .clone()
+            .map(|oid| format!("{oid} blob_{oid}.dat\n"))
+            .collect();
+        let objects: Vec<u8> = numbers
+            .flat_map(|oid| member(&format!("blob_{oid}.dat"), b"x"))
+            .collect();
+        let with = |list: &str| {
+            let mut pieces = old();
+            pieces[2] = objects.clone();
+            pieces[3] = member("blobs.toc", list.as_bytes());
+            check(&pieces)
+        };
+        assert_eq!(with(&list).unwrap().large_objects, 5000);
+        let swapped = list.replacen(
+            "17 blob_17.dat\n18 blob_18.dat",
+            "18 blob_18.dat\n17 blob_17.dat",
+            1,
+        );
+        let other = list.replacen("17 blob_17.dat", "17 blob_16.dat", 1);
+        for (list, counts) in [
+            (&swapped, "5000 large objects, and 5000"),
+            (&other, "5000 large objects, and 5000"),
+            (&list[15..].to_owned(), "4999 large objects, and 5000"),
+        ] {
+            assert!(with(list).unwrap_err()[0].contains(counts));
+        }
+    }
+
+    #[test]
     fn a_member_of_nine_gib_is_walked_over() {
         let mut archive = Archive::default();
         let size: u64 = 9 << 30;
@@ -1272,6 +1402,14 @@ mod tests {
             with(1, [old()[1].clone(), member("x", b"")].concat()),
             ["x is in the tar but not in its table of contents"]
         );
+        // However much is wrong, so much is told.
+        let unlisted: Vec<u8> = (0..70_000)
+            .flat_map(|number| member(&format!("x{number}"), b""))
+            .collect();
+        let told = with(1, [old()[1].clone(), unlisted].concat());
+        assert_eq!(told.len(), MOST_PROBLEMS + 1);
+        assert_eq!(told[0], "x0 is in the tar but not in its table of contents");
+        assert_eq!(told[MOST_PROBLEMS], "and 69950 more");
         let mut damaged = old()[1].clone();
         damaged[3] ^= 1;
         assert_eq!(

@@ -260,11 +260,9 @@ async fn attempt(
     let contents = proof.contents().clone();
     match upload.complete(proof).await {
         Ok(stored) => {
-            let backup = Backup {
-                name: name.clone(),
-                finished_at: (job.clock)(),
-                size_bytes: stored.size_bytes,
-            };
+            let backup = job
+                .catalog
+                .backup(name.clone(), (job.clock)(), stored.size_bytes);
             let made = Made {
                 backup,
                 contents,

@@ -20,6 +20,8 @@ pub struct Status {
     pub listed_at: Option<DateTime<Utc>>,
     /// The good backups of the bucket, newest first: as it was last listed, and those made since.
     pub backups: Vec<Backup>,
+    /// Those that count for nothing, because their names are dated ahead.
+    pub ahead: Vec<Backup>,
     /// What is known of the making of the newest backup that this process made.
     pub last_made: Option<Made>,
     /// What is out of the ordinary about that one, the worst first.
@@ -32,7 +34,11 @@ pub struct Status {
     pub failure: Option<Failure>,
     /// How the last drill ended.
     pub last_drill: Option<LastDrill>,
-    /// Why the last drill failed, if it did.
+    /// What the last drill found that could be carried out.
+    pub concluded: Option<DrillOutcome>,
+    /// How many drills since then could not be carried out.
+    pub untried: u64,
+    /// Why the last drill did not prove the backup, if it did not.
     pub drill_failure: Option<Failure>,
     /// How many drills of this process ended in which way.
     pub drills: BTreeMap<DrillOutcome, u64>,
@@ -101,9 +107,14 @@ pub struct LastDrill {
 pub enum DrillOutcome {
     /// The backup was restored and holds what was dumped.
     Proven,
-    /// It was not.
+    /// It can't be restored, or holds something else.
     Failed,
+    /// Nothing was found out: the store, the drill's server, the network or time was in the way.
+    Unread,
 }
+
+/// So many drills in a row that could not be carried out are worth an alert: one may fall into a bad hour of the store.
+const UNTRIED_TOLD: u64 = 2;
 
 impl Status {
     /// The newest good backup.
@@ -125,12 +136,27 @@ impl Status {
             .is_some_and(|run| run.outcome == RunOutcome::Failed)
     }
 
-    /// Whether the last drill failed.
+    /// Whether the last drill that could be carried out proved its backup; none if there was none.
+    #[must_use]
+    pub fn proof(&self) -> Option<bool> {
+        let last = self.last_drill.as_ref().map(|drill| drill.outcome);
+        match last.filter(|outcome| *outcome != DrillOutcome::Unread) {
+            None => self.concluded,
+            last => last,
+        }
+        .map(|outcome| outcome == DrillOutcome::Proven)
+    }
+
+    /// Whether the last drill that could be carried out failed.
     #[must_use]
     pub fn is_unproven(&self) -> bool {
-        self.last_drill
-            .as_ref()
-            .is_some_and(|drill| drill.outcome == DrillOutcome::Failed)
+        self.proof() == Some(false)
+    }
+
+    /// Whether drills can't be carried out, one after the other.
+    #[must_use]
+    pub const fn is_undrilled(&self) -> bool {
+        self.untried >= UNTRIED_TOLD
     }
 
     /// The backup whose anomalies are known.
@@ -144,7 +170,9 @@ impl Status {
         backups.retain(Backup::is_good);
         backups.sort_by_key(|backup| std::cmp::Reverse(backup.name.at()));
         self.listed_at = Some(at);
-        self.backups = backups;
+        (self.ahead, self.backups) = backups
+            .into_iter()
+            .partition(|backup| backup.is_dated_ahead(at));
     }
 
     /// Notes how a run ended.
@@ -158,16 +186,28 @@ impl Status {
     pub fn drilled(&mut self, drill: LastDrill) {
         let count = self.drills.entry(drill.outcome).or_default();
         *count = count.saturating_add(1);
+        if drill.outcome == DrillOutcome::Unread {
+            self.untried = self.untried.saturating_add(1);
+        } else {
+            self.concluded = Some(drill.outcome);
+            self.untried = 0;
+        }
         self.last_drill = Some(drill);
     }
 
     /// Adds a backup that is there now.
     pub fn add(&mut self, backup: Backup) {
+        // It may have been named before the clock was set back.
+        let backups = if backup.is_dated_ahead(backup.finished_at) {
+            &mut self.ahead
+        } else {
+            &mut self.backups
+        };
         let newer = |other: &Backup| other.name.at() > backup.name.at();
-        let place = self.backups.partition_point(newer);
-        match self.backups.get_mut(place) {
+        let place = backups.partition_point(newer);
+        match backups.get_mut(place) {
             Some(same) if same.name == backup.name => *same = backup,
-            _ => self.backups.insert(place, backup),
+            _ => backups.insert(place, backup),
         }
     }
 }
@@ -213,6 +253,7 @@ mod tests {
         Backup {
             name: Prefix::new(None, "b_").name_at(at),
             finished_at: at,
+            aged_from: at,
             size_bytes,
         }
     }
@@ -237,5 +278,54 @@ mod tests {
         status.list(vec![backup(1, 500), backup(3, 0), backup(2, 600)], at);
         assert_eq!(status.listed_at, Some(at));
         assert_eq!(status.backups, [backup(2, 600), backup(1, 500)]);
+    }
+
+    #[test]
+    fn what_is_dated_ahead_is_known_of_and_never_the_newest() {
+        let mut status = Status::default();
+        let at = DateTime::UNIX_EPOCH + TimeDelta::days(3);
+        let ahead = Backup {
+            finished_at: at,
+            ..backup(1000, 500)
+        };
+        status.list(vec![ahead.clone(), backup(2, 500), backup(9, 500)], at);
+        assert_eq!(status.newest(), Some(&backup(2, 500)));
+        assert_eq!(status.ahead, [ahead.clone(), backup(9, 500)]);
+        // Its run began before the clock was set back.
+        let made = Backup {
+            finished_at: at,
+            ..backup(500, 500)
+        };
+        status.add(made.clone());
+        assert_eq!(status.newest(), Some(&backup(2, 500)));
+        assert_eq!(status.ahead, [ahead, made, backup(9, 500)]);
+    }
+
+    #[test]
+    fn a_drill_that_could_not_be_carried_out_says_nothing_of_the_backup() {
+        use DrillOutcome::{Failed, Proven, Unread};
+        let mut status = Status::default();
+        for (outcome, proof, undrilled) in [
+            (Unread, None, false),
+            (Unread, None, true),
+            (Proven, Some(true), false),
+            (Unread, Some(true), false),
+            (Unread, Some(true), true),
+            (Failed, Some(false), false),
+            (Unread, Some(false), false),
+            (Unread, Some(false), true),
+            (Proven, Some(true), false),
+        ] {
+            status.drilled(LastDrill {
+                name: "b".to_owned(),
+                outcome,
+                kind: None,
+                finished_at: DateTime::UNIX_EPOCH,
+                duration_seconds: 1,
+            });
+            assert_eq!((status.proof(), status.is_undrilled()), (proof, undrilled));
+            assert_eq!(status.is_unproven(), proof == Some(false));
+        }
+        assert_eq!(status.drills[&Unread], 6);
     }
 }

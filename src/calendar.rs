@@ -134,6 +134,7 @@ mod tests {
         Backup {
             name: Prefix::new(None, "b_").name_at(at(name_at)),
             finished_at: at(name_at) + TimeDelta::seconds(seconds),
+            aged_from: at(name_at) + TimeDelta::seconds(seconds),
             size_bytes: 500,
         }
     }

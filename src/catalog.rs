@@ -1,12 +1,13 @@
 //! The backups in the bucket, by name. The bucket is the only state: there is no index and no sidecar.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use chrono::{DateTime, NaiveDateTime, SubsecRound, TimeDelta, Utc};
 
 use crate::schedule::seconds;
-use crate::store::{Object, Store, StoreError};
+use crate::store::{Object, Store, StoreError, Unfinished};
 
 /// The time in a name, always UTC.
 const TIME_FORMAT: &str = "%Y-%m-%d_%H-%M-%S";
@@ -14,9 +15,28 @@ const TIME_FORMAT: &str = "%Y-%m-%d_%H-%M-%S";
 /// The smallest gzip file there is has 20 bytes and holds nothing; a smaller object is no backup of ours.
 const LEAST_BYTES: u64 = 20;
 
+/// How far the time in a name may be ahead of the clock, or of the time at which the object was stored. No clock that a store
+/// lets write is off by more than fifteen minutes; a day leaves room for a store that is less strict.
+const MOST_AHEAD: TimeDelta = TimeDelta::days(1);
+
+/// How far the store's clock may be ahead of this one before nothing is said about the age of what it stored.
+const CLOCKS_APART: TimeDelta = TimeDelta::minutes(5);
+
+/// How long after the time in its name a backup may be stored, besides `BACKUP_TIMEOUT`: the waits between the attempts.
+const WAITS: Duration = Duration::from_secs(3600);
+
+/// How many backups are kept in mind, the newest of them: one an hour for eleven years, in ten megabytes.
+const MOST_BACKUPS: usize = 100_000;
+
+/// How many of those whose names are dated ahead.
+const MOST_AHEAD_KEPT: usize = 1000;
+
+/// How many unfinished uploads are aborted in one sweep; the next one aborts more.
+const MOST_SWEPT: usize = 1000;
+
 /// What every key of this service begins with: `[BUCKET_SUBFOLDER/]BACKUP_FILE_PREFIX`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prefix(String);
+pub struct Prefix(Arc<str>);
 
 impl Prefix {
     /// Joins the folder and the prefix. A prefix that ends in a letter or digit gets a `-`, as the template's names had.
@@ -30,10 +50,11 @@ impl Prefix {
         } else {
             ""
         };
-        Self(folder.map_or_else(
+        let whole = folder.map_or_else(
             || format!("{prefix}{separator}"),
             |folder| format!("{folder}/{prefix}{separator}"),
-        ))
+        );
+        Self(whole.into())
     }
 
     /// The text itself.
@@ -54,7 +75,7 @@ impl Prefix {
     /// Reads a key back; anything that is not exactly a name of ours is somebody else's.
     #[must_use]
     pub fn parse(&self, key: &str) -> Option<BackupName> {
-        let time = key.strip_prefix(&self.0)?.strip_suffix(".sql.gz")?;
+        let time = key.strip_prefix(&*self.0)?.strip_suffix(".sql.gz")?;
         let name = self.name_at(
             NaiveDateTime::parse_from_str(time, TIME_FORMAT)
                 .ok()?
@@ -108,17 +129,48 @@ pub struct Backup {
     pub name: BackupName,
     /// When it became visible.
     pub finished_at: DateTime<Utc>,
+    /// From when on its age counts.
+    pub aged_from: DateTime<Utc>,
     /// Its size in bytes.
     pub size_bytes: u64,
 }
 
 impl Backup {
-    /// How old it is. One from the future (a clock that was set back) is fresh, not infinitely old.
+    /// A backup that became visible at that time. Its age counts from then, unless that is later after the time in its name
+    /// than a run with this `timeout` ends: then somebody copied it, or a due time was made up for much later, and its age
+    /// counts from the time in its name.
     #[must_use]
-    pub fn age(&self, now: DateTime<Utc>) -> Duration {
-        now.signed_duration_since(self.finished_at)
-            .to_std()
-            .unwrap_or_default()
+    pub fn new(
+        name: BackupName,
+        finished_at: DateTime<Utc>,
+        size_bytes: u64,
+        timeout: Duration,
+    ) -> Self {
+        let late = finished_at.signed_duration_since(name.at).to_std();
+        let by_its_name = late.is_ok_and(|late| late > timeout.saturating_add(WAITS));
+        Self {
+            aged_from: if by_its_name { name.at } else { finished_at },
+            name,
+            finished_at,
+            size_bytes,
+        }
+    }
+
+    /// How old it is; none if it was stored ahead of this clock: then one of the two clocks is wrong, and nothing is known.
+    #[must_use]
+    pub fn age(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let ahead = self.finished_at.signed_duration_since(now);
+        let age = now.signed_duration_since(self.aged_from).to_std();
+        (ahead <= CLOCKS_APART).then(|| age.unwrap_or_default())
+    }
+
+    /// Whether the time in its name can't be true: it is ahead of the clock, or of the time at which it was stored. Such a
+    /// backup is never taken for the newest, whatever it holds, since it would be that for years. By its name it can be
+    /// verified and restored.
+    #[must_use]
+    pub fn is_dated_ahead(&self, now: DateTime<Utc>) -> bool {
+        let ahead_of = |time| self.name.at.signed_duration_since(time) > MOST_AHEAD;
+        ahead_of(now) || ahead_of(self.finished_at)
     }
 
     /// From the time it is named after until it was visible: the run with its waits, a missed due time's wait for the
@@ -138,18 +190,87 @@ impl Backup {
     }
 }
 
+/// What a bucket holds, as far as it is kept in mind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing<T> {
+    /// The newest first.
+    pub kept: Vec<T>,
+    /// How many older ones there are besides.
+    pub left_out: usize,
+}
+
+impl<T> Listing<T> {
+    /// Says that there are more.
+    pub fn log_left_out(&self) {
+        if self.left_out > 0 {
+            tracing::warn!(
+                kept = self.kept.len(),
+                left_out = self.left_out,
+                hint = "older ones are neither listed nor counted; delete some, best by a lifecycle rule of the bucket",
+                "more backups than can be kept in mind"
+            );
+        }
+    }
+}
+
+/// The newest of many things, of which only so many are held.
+#[derive(Debug)]
+struct Newest<T> {
+    most: usize,
+    held: Vec<(DateTime<Utc>, T)>,
+    left_out: usize,
+}
+
+impl<T> Newest<T> {
+    const fn new(most: usize) -> Self {
+        Self {
+            most,
+            held: Vec::new(),
+            left_out: 0,
+        }
+    }
+
+    fn add(&mut self, at: DateTime<Utc>, thing: T) {
+        self.held.push((at, thing));
+        if self.held.len() >= self.most.saturating_mul(2) {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.held.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        let more = self.held.len().saturating_sub(self.most);
+        self.left_out = self.left_out.saturating_add(more);
+        self.held.truncate(self.most);
+    }
+
+    fn finish(mut self) -> Listing<T> {
+        self.settle();
+        self.held.shrink_to_fit();
+        Listing {
+            kept: self.held.into_iter().map(|(_, thing)| thing).collect(),
+            left_out: self.left_out,
+        }
+    }
+}
+
 /// The backups under one prefix of one bucket.
 #[derive(Debug, Clone)]
 pub struct Catalog {
     store: Store,
     prefix: Prefix,
+    timeout: Duration,
 }
 
 impl Catalog {
-    /// The catalog of a prefix.
+    /// The catalog of a prefix, whose backups are made within `BACKUP_TIMEOUT`.
     #[must_use]
-    pub const fn new(store: Store, prefix: Prefix) -> Self {
-        Self { store, prefix }
+    pub const fn new(store: Store, prefix: Prefix, timeout: Duration) -> Self {
+        Self {
+            store,
+            prefix,
+            timeout,
+        }
     }
 
     /// The prefix of its names.
@@ -164,86 +285,132 @@ impl Catalog {
         &self.store
     }
 
-    /// The backup with the latest name; none if there is none.
-    ///
-    /// # Errors
-    /// When the bucket could not be listed whole.
-    pub async fn newest(&self) -> Result<Option<Backup>, StoreError> {
-        Ok(newest(&self.prefix, self.store.list(&self.prefix.0).await?))
+    /// A backup of it that became visible at that time.
+    #[must_use]
+    pub fn backup(&self, name: BackupName, finished_at: DateTime<Utc>, size_bytes: u64) -> Backup {
+        Backup::new(name, finished_at, size_bytes, self.timeout)
     }
 
-    /// Every object with a backup's name, newest first; also one that is too small to be a backup, so that it is seen.
+    /// Looks at each object with a backup's name, also at one that is too small to be a backup.
+    async fn visit(&self, prefix: &str, mut look: impl FnMut(Backup)) -> Result<(), StoreError> {
+        let visit = |object: Object| {
+            if let Some(name) = self.prefix.parse(&object.key) {
+                look(self.backup(name, object.modified_at, object.size));
+            }
+        };
+        self.store.list(prefix, visit).await
+    }
+
+    /// The good backup with the latest name of those that are not dated ahead; none if there is none.
     ///
     /// # Errors
     /// When the bucket could not be listed whole.
-    pub async fn list(&self) -> Result<Vec<Backup>, StoreError> {
-        let mut backups = backups(&self.prefix, self.store.list(&self.prefix.0).await?);
-        backups.sort_by_key(|backup| std::cmp::Reverse(backup.name.at));
-        Ok(backups)
+    pub async fn newest(&self, now: DateTime<Utc>) -> Result<Option<Backup>, StoreError> {
+        let mut newest = None;
+        self.visit(&self.prefix.0, |backup| {
+            newest = newer(newest.take(), backup, now);
+        })
+        .await?;
+        Ok(newest)
+    }
+
+    /// Every object with a backup's name, newest first; also one that is too small to be a backup, and one that is dated
+    /// ahead, so that it is seen.
+    ///
+    /// # Errors
+    /// When the bucket could not be listed whole.
+    pub async fn list(&self, now: DateTime<Utc>) -> Result<Listing<Backup>, StoreError> {
+        // Kept apart, so that no crowd of the one kind hides the other.
+        let (mut ahead, mut backups) = (Newest::new(MOST_AHEAD_KEPT), Newest::new(MOST_BACKUPS));
+        self.visit(&self.prefix.0, |backup| {
+            let kind = if backup.is_dated_ahead(now) {
+                &mut ahead
+            } else {
+                &mut backups
+            };
+            kind.add(backup.name.at, backup);
+        })
+        .await?;
+        let (ahead, backups) = (ahead.finish(), backups.finish());
+        let left_out = ahead.left_out.saturating_add(backups.left_out);
+        let mut kept = ahead.kept;
+        kept.extend(backups.kept);
+        kept.sort_by_key(|backup| std::cmp::Reverse(backup.name.at));
+        Ok(Listing { kept, left_out })
     }
 
     /// The archives that Railway's template left under the same prefix, newest first.
     ///
     /// # Errors
     /// When the bucket could not be listed whole.
-    pub async fn archives(&self) -> Result<Vec<Object>, StoreError> {
-        let mut archives = self.store.list(&self.prefix.0).await?;
-        archives.retain(|object| self.prefix.template_time(&object.key).is_some());
-        archives.sort_by_key(|object| std::cmp::Reverse(self.prefix.template_time(&object.key)));
-        Ok(archives)
+    pub async fn archives(&self) -> Result<Listing<Object>, StoreError> {
+        let mut archives = Newest::new(MOST_BACKUPS);
+        let visit = |object: Object| {
+            if let Some(at) = self.prefix.template_time(&object.key) {
+                archives.add(at, object);
+            }
+        };
+        self.store.list(&self.prefix.0, visit).await?;
+        Ok(archives.finish())
     }
 
     /// The backup that an operator means: `latest`, a key, or a key without the folder.
     ///
     /// # Errors
     /// When the bucket could not be listed whole.
-    pub async fn choose(&self, wanted: &str) -> Result<Option<Backup>, StoreError> {
+    pub async fn choose(
+        &self,
+        wanted: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Backup>, StoreError> {
         let folder = self.prefix.0.rsplit_once('/').map(|(folder, _)| folder);
         let key = match folder {
             Some(folder) if !wanted.contains('/') => format!("{folder}/{wanted}"),
             _ => wanted.to_owned(),
         };
         if wanted == "latest" {
-            self.newest().await
-        } else if self.prefix.parse(&key).is_some() {
-            let mut found = backups(&self.prefix, self.store.list(&key).await?);
-            found.retain(|backup| backup.name.to_string() == key);
-            Ok(found.pop())
-        } else {
-            Ok(None)
+            return self.newest(now).await;
+        }
+        match self.prefix.parse(&key) {
+            Some(name) => self.look_up(&name).await,
+            None => Ok(None),
         }
     }
 
-    /// The backup of that name; none if there is none.
+    /// The good backup of that name; none if there is none.
     ///
     /// # Errors
     /// When the bucket could not be asked.
     pub async fn find(&self, name: &BackupName) -> Result<Option<Backup>, StoreError> {
-        Ok(newest(
-            &self.prefix,
-            self.store.list(&name.to_string()).await?,
-        ))
+        Ok(self.look_up(name).await?.filter(Backup::is_good))
+    }
+
+    async fn look_up(&self, name: &BackupName) -> Result<Option<Backup>, StoreError> {
+        let mut found = None;
+        self.visit(&name.to_string(), |backup| {
+            found = Some(backup).filter(|backup| backup.name == *name);
+        })
+        .await?;
+        Ok(found)
     }
 
     /// Aborts our own unfinished uploads that are older than `age`: what a killed run left behind. A younger one may
     /// belong to another container that is at work. What fails is logged and left for the next time: a token that may
     /// not list uploads can still make backups.
     pub async fn sweep(&self, age: Duration, now: DateTime<Utc>) {
-        let uploads = match self.store.list_uploads(&self.prefix.0).await {
-            Ok(uploads) => uploads,
-            Err(error) => {
-                tracing::warn!(error = %error, hint = error.hint(), "could not look for unfinished uploads");
-                return;
+        let mut left_behind = Vec::new();
+        let visit = |upload: Unfinished| {
+            let old = now.signed_duration_since(upload.initiated_at).to_std();
+            let ours = self.prefix.parse(&upload.key).is_some();
+            if ours && old.is_ok_and(|old| old > age) && left_behind.len() < MOST_SWEPT {
+                left_behind.push(upload);
             }
         };
-        for upload in uploads {
-            let left_behind = now
-                .signed_duration_since(upload.initiated_at)
-                .to_std()
-                .is_ok_and(|old| old > age);
-            if self.prefix.parse(&upload.key).is_none() || !left_behind {
-                continue;
-            }
+        // What was seen of a list that broke off can be aborted all the same.
+        if let Err(error) = self.store.list_uploads(&self.prefix.0, visit).await {
+            tracing::warn!(error = %error, hint = error.hint(), "could not look for unfinished uploads");
+        }
+        for upload in left_behind {
             if let Err(error) = self.store.abort_upload(&upload.key, &upload.id).await {
                 tracing::warn!(key = upload.key, upload = upload.id, error = %error, "could not abort upload");
                 continue;
@@ -254,25 +421,14 @@ impl Catalog {
     }
 }
 
-fn newest(prefix: &Prefix, objects: Vec<Object>) -> Option<Backup> {
-    backups(prefix, objects)
-        .into_iter()
-        .filter(Backup::is_good)
-        .max_by_key(|backup| backup.name.at)
-}
-
-fn backups(prefix: &Prefix, objects: Vec<Object>) -> Vec<Backup> {
-    objects
-        .into_iter()
-        .filter_map(|object| {
-            let name = prefix.parse(&object.key)?;
-            Some(Backup {
-                name,
-                finished_at: object.modified_at,
-                size_bytes: object.size,
-            })
-        })
-        .collect()
+/// The newer of the two that can be taken for the newest.
+fn newer(newest: Option<Backup>, other: Backup, now: DateTime<Utc>) -> Option<Backup> {
+    let counts = other.is_good()
+        && !other.is_dated_ahead(now)
+        && newest
+            .as_ref()
+            .is_none_or(|newest| newest.name.at < other.name.at);
+    if counts { Some(other) } else { newest }
 }
 
 #[cfg(test)]
@@ -286,7 +442,7 @@ mod tests {
         let at = Utc.with_ymd_and_hms(2026, 1, 25, 3, 0, 0).unwrap();
         let check = |folder: Option<&str>, prefix: &str, key: &str| {
             let prefix = Prefix::new(folder, prefix);
-            let name = prefix.name_at(at + chrono::TimeDelta::milliseconds(700));
+            let name = prefix.name_at(at + TimeDelta::milliseconds(700));
             assert_eq!(name.to_string(), key);
             assert_eq!(prefix.parse(key), Some(name));
         };
@@ -317,31 +473,81 @@ mod tests {
         }
     }
 
+    const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn backup(named: &str, finished: &str, size_bytes: u64) -> Backup {
+        let name = Prefix::new(None, "db_").name_at(at(named));
+        Backup::new(name, at(finished), size_bytes, TIMEOUT)
+    }
+
     #[test]
-    fn the_newest_is_the_latest_name_that_holds_something() {
-        let prefix = Prefix::new(None, "db_");
-        let object = |time: &str, size| Object {
-            key: format!("db_{time}.sql.gz"),
-            size,
-            modified_at: DateTime::UNIX_EPOCH,
+    fn the_newest_is_the_latest_name_that_holds_something_and_is_not_dated_ahead() {
+        let now = at("2026-01-27T12:00:00Z");
+        let newest = [
+            backup("2026-01-25T03:00:00Z", "2026-01-25T03:01:00Z", 500),
+            // Within the day that clocks may differ by.
+            backup("2026-01-26T03:00:00Z", "2026-01-25T04:00:00Z", 600),
+            backup("2026-01-27T03:00:00Z", "2026-01-27T03:01:00Z", 19),
+            backup("2026-01-27T04:00:00Z", "2026-01-26T03:59:59Z", 700),
+            backup("2026-01-28T12:00:01Z", "2026-01-28T12:00:01Z", 700),
+            backup("9999-12-31T23:59:59Z", "2026-01-27T03:01:00Z", 700),
+            // The store does not say when it was stored.
+            backup("2026-01-27T03:00:01Z", "1970-01-01T00:00:00Z", 700),
+        ]
+        .into_iter()
+        .fold(None, |newest, other| newer(newest, other, now));
+        assert_eq!(newest.unwrap().size_bytes, 600);
+    }
+
+    #[test]
+    fn a_name_or_a_clock_alone_makes_no_backup_young() {
+        let now = at("2026-01-27T12:00:00Z");
+        let age = |named: &str, finished: &str| {
+            let age = backup(&format!("{named}:00Z"), &format!("{finished}:00Z"), 500).age(now);
+            age.map(|age| age.as_secs() / 3600)
         };
-        let objects = vec![
-            object("2026-01-25_03-00-00", 500),
-            object("2026-01-26_03-00-00", 600),
-            object("2026-01-27_03-00-00", 0),
-            Object {
-                key: "db_z.txt".to_owned(),
-                size: 9999,
-                modified_at: DateTime::UNIX_EPOCH,
-            },
-        ];
-        assert_eq!(newest(&prefix, objects).unwrap().size_bytes, 600);
+        // On time, with a run of seven hours, and with one that ended later than that.
+        assert_eq!(age("2026-01-27T03:00", "2026-01-27T03:00"), Some(9));
+        assert_eq!(age("2026-01-27T03:00", "2026-01-27T10:00"), Some(2));
+        assert_eq!(age("2026-01-27T03:00", "2026-01-27T10:01"), Some(9));
+        // The bucket was copied this morning.
+        assert_eq!(age("2026-01-20T03:00", "2026-01-27T08:00"), Some(177));
+        // The name is a little ahead, and much.
+        assert_eq!(age("2026-01-27T13:00", "2026-01-27T10:00"), Some(2));
+        assert_eq!(age("9999-12-31T23:59", "2026-01-27T10:00"), Some(2));
+        // The store's clock is ahead by five minutes, by more, and by all there is.
+        assert_eq!(age("2026-01-27T12:00", "2026-01-27T12:05"), Some(0));
+        assert_eq!(age("2026-01-27T12:00", "2026-01-27T12:06"), None);
+        assert_eq!(age("2026-01-20T03:00", "9999-12-31T23:59"), None);
+        // The beginning of time, as the year 1 or where the store does not say.
+        assert!(age("2026-01-27T03:00", "0001-01-01T00:00") > Some(1_000_000));
+        // A clock that jumped to its own beginning.
+        let long_ago = backup("2026-01-27T03:00:00Z", "2026-01-27T03:00:00Z", 500);
+        assert_eq!(long_ago.age(DateTime::UNIX_EPOCH), None);
+        assert_eq!(long_ago.age(DateTime::<Utc>::MIN_UTC), None);
+        assert!(long_ago.age(DateTime::<Utc>::MAX_UTC).is_some());
+        assert!(long_ago.is_dated_ahead(DateTime::<Utc>::MIN_UTC));
+    }
+
+    #[test]
+    fn of_many_the_newest_are_kept_and_the_others_counted() {
+        let mut newest = Newest::new(3);
+        for day in [5, 1, 9, 3, 7, 2, 8, 4, 6, 0] {
+            newest.add(DateTime::UNIX_EPOCH + TimeDelta::days(day), day);
+            assert!(newest.held.len() < 6);
+        }
+        let listing = newest.finish();
+        assert_eq!((listing.kept, listing.left_out), (vec![9, 8, 7], 7));
     }
 
     #[test]
     fn the_templates_names_are_recognised() {
-        let at = Utc.with_ymd_and_hms(2026, 11, 24, 5, 0, 0).unwrap()
-            + chrono::TimeDelta::milliseconds(123);
+        let at =
+            Utc.with_ymd_and_hms(2026, 11, 24, 5, 0, 0).unwrap() + TimeDelta::milliseconds(123);
         let check = |folder, prefix, key: &str, expected| {
             assert_eq!(
                 Prefix::new(folder, prefix).template_time(key),

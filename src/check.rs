@@ -11,7 +11,7 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::{Backup, Catalog};
+use crate::catalog::{Backup, Catalog, Listing};
 use crate::cli::{age, size};
 use crate::config::{Config, Drilling, Problem};
 use crate::confine;
@@ -19,7 +19,7 @@ use crate::drill::DrillServer;
 use crate::postgres::{
     self, Client, Clients, Database, DatabaseUrl, PostgresError, Server, Session, Sql,
 };
-use crate::schedule::{Clock, Schedule};
+use crate::schedule::{Clock, Schedule, seconds};
 use crate::store::{Expiry, Store, StoreError, StorePatience, Unfinished};
 use crate::target;
 use crate::text::{visible, visible_json};
@@ -203,7 +203,7 @@ impl Check {
             partial: config.is_partial(),
             database: config.database.clone(),
             clients,
-            catalog: Catalog::new(store, config.prefix.clone()),
+            catalog: Catalog::new(store, config.prefix.clone(), config.timeout),
             drilling: config.drills.as_ref().map(|(_, drilling)| drilling.clone()),
             railway,
             clock,
@@ -313,9 +313,9 @@ impl Check {
         let looked = stop.run_until_cancelled(async {
             let mut findings = Vec::new();
             if self.warnings.is_some() {
-                match self.catalog.list().await {
-                    Ok(backups) => {
-                        findings.push(contents(&backups, self.max_age, (self.clock)()));
+                match self.catalog.list((self.clock)()).await {
+                    Ok(listing) => {
+                        findings.append(&mut contents(&listing, self.max_age, (self.clock)()));
                     }
                     Err(error) => return Err(vec![refused("bucket", &error)]),
                 }
@@ -324,17 +324,7 @@ impl Check {
                 Ok(time) => findings.extend(time.map(|time| clock(time, (self.clock)()))),
                 Err(error) => return Err(vec![refused("bucket", &error)]),
             }
-            match store.list_uploads(prefix).await {
-                Ok(uploads) => {
-                    findings.push(self.leftovers(&uploads));
-                    self.remove_old_probes(&uploads).await;
-                }
-                Err(error) => findings.push(warning(
-                    "unfinished_uploads",
-                    error.to_string(),
-                    error.hint(),
-                )),
-            }
+            findings.push(self.look_at_uploads().await);
             findings.push(match store.expiries().await {
                 Ok(rules) => lifecycle(rules.as_deref(), prefix, self.max_age),
                 Err(error) => warning("lifecycle", error.to_string(), error.hint()),
@@ -358,31 +348,33 @@ impl Check {
         }
     }
 
-    fn leftovers(&self, uploads: &[Unfinished]) -> Finding {
-        let ours = uploads
-            .iter()
-            .filter(|upload| self.catalog.prefix().parse(&upload.key).is_some());
-        let begun: Vec<DateTime<Utc>> = ours.map(|upload| upload.initiated_at).collect();
-        unfinished(&begun, self.timeout, (self.clock)())
-    }
-
-    /// What a check left that was killed. A young one may belong to another check that is at work.
-    async fn remove_old_probes(&self, uploads: &[Unfinished]) {
-        let beginning = format!("{}{PROBE}", self.catalog.prefix().as_str());
+    /// Counts our unfinished uploads, and removes what a check left that was killed. A young one may belong to another check
+    /// that is at work.
+    async fn look_at_uploads(&self) -> Finding {
+        const MOST_REMOVED: usize = 1000;
+        let (store, prefix) = (self.catalog.store(), self.catalog.prefix());
+        let beginning = format!("{}{PROBE}", prefix.as_str());
         let now = (self.clock)();
-        for upload in uploads {
-            let old = now.signed_duration_since(upload.initiated_at) > TimeDelta::hours(1);
-            if old
-                && upload.key.starts_with(&beginning)
-                && let Err(error) = self
-                    .catalog
-                    .store()
-                    .abort_upload(&upload.key, &upload.id)
-                    .await
-            {
-                tracing::debug!(key = upload.key, %error, "could not abort upload");
+        let (mut count, mut oldest, mut probes) = (0_usize, None, Vec::new());
+        let visit = |upload: Unfinished| {
+            let begun = upload.initiated_at;
+            let old = now.signed_duration_since(begun) > TimeDelta::hours(1);
+            if prefix.parse(&upload.key).is_some() {
+                count = count.saturating_add(1);
+                oldest = Some(oldest.map_or(begun, |oldest: DateTime<Utc>| oldest.min(begun)));
+            } else if old && upload.key.starts_with(&beginning) && probes.len() < MOST_REMOVED {
+                probes.push(upload);
+            }
+        };
+        if let Err(error) = store.list_uploads(prefix.as_str(), visit).await {
+            return warning("unfinished_uploads", error.to_string(), error.hint());
+        }
+        for probe in probes {
+            if let Err(error) = store.abort_upload(&probe.key, &probe.id).await {
+                tracing::debug!(key = probe.key, %error, "could not abort upload");
             }
         }
+        unfinished(count, oldest, self.timeout, now)
     }
 }
 
@@ -730,19 +722,70 @@ fn alerts(listeners: &[&str]) -> Finding {
     )
 }
 
+/// What to do about a backup whose name is dated ahead.
+pub const AHEAD_HINT: &str = "the time in the name can't be true: a clock was wrong when the backup was made, or somebody wrote the object; look into it by its full name (verify NAME), then delete it or copy it to the name with its real time";
+
+/// What to do where the store's clock is ahead of this one.
+pub const CLOCKS_HINT: &str =
+    "set the clock of this container's host (NTP); if it is right, the store's is wrong";
+
 /// What the bucket holds.
-fn contents(backups: &[Backup], max_age: Duration, now: DateTime<Utc>) -> Finding {
-    let Some(newest) = backups.first() else {
-        return ok("bucket", "can be listed; there are no backups yet");
+fn contents(listing: &Listing<Backup>, max_age: Duration, now: DateTime<Utc>) -> Vec<Finding> {
+    let (ahead, backups): (Vec<&Backup>, Vec<&Backup>) = listing
+        .kept
+        .iter()
+        .partition(|backup| backup.is_dated_ahead(now));
+    let mut findings = vec![match backups.first() {
+        Some(newest) => newest_of(backups.len(), newest, max_age, now),
+        None => ok("bucket", "can be listed; there are no backups yet"),
+    }];
+    if let Some(first) = ahead.first() {
+        findings.push(warning(
+            "dated_ahead",
+            format!(
+                "{} under a name that is dated ahead, which is never taken for the newest: {}{}",
+                if ahead.len() == 1 {
+                    "a backup"
+                } else {
+                    "backups"
+                },
+                first.name,
+                match ahead.len() {
+                    1 => String::new(),
+                    count => format!(" and {} more", count - 1),
+                }
+            ),
+            AHEAD_HINT,
+        ));
+    }
+    if listing.left_out > 0 {
+        findings.push(warning(
+            "bucket",
+            format!("{} older backups are left out of account", listing.left_out),
+            "delete some, best by a lifecycle rule of the bucket: docs/operations.md, \"Keeping backups for 30 days\"",
+        ));
+    }
+    findings
+}
+
+fn newest_of(count: usize, newest: &Backup, max_age: Duration, now: DateTime<Utc>) -> Finding {
+    let Some(old) = newest.age(now) else {
+        return warning(
+            "bucket",
+            format!(
+                "{count} backups, the newest is {}; how old it is can't be said: it was stored at {}, ahead of this clock",
+                newest.name,
+                seconds(newest.finished_at)
+            ),
+            CLOCKS_HINT,
+        );
     };
-    let old = seconds_between(newest.finished_at, now);
     let text = format!(
-        "{} backups, the newest is {} and {} old",
-        backups.len(),
+        "{count} backups, the newest is {} and {} old",
         newest.name,
-        age(old)
+        age(old.as_secs())
     );
-    if old > max_age.as_secs() {
+    if old > max_age {
         warning(
             "bucket",
             format!("{text}: older than BACKUP_MAX_AGE"),
@@ -775,12 +818,17 @@ fn clock(store: DateTime<Utc>, now: DateTime<Utc>) -> Finding {
 }
 
 /// Uploads of ours that are neither complete nor aborted.
-fn unfinished(begun: &[DateTime<Utc>], timeout: Duration, now: DateTime<Utc>) -> Finding {
-    let Some(oldest) = begun.iter().min() else {
+fn unfinished(
+    count: usize,
+    oldest: Option<DateTime<Utc>>,
+    timeout: Duration,
+    now: DateTime<Utc>,
+) -> Finding {
+    let Some(oldest) = oldest else {
         return ok("unfinished_uploads", "none");
     };
-    let old = seconds_between(*oldest, now);
-    let text = format!("{}, the oldest {} old", begun.len(), age(old));
+    let old = seconds_between(oldest, now);
+    let text = format!("{count}, the oldest {} old", age(old));
     if old > timeout.as_secs() {
         warning(
             "unfinished_uploads",
@@ -1024,23 +1072,61 @@ mod tests {
             Backup {
                 name: Prefix::new(None, "db_").name_at(at),
                 finished_at: at,
+                aged_from: at,
                 size_bytes: 500,
             }
         };
-        is(&contents(&[], DAY, now()), Outcome::Ok, "no backups yet");
-        is(
-            &contents(&[backup(25), backup(49)], DAY, now()),
+        let contents = |kept: &[Backup], left_out| {
+            let listing = Listing {
+                kept: kept.to_vec(),
+                left_out,
+            };
+            contents(&listing, DAY, now())
+        };
+        let only = |kept: &[Backup], outcome, piece| {
+            let findings = contents(kept, 0);
+            assert_eq!(findings.len(), 1, "{findings:?}");
+            is(&findings[0], outcome, piece);
+        };
+        only(&[], Outcome::Ok, "no backups yet");
+        only(
+            &[backup(25), backup(49)],
             Outcome::Ok,
             "2 backups, the newest is db_2026-01-25_03-00-00.sql.gz and 25 h old",
         );
-        is(
-            &contents(&[backup(26)], DAY, now()),
+        only(&[backup(26)], Outcome::Warning, "older than BACKUP_MAX_AGE");
+        only(
+            &[backup(-1)],
             Outcome::Warning,
-            "older than BACKUP_MAX_AGE",
+            "stored at 2026-01-26T05:00:00Z, ahead of this clock",
+        );
+        // A name that can't be true is no newest backup, and is named with its remedy.
+        let found = contents(&[backup(-100), backup(-50), backup(25)], 7);
+        is(
+            &found[0],
+            Outcome::Ok,
+            "1 backups, the newest is db_2026-01-25",
+        );
+        is(
+            &found[1],
+            Outcome::Warning,
+            "db_2026-01-30_08-00-00.sql.gz and 1 more",
+        );
+        is(&found[1], Outcome::Warning, "delete it");
+        is(&found[2], Outcome::Warning, "7 older backups");
+        is(
+            &contents(&[backup(-50)], 0)[0],
+            Outcome::Ok,
+            "no backups yet",
         );
         let judged = |hours: &[i64]| {
-            let begun: Vec<_> = hours.iter().map(|&h| now() - TimeDelta::hours(h)).collect();
-            unfinished(&begun, Duration::from_secs(6 * 3600), now())
+            let begun = hours.iter().map(|&h| now() - TimeDelta::hours(h));
+            unfinished(
+                hours.len(),
+                begun.min(),
+                Duration::from_secs(6 * 3600),
+                now(),
+            )
         };
         is(&judged(&[]), Outcome::Ok, "none");
         is(&judged(&[1, 6]), Outcome::Ok, "2, the oldest 6 h old");

@@ -120,24 +120,36 @@ pub struct Check {
 struct Listed {
     name: String,
     taken_at: String,
-    age_seconds: u64,
+    /// None if the clocks do not say.
+    age_seconds: Option<u64>,
     size_bytes: u64,
     /// Against the backup before it, if there is one.
     size_change_percent: Option<f64>,
+    /// Whether the time in the name can't be true, so that it is never taken for the newest.
+    dated_ahead: bool,
 }
+
+/// What stands behind a backup whose name can't be true.
+const DATED_AHEAD: &str = "dated ahead: never taken for the newest";
 
 /// The backups, newest first, as JSON or as a table for a person.
 #[must_use]
 pub fn list(backups: &[Backup], options: &List, now: DateTime<Utc>) -> String {
+    // What is dated ahead is neither compared nor compared with.
     let olders = backups.iter().skip(1).map(Some).chain([None]);
-    let listed = backups.iter().zip(olders).map(|(backup, older)| Listed {
-        name: backup.name.to_string(),
-        taken_at: seconds(backup.name.at()),
-        age_seconds: u64::try_from(now.signed_duration_since(backup.name.at()).num_seconds())
-            .unwrap_or(0),
-        size_bytes: backup.size_bytes,
-        size_change_percent: older
-            .and_then(|older| change_percent(older.size_bytes, backup.size_bytes)),
+    let listed = backups.iter().zip(olders).map(|(backup, older)| {
+        let dated_ahead = backup.is_dated_ahead(now);
+        let age = backup.age(now).filter(|_| !dated_ahead);
+        Listed {
+            name: backup.name.to_string(),
+            taken_at: seconds(backup.name.at()),
+            age_seconds: age.map(|age| age.as_secs()),
+            size_bytes: backup.size_bytes,
+            size_change_percent: older
+                .filter(|_| !dated_ahead)
+                .and_then(|older| change_percent(older.size_bytes, backup.size_bytes)),
+            dated_ahead,
+        }
     });
     let listed: Vec<Listed> = listed.take(options.limit.unwrap_or(usize::MAX)).collect();
     if options.json {
@@ -155,13 +167,15 @@ pub fn list(backups: &[Backup], options: &List, now: DateTime<Utc>) -> String {
         "NAME", "TAKEN AT (UTC)", "AGE", "SIZE", "CHANGE"
     );
     for (line, name) in listed.iter().zip(&shown) {
-        let change = line
-            .size_change_percent
-            .map_or_else(String::new, |percent| format!("{percent:+.1} %"));
+        let change = match line.size_change_percent {
+            Some(percent) => format!("{percent:+.1} %"),
+            None if line.dated_ahead => DATED_AHEAD.to_owned(),
+            None => String::new(),
+        };
         let line = format!(
             "{name:width$}  {:20}  {:>8}  {:>9}  {change:>8}",
             line.taken_at.replace(['T', 'Z'], " ").trim(),
-            age(line.age_seconds),
+            line.age_seconds.map_or_else(|| "?".to_owned(), age),
             size(line.size_bytes),
         );
         text.push_str(line.trim_end());
@@ -215,6 +229,7 @@ mod tests {
                 Backup {
                     name: prefix.name_at(at),
                     finished_at: at,
+                    aged_from: at,
                     size_bytes,
                 }
             })
@@ -235,9 +250,32 @@ mod tests {
             serde_json::from_str(&list(&backups(), &options(true, None), now)).unwrap();
         assert_eq!(
             json[0],
-            serde_json::json!({"name": "db_2026-01-26_03-00-00.sql.gz", "taken_at": "2026-01-26T03:00:00Z", "age_seconds": 5400, "size_bytes": 1_234_567, "size_change_percent": 23.4})
+            serde_json::json!({"name": "db_2026-01-26_03-00-00.sql.gz", "taken_at": "2026-01-26T03:00:00Z", "age_seconds": 5400, "size_bytes": 1_234_567, "size_change_percent": 23.4, "dated_ahead": false})
         );
         assert_eq!(json[2]["size_change_percent"], serde_json::Value::Null);
+        // A name that can't be true is seen, and neither has an age nor is compared.
+        let stored = |mut backup: Backup, at| {
+            (backup.finished_at, backup.aged_from) = (at, at);
+            backup
+        };
+        let ahead = Backup {
+            name: Prefix::new(None, "db_").name_at("9999-12-31T23:59:59Z".parse().unwrap()),
+            ..backups().remove(1)
+        };
+        let newest = stored(backups().remove(0), now + chrono::TimeDelta::hours(1));
+        let odd = [ahead, newest];
+        assert_eq!(
+            list(&odd, &options(false, None), now),
+            "NAME                           TAKEN AT (UTC)             AGE       SIZE    CHANGE\n\
+             db_9999-12-31_23-59-59.sql.gz  9999-12-31 23:59:59          ?     1.0 MB  dated ahead: never taken for the newest\n\
+             db_2026-01-26_03-00-00.sql.gz  2026-01-26 03:00:00          ?     1.2 MB\n"
+        );
+        let json: serde_json::Value =
+            serde_json::from_str(&list(&odd, &options(true, None), now)).unwrap();
+        for (at, dated_ahead) in [(0, true), (1, false)] {
+            assert_eq!(json[at]["dated_ahead"], dated_ahead);
+            assert_eq!(json[at]["age_seconds"], serde_json::Value::Null);
+        }
         assert_eq!(list(&[], &options(true, None), now), "[]\n");
         assert_eq!(
             list(&[], &options(false, None), now),

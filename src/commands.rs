@@ -14,7 +14,7 @@ use crate::check::{self, Check, Outcome};
 use crate::cli::{self, Ending};
 use crate::config::Access;
 use crate::drill::{self, Drill, DrillServer, Proven};
-use crate::kind::Kind;
+use crate::kind::{Fault, Kind};
 use crate::postgres::{Clients, DatabaseUrl};
 use crate::progress;
 use crate::reader::{Found, Meter, Summary};
@@ -45,7 +45,7 @@ pub struct Surroundings {
 /// The catalog that the variables name.
 fn catalog(access: &Access) -> Catalog {
     let store = Store::new(&access.store, StorePatience::default());
-    Catalog::new(store, access.prefix.clone())
+    Catalog::new(store, access.prefix.clone(), access.timeout)
 }
 
 fn could_not_read(error: &StoreError) -> Ending {
@@ -55,11 +55,12 @@ fn could_not_read(error: &StoreError) -> Ending {
 
 /// `list`
 pub async fn list(access: &Access, options: &cli::List, now: DateTime<Utc>) -> Ending {
-    let backups = match catalog(access).list().await {
-        Ok(backups) => backups,
+    let listing = match catalog(access).list(now).await {
+        Ok(listing) => listing,
         Err(error) => return could_not_read(&error),
     };
-    print(&cli::list(&backups, options, now))
+    listing.log_left_out();
+    print(&cli::list(&listing.kept, options, now))
 }
 
 /// Gives the answer of a command.
@@ -94,8 +95,8 @@ pub async fn check(check: &Check, options: &cli::Check) -> Ending {
 }
 
 /// The backup that the operator means, or the line that says why there is none.
-async fn choose(catalog: &Catalog, wanted: &str) -> Result<Backup, Ending> {
-    match catalog.choose(wanted).await {
+async fn choose(catalog: &Catalog, wanted: &str, now: DateTime<Utc>) -> Result<Backup, Ending> {
+    match catalog.choose(wanted, now).await {
         Ok(Some(backup)) => Ok(backup),
         Ok(None) => {
             tracing::error!(
@@ -103,7 +104,7 @@ async fn choose(catalog: &Catalog, wanted: &str) -> Result<Backup, Ending> {
                 name = wanted,
                 bucket = catalog.store().bucket(),
                 prefix = catalog.prefix().as_str(),
-                hint = "look at the names with: postgres-s3-backups list; BACKUP_FILE_PREFIX and BUCKET_SUBFOLDER decide which objects are backups",
+                hint = "look at the names with: postgres-s3-backups list; BACKUP_FILE_PREFIX and BUCKET_SUBFOLDER decide which objects are backups; one that is dated ahead is never the latest, and has to be named in full",
                 "no such backup"
             );
             Err(Ending::Failed)
@@ -121,7 +122,7 @@ pub async fn restore<F: Future<Output = bool>>(
     ask: impl FnOnce(String) -> F,
 ) -> Ending {
     let catalog = catalog(&access);
-    let backup = match choose(&catalog, &options.name).await {
+    let backup = match choose(&catalog, &options.name, (surroundings.clock)()).await {
         Ok(backup) => backup,
         Err(ending) => return ending,
     };
@@ -217,6 +218,7 @@ pub async fn verify(
         catalog: &catalog,
         access: &access,
         terminal: surroundings.terminal,
+        now: (surroundings.clock)(),
     };
     if options.all {
         return reading.all().await;
@@ -227,7 +229,7 @@ pub async fn verify(
             Err(error) => could_not_read(&error),
         };
     }
-    let backup = match choose(&catalog, &options.name).await {
+    let backup = match choose(&catalog, &options.name, (surroundings.clock)()).await {
         Ok(backup) => backup,
         Err(ending) => return ending,
     };
@@ -248,13 +250,17 @@ pub async fn verify(
 enum Verdict {
     Whole,
     Damaged,
+    /// Something was in the way, which says nothing of the object.
+    Unread,
+    /// It was removed or replaced meanwhile.
+    Gone,
     Stopped,
 }
 
 fn ending(found: Verdict) -> Ending {
     match found {
         Verdict::Whole => Ending::Done,
-        Verdict::Damaged | Verdict::Stopped => Ending::Failed,
+        Verdict::Damaged | Verdict::Unread | Verdict::Gone | Verdict::Stopped => Ending::Failed,
     }
 }
 
@@ -263,38 +269,51 @@ struct Reading<'a> {
     catalog: &'a Catalog,
     access: &'a Access,
     terminal: bool,
+    now: DateTime<Utc>,
 }
 
 impl Reading<'_> {
     /// Every backup, and what the template left.
     async fn all(&self) -> Ending {
         let listed = async {
-            Ok::<_, StoreError>((self.catalog.list().await?, self.catalog.archives().await?))
+            Ok::<_, StoreError>((
+                self.catalog.list(self.now).await?,
+                self.catalog.archives().await?,
+            ))
         };
         let (backups, archives) = match listed.await {
             Ok(listed) => listed,
             Err(error) => return could_not_read(&error),
         };
-        let (mut checked, mut damaged) = (0_usize, 0_usize);
+        backups.log_left_out();
+        archives.log_left_out();
+        let (mut checked, mut damaged, mut unread, mut gone) = (0_usize, 0_usize, 0_usize, 0_usize);
         let mut count = |found| {
+            let count = match found {
+                Verdict::Whole => None,
+                Verdict::Damaged => Some(&mut damaged),
+                Verdict::Unread => Some(&mut unread),
+                Verdict::Gone => Some(&mut gone),
+                Verdict::Stopped => return false,
+            };
             checked = checked.saturating_add(1);
-            if found == Verdict::Damaged {
-                damaged = damaged.saturating_add(1);
+            if let Some(count) = count {
+                *count = count.saturating_add(1);
             }
-            found != Verdict::Stopped
+            true
         };
-        for backup in &backups {
+        for backup in &backups.kept {
             if !count(self.backup(backup, false).await) {
                 return Ending::Failed;
             }
         }
-        for archive in &archives {
+        for archive in &archives.kept {
             if !count(self.archive(archive).await) {
                 return Ending::Failed;
             }
         }
-        tracing::info!(checked, damaged, "verify finished");
-        if damaged == 0 {
+        tracing::info!(checked, damaged, unread, gone, "verify finished");
+        if (damaged, unread) == (0, 0) {
             Ending::Done
         } else {
             Ending::Failed
@@ -313,7 +332,7 @@ impl Reading<'_> {
                 tell_whole(&key, backup, read.summary(), alone);
                 Verdict::Whole
             }
-            Err(error) => tell_damage(&key, backup.size_bytes, &error),
+            Err(error) => tell_failure(&key, backup.size_bytes, &error),
         }
     }
 
@@ -322,7 +341,7 @@ impl Reading<'_> {
         self.catalog.prefix().template_time(name)?;
         let found = self.catalog.archives().await;
         found
-            .map(|archives| archives.into_iter().find(|object| object.key == name))
+            .map(|archives| archives.kept.into_iter().find(|object| object.key == name))
             .transpose()
     }
 
@@ -346,29 +365,38 @@ impl Reading<'_> {
                 );
                 Verdict::Whole
             }
-            Err(error) => tell_damage(&object.key, object.size, &error),
+            Err(error) => tell_failure(&object.key, object.size, &error),
         }
     }
 }
 
-/// One line on each thing that is wrong with an object.
-fn tell_damage(name: &str, size_bytes: u64, error: &VerifyError) -> Verdict {
+/// What kept an object from being found whole: one line on each thing that is wrong with it, or on what was in the way.
+fn tell_failure(name: &str, size_bytes: u64, error: &VerifyError) -> Verdict {
     let (kind, hint) = (error.kind().as_str(), error.hint());
-    match error {
-        VerifyError::Cancelled => {
+    match (error.fault(), error) {
+        (Fault::Stopped, error) => {
             tracing::warn!(name, kind, error = %error, hint, "verify cancelled");
-            return Verdict::Stopped;
+            Verdict::Stopped
         }
-        VerifyError::Archive(problems) => {
+        (Fault::Gone, error) => {
+            tracing::warn!(name, size_bytes, error = %error, "backup gone meanwhile");
+            Verdict::Gone
+        }
+        (Fault::Surroundings, error) => {
+            tracing::error!(name, size_bytes, kind, error = %error, hint, "backup could not be read");
+            Verdict::Unread
+        }
+        (Fault::Backup, VerifyError::Archive(problems)) => {
             for error in problems {
                 tracing::error!(name, size_bytes, kind, error, hint, "backup not good");
             }
+            Verdict::Damaged
         }
-        error => {
+        (Fault::Backup, error) => {
             tracing::error!(name, size_bytes, kind, error = %error, hint, "backup not good");
+            Verdict::Damaged
         }
     }
-    Verdict::Damaged
 }
 
 fn tell_whole(key: &str, backup: &Backup, summary: &Summary, alone: bool) {
@@ -452,11 +480,14 @@ pub fn tell_proven(name: &str, proven: &Proven) {
 
 /// The line on a backup that was not.
 pub fn tell_unproven(name: &str, error: &drill::DrillError) {
-    let kind = error.kind();
-    if kind == Kind::Cancelled {
-        tracing::warn!(name, kind = kind.as_str(), error = %error, hint = error.hint(), "drill cancelled");
-    } else {
-        tracing::error!(name, kind = kind.as_str(), error = %error, hint = error.hint(), "backup unproven");
+    let (kind, hint) = (error.kind().as_str(), error.hint());
+    match error.fault() {
+        Fault::Stopped => tracing::warn!(name, kind, error = %error, hint, "drill cancelled"),
+        Fault::Gone => tracing::warn!(name, error = %error, "backup gone meanwhile"),
+        Fault::Surroundings => {
+            tracing::error!(name, kind, error = %error, hint, "drill could not be carried out");
+        }
+        Fault::Backup => tracing::error!(name, kind, error = %error, hint, "backup unproven"),
     }
 }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alert::{Alerts, Subject};
 use crate::backup::{Job, Trigger};
 use crate::board::Board;
-use crate::catalog::{Backup, Catalog};
+use crate::catalog::{Backup, Catalog, Listing};
 use crate::check::{self, Check, Railway};
 use crate::cli::Ending;
 use crate::config::Config;
@@ -263,7 +263,7 @@ pub async fn once(config: Config, path: Option<&OsString>, clock: Clock) -> Endi
 
 async fn job(config: &Config, store: Store, path: Option<&OsString>, clock: Clock) -> Job {
     Job {
-        catalog: Catalog::new(store, config.prefix.clone()),
+        catalog: Catalog::new(store, config.prefix.clone(), config.timeout),
         database: config.database.clone(),
         clients: Clients::discover(&client_directories(path)).await,
         options: config.options.clone(),
@@ -322,7 +322,7 @@ async fn follow(schedule: Schedule, runs: Runs, start: Start, stop: Cancellation
     if start.run_now {
         // The list decides nothing for this run, but `/health` knows of older backups while it lasts.
         tokio::select! {
-            listed = job.catalog.list() => if let Ok(backups) = listed { board.write(|status| status.list(backups, (job.clock)())) },
+            listed = job.catalog.list((job.clock)()) => if let Ok(listing) = listed { take_over(listing, board, (job.clock)()) },
             () = tokio::time::sleep(Duration::from_secs(10)) => {}
         }
         run_one(&runs, &mut alarm, Trigger::Manual((job.clock)()), stop).await;
@@ -339,9 +339,9 @@ async fn follow(schedule: Schedule, runs: Runs, start: Start, stop: Cancellation
                     None => log_next(&alarm, board),
                 }
             }
-            backups = list_at_last(job, list_at) => {
+            listing = list_at_last(job, list_at) => {
                 list_at = Instant::now() + LIST_EVERY;
-                board.write(|status| status.list(backups, (job.clock)()));
+                take_over(listing, board, (job.clock)());
                 // Only a bucket that holds backups shows that they are made here and that one is missing.
                 let newest_at = board.read(|status| status.newest().map(|backup| backup.name.at()));
                 if let (Some(newest_at), Some(due)) = (newest_at, missed_before.take()) && newest_at < due {
@@ -374,16 +374,42 @@ async fn run_one(runs: &Runs, alarm: &mut Alarm, trigger: Trigger, stop: &Cancel
     }
 }
 
+/// Takes over what the bucket holds, and says what is odd about it: of each backup once, not every hour.
+fn take_over(listing: Listing<Backup>, board: &Board, now: DateTime<Utc>) {
+    const NAMED: usize = 3;
+    let first = board.read(|status| status.listed_at.is_none());
+    let age_was_known = board.read(|status| status.newest().is_none_or(|b| b.age(now).is_some()));
+    if first {
+        listing.log_left_out();
+    }
+    let before = board.read(|status| status.ahead.clone());
+    board.write(|status| status.list(listing.kept, now));
+    board.read(|status| {
+        let is_new = |backup: &&Backup| !before.contains(backup);
+        let news: Vec<&Backup> = status.ahead.iter().filter(is_new).collect();
+        if !news.is_empty() {
+            let named = news.iter().take(NAMED).map(|backup| backup.name.to_string());
+            let names = named.collect::<Vec<_>>().join(", ");
+            tracing::warn!(count = news.len(), names, hint = check::AHEAD_HINT, "backups dated ahead count for nothing");
+        }
+        if let Some(newest) = status.newest().filter(|newest| newest.age(now).is_none())
+            && age_was_known
+        {
+            tracing::warn!(name = %newest.name, finished_at = seconds(newest.finished_at), hint = check::CLOCKS_HINT, "age of the newest backup not known: it was stored ahead of this clock");
+        }
+    });
+}
+
 /// Reads the bucket at that time, until it works, and says once why it does not.
-async fn list_at_last(job: &Job, at: Instant) -> Vec<Backup> {
+async fn list_at_last(job: &Job, at: Instant) -> Listing<Backup> {
     tokio::time::sleep_until(at).await;
     let mut told: Option<Kind> = None;
     loop {
-        match job.catalog.list().await {
-            Ok(backups) => {
+        match job.catalog.list((job.clock)()).await {
+            Ok(listing) => {
                 // A run sweeps too, but the next one may be a day away.
                 job.catalog.sweep(job.timeout, (job.clock)()).await;
-                return backups;
+                return listing;
             }
             Err(error) => {
                 if told != Some(error.kind()) {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backup;
 use crate::embedded::{Embedded, EmbeddedError};
-use crate::kind::Kind;
+use crate::kind::{Fault, Kind};
 use crate::postgres::{self, Clients, Database, DatabaseUrl, Idle, PostgresError, Sql};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole, Summary};
 use crate::replay::Omit;
@@ -110,6 +110,22 @@ impl DrillError {
         }
     }
 
+    /// What it says of the backup.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Read(error) | Self::Restore(RestoreError::Read(error)) => error.fault(),
+            Self::Restore(RestoreError::Psql(error, _))
+                if SERVERS_FAULTS
+                    .iter()
+                    .any(|words| error.text.contains(words)) =>
+            {
+                Fault::Surroundings
+            }
+            error => error.kind().fault(),
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> &str {
@@ -129,6 +145,16 @@ impl DrillError {
         }
     }
 }
+
+/// What `psql` says where the drill's server ended the restore, whatever was restored.
+const SERVERS_FAULTS: [&str; 6] = [
+    "No space left on device",
+    "could not extend file",
+    "out of shared memory",
+    "server closed the connection",
+    "terminating connection",
+    "connection to server was lost",
+];
 
 /// What scratch databases are called; a drill drops those of others that nobody is connected to.
 const SCRATCH: &str = "psb_drill_";

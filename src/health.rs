@@ -24,7 +24,7 @@ pub enum Verdict {
     Failing,
     /// The last drill failed: the newest backup may be fresh, but it could not be restored.
     Unproven,
-    /// The bucket could not be read, and memory holds nothing fresh.
+    /// The bucket could not be read, and memory holds nothing fresh; or the clocks do not say how old the newest is.
     Unknown,
 }
 
@@ -64,15 +64,17 @@ impl Verdict {
 /// Judges the status at a time.
 #[must_use]
 pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdict {
-    let fresh = status
-        .newest()
-        .is_some_and(|backup| backup.age(now) <= max_age);
+    let age = status.newest().map(|backup| backup.age(now));
+    let fresh = matches!(age, Some(Some(age)) if age <= max_age);
     let was_due = status.first_due_at.is_some_and(|due| due <= now);
     match () {
-        () if status.newest().is_some() && !fresh => Verdict::Stale,
+        () if matches!(age, Some(Some(_))) && !fresh => Verdict::Stale,
         () if status.is_failing() => Verdict::Failing,
         () if status.is_unproven() => Verdict::Unproven,
         () if !status.is_seeded() && !fresh => Verdict::Unknown,
+        () if age == Some(None) => Verdict::Unknown,
+        // All that there is has names that can't be true.
+        () if age.is_none() && !status.ahead.is_empty() => Verdict::Unknown,
         () if status.running => Verdict::Running,
         () if fresh => Verdict::Ok,
         () if was_due => Verdict::Stale,
@@ -100,7 +102,8 @@ pub(crate) struct NewestBackup {
     pub(crate) name: String,
     #[serde(serialize_with = "seconds_utc")]
     finished_at: DateTime<Utc>,
-    pub(crate) age_seconds: u64,
+    /// None if the clocks do not say.
+    pub(crate) age_seconds: Option<u64>,
     pub(crate) size_bytes: u64,
 }
 
@@ -109,7 +112,7 @@ impl NewestBackup {
         Self {
             name: backup.name.to_string(),
             finished_at: backup.finished_at,
-            age_seconds: backup.age(now).as_secs(),
+            age_seconds: backup.age(now).map(|age| age.as_secs()),
             size_bytes: backup.size_bytes,
         }
     }
@@ -170,6 +173,7 @@ mod tests {
         vec![Backup {
             name: Prefix::new(None, "b_").name_at(finished_at),
             finished_at,
+            aged_from: finished_at,
             size_bytes: 500,
         }]
     }
@@ -245,12 +249,67 @@ mod tests {
                 Verdict::Stale,
             ),
             (
-                "from the future",
+                "stored ahead of the clock",
                 Status {
                     backups: backup(-2),
                     ..base()
                 },
+                Verdict::Unknown,
+            ),
+            (
+                "stored ahead of the clock, and one is being made",
+                Status {
+                    backups: backup(-2),
+                    running: true,
+                    ..base()
+                },
+                Verdict::Unknown,
+            ),
+            (
+                "stored ahead of the clock, and failing",
+                Status {
+                    backups: backup(-2),
+                    last_run: run(RunOutcome::Failed),
+                    ..base()
+                },
+                Verdict::Failing,
+            ),
+            (
+                "none but one that is dated ahead",
+                Status {
+                    ahead: backup(-48),
+                    ..base()
+                },
+                Verdict::Unknown,
+            ),
+            (
+                "fresh beside one that is dated ahead",
+                Status {
+                    backups: backup(1),
+                    ahead: backup(-48),
+                    ..base()
+                },
                 Verdict::Ok,
+            ),
+            (
+                "fresh, and the last drill could not be carried out",
+                Status {
+                    backups: backup(1),
+                    last_drill: drill(DrillOutcome::Unread),
+                    concluded: Some(DrillOutcome::Proven),
+                    ..base()
+                },
+                Verdict::Ok,
+            ),
+            (
+                "the drill before that one failed",
+                Status {
+                    backups: backup(1),
+                    last_drill: drill(DrillOutcome::Unread),
+                    concluded: Some(DrillOutcome::Failed),
+                    ..base()
+                },
+                Verdict::Unproven,
             ),
             (
                 "fresh, but the last run failed",

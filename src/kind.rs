@@ -2,6 +2,19 @@
 //!
 //! Operators filter logs by them and monitors read them from `/health`, so a name never carries a value.
 
+/// What a failure to read or to prove a backup says of that backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not good.
+    Backup,
+    /// Nothing: the store, a server, the network, the disk or time was in the way.
+    Surroundings,
+    /// It is not there any more, or another one has its name.
+    Gone,
+    /// Nothing: the service was told to stop.
+    Stopped,
+}
+
 /// What kind of failure ended an attempt, a restore or a drill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -117,6 +130,16 @@ impl Kind {
             Self::Deadline => "deadline",
             Self::Cancelled => "cancelled",
             Self::Internal => "internal",
+        }
+    }
+
+    /// What it says of a backup that was to be read or proven.
+    #[must_use]
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::Damaged | Self::Restore | Self::Unproven => Fault::Backup,
+            Self::Cancelled => Fault::Stopped,
+            _ => Fault::Surroundings,
         }
     }
 

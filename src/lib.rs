@@ -29,6 +29,7 @@ pub mod runs;
 pub mod schedule;
 pub mod signals;
 
+pub mod answer;
 pub mod archive;
 pub mod backup;
 pub mod catalog;

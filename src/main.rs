@@ -15,8 +15,8 @@ use postgres_s3_backups::daemon;
 use postgres_s3_backups::drill::DrillServer;
 use postgres_s3_backups::postgres::{Clients, DatabaseUrl, client_directories};
 use postgres_s3_backups::telemetry::{self, Channel};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use postgres_s3_backups::text;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 /// Wrong usage or configuration.
 const UNUSABLE: u8 = 2;

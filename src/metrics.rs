@@ -90,13 +90,17 @@ fn newest(families: &mut Families, status: &Status, now: DateTime<Utc>) {
     let newest = status.newest();
     families.gauge(
         "last_success_timestamp_seconds",
-        "When the newest backup came into the bucket.",
-        newest.map(|backup| timestamp(backup.finished_at)),
+        "From when on the age of the newest backup counts: when it came into the bucket, or the time in its name.",
+        newest
+            .filter(|backup| backup.age(now).is_some())
+            .map(|backup| timestamp(backup.aged_from)),
     );
     families.gauge(
         "newest_backup_age_seconds",
         "The age of the newest backup.",
-        newest.map(|backup| backup.age(now).as_secs_f64()),
+        newest
+            .and_then(|backup| backup.age(now))
+            .map(|age| age.as_secs_f64()),
     );
     families.gauge(
         "newest_backup_size_bytes",
@@ -146,6 +150,13 @@ fn bucket(families: &mut Families, status: &Status) {
         "Good backups in the bucket under this service's prefix.",
         listed
             .and_then(|all| u64::try_from(all.len()).ok())
+            .map(number),
+    );
+    families.gauge(
+        "bucket_backups_dated_ahead",
+        "Objects in the bucket that count for nothing, because the time in their names can't be true.",
+        listed
+            .and_then(|_| u64::try_from(status.ahead.len()).ok())
             .map(number),
     );
     families.gauge(
@@ -205,6 +216,7 @@ fn drills(families: &mut Families, status: &Status, now: DateTime<Utc>) {
     let outcomes = [
         (DrillOutcome::Proven, "proven"),
         (DrillOutcome::Failed, "failed"),
+        (DrillOutcome::Unread, "unread"),
     ];
     let series = outcomes.map(|(outcome, label)| {
         let count = status.drills.get(&outcome).copied();
@@ -219,8 +231,13 @@ fn drills(families: &mut Families, status: &Status, now: DateTime<Utc>) {
     let last = status.last_drill.as_ref();
     families.gauge(
         "last_drill_proven",
-        "Whether the last drill of this process could restore the newest backup.",
-        last.map(|drill| flag(drill.outcome == DrillOutcome::Proven)),
+        "Whether the last drill of this process that could be carried out restored the newest backup.",
+        status.proof().map(flag),
+    );
+    families.gauge(
+        "drills_untried",
+        "How many drills in a row could not be carried out.",
+        last.map(|_| number(status.untried)),
     );
     families.gauge(
         "last_drill_timestamp_seconds",
@@ -373,6 +390,7 @@ mod tests {
             "part_retries_total",
             r#"drills_total{outcome="proven"}"#,
             r#"drills_total{outcome="failed"}"#,
+            r#"drills_total{outcome="unread"}"#,
         ] {
             assert_eq!(value(&text, series), Some(0.0), "{series}");
         }
@@ -383,6 +401,7 @@ mod tests {
         let backup = |hours: i64, size_bytes| Backup {
             name: Prefix::new(None, "b_").name_at(now() - TimeDelta::hours(hours)),
             finished_at: now() - TimeDelta::hours(hours) + TimeDelta::seconds(90),
+            aged_from: now() - TimeDelta::hours(hours) + TimeDelta::seconds(90),
             size_bytes,
         };
         let mut status = Status::default();

@@ -165,7 +165,7 @@ impl Told {
                 Tone::Bad,
                 newest.map_or_else(
                     || "There is no backup, though one was due.".to_owned(),
-                    |newest| format!("The newest backup is {} old.", span(newest.age(now))),
+                    |newest| format!("The newest backup is {}.", old(newest, now)),
                 ),
             ),
             Verdict::Failing => (Tone::Bad, "The last backup failed.".to_owned()),
@@ -203,13 +203,33 @@ fn notes(verdict: Verdict, status: &Status, setting: &Setting, now: DateTime<Utc
             run.kind.map_or("no kind", Kind::as_str),
         ));
     }
-    if let Some(drill) = status.last_drill.as_ref().filter(|_| status.is_unproven()) {
+    if let Some(drill) = &status.last_drill {
+        let found = match drill.outcome {
+            DrillOutcome::Proven => None,
+            DrillOutcome::Failed => Some("could not restore"),
+            DrillOutcome::Unread => Some("could not be carried out, which says nothing of"),
+        };
+        notes.extend(found.map(|found| {
+            format!(
+                "The drill that ended {} ago {found} {}: {}. The log says what to do.",
+                span(since(drill.finished_at, now)),
+                drill.name,
+                drill.kind.map_or("no kind", Kind::as_str),
+            )
+        }));
+    }
+    if let Some(newest) = newest.filter(|newest| newest.age(now).is_none()) {
         notes.push(format!(
-            "The drill that ended {} ago could not restore {}: {}. The log says what to do.",
-            span(since(drill.finished_at, now)),
-            drill.name,
-            drill.kind.map_or("no kind", Kind::as_str),
+            "{} was stored at {}, ahead of this service\u{2019}s clock: one of the two clocks is wrong, so how old it is cannot be said.",
+            newest.name,
+            newest.finished_at.format("%Y-%m-%d %H:%M:%S UTC")
         ));
+    }
+    if newest.is_none() && !status.ahead.is_empty() {
+        notes.push(
+            "All that the bucket holds is dated ahead: the times in the names cannot be true."
+                .to_owned(),
+        );
     }
     if let (Some(judged), false) = (status.judged(), status.anomalies.is_empty()) {
         let (named, _) = anomaly::named(&status.anomalies);
@@ -229,10 +249,11 @@ fn notes(verdict: Verdict, status: &Status, setting: &Setting, now: DateTime<Utc
     if status.listed_at.is_none() {
         notes.push("The bucket has not been read yet, so what it holds is not known. If this lasts, the log says why.".to_owned());
     }
-    if let (Some(newest), true) = (newest, verdict != Verdict::Stale) {
+    let age = newest.and_then(|newest| newest.age(now));
+    if let (Some(newest), Some(age), true) = (newest, age, verdict != Verdict::Stale) {
         notes.push(format!(
             "It came into the bucket {} ago and holds {}.",
-            span(newest.age(now)),
+            span(age),
             size(newest.size_bytes)
         ));
         if matches!(verdict, Verdict::Failing | Verdict::Unproven) {
@@ -272,7 +293,7 @@ fn facts(status: &Status, setting: &Setting, now: DateTime<Utc>) -> Markup {
                     dt { "Newest backup" }
                     @match newest {
                         Some(newest) => {
-                            dd.large { (span(newest.age(now))) " old" }
+                            dd.large { (old(newest, now)) }
                             dd { (time(newest.finished_at)) }
                         }
                         None => dd.large { (none(status)) }
@@ -542,12 +563,14 @@ fn drill(status: &Status, setting: &Setting, now: DateTime<Utc>) -> Markup {
             h2 id="drill" { "The last drill" }
             @match &status.last_drill {
                 Some(drill) => {
-                    @let proven = drill.outcome == DrillOutcome::Proven;
-                    @let tone = if proven { Tone::Good } else { Tone::Bad };
+                    @let (tone, found) = match drill.outcome {
+                        DrillOutcome::Proven => (Tone::Good, "Restored and counted."),
+                        DrillOutcome::Failed => (Tone::Bad, "Could not be restored."),
+                        DrillOutcome::Unread => (Tone::Unsure, "The drill could not be carried out."),
+                    };
                     p {
                         strong.(tone.class()) {
-                            span aria-hidden="true" { (tone.mark()) } " "
-                            @if proven { "Restored and counted." } @else { "Could not be restored." }
+                            span aria-hidden="true" { (tone.mark()) } " " (found)
                         }
                         " " code { (visible(&drill.name)) }
                         @if let Some(kind) = drill.kind { ", " (kind.as_str()) }
@@ -604,6 +627,7 @@ fn list(status: &Status, setting: &Setting, now: DateTime<Utc>) -> Markup {
     html! {
         section aria-labelledby="list" {
             h2 id="list" { "Backups" }
+            (ahead(status))
             @if status.backups.is_empty() {
                 p { @if status.listed_at.is_some() { "There are none." } @else { "None is known yet." } }
             } @else {
@@ -623,6 +647,25 @@ fn list(status: &Status, setting: &Setting, now: DateTime<Utc>) -> Markup {
     }
 }
 
+/// What is in the bucket and counts for nothing.
+fn ahead(status: &Status) -> Markup {
+    html! {
+        @if !status.ahead.is_empty() {
+            p {
+                strong.unsure { (count(status.ahead.len(), "object")) " dated ahead" }
+                ": the time in the name cannot be true, so that it is never taken for the newest. "
+                "Look into it by its full name, then delete it or give it its real time: "
+                @for (index, backup) in status.ahead.iter().take(SEEN).enumerate() {
+                    @if index > 0 { ", " }
+                    code { (backup.name) }
+                }
+                @if status.ahead.len() > SEEN { " and more" }
+                "."
+            }
+        }
+    }
+}
+
 fn entry(index: usize, status: &Status, setting: &Setting, now: DateTime<Utc>) -> Markup {
     let Some(backup) = status.backups.get(index) else {
         return html! {};
@@ -635,7 +678,7 @@ fn entry(index: usize, status: &Status, setting: &Setting, now: DateTime<Utc>) -
         li {
             p.name { code { (name) } }
             p.about {
-                (span(backup.age(now))) " old, " (size(backup.size_bytes))
+                (old(backup, now)) ", " (size(backup.size_bytes))
                 @if older.is_some() { " (" (change(backup, older)) ")" }
             }
             button type="button" data-copy=(id) aria-label={ "Copy the restore command of " (name) } hidden { "Copy" }
@@ -649,6 +692,12 @@ fn entry(index: usize, status: &Status, setting: &Setting, now: DateTime<Utc>) -
 
 fn time(at: DateTime<Utc>) -> Markup {
     html! { time datetime=(at.format("%Y-%m-%dT%H:%M:%SZ")) { (at.format("%Y-%m-%d %H:%M:%S UTC")) } }
+}
+
+/// `3 days old`
+fn old(backup: &Backup, now: DateTime<Utc>) -> String {
+    let age = backup.age(now);
+    age.map_or_else(|| "of unknown age".to_owned(), |age| span(age) + " old")
 }
 
 fn since(at: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
@@ -723,6 +772,7 @@ mod tests {
         Backup {
             name: Prefix::new(None, prefix).name_at(now() - TimeDelta::hours(hours)),
             finished_at: now() - TimeDelta::hours(hours) + TimeDelta::seconds(40),
+            aged_from: now() - TimeDelta::hours(hours) + TimeDelta::seconds(40),
             size_bytes: 12_400_000,
         }
     }
@@ -763,6 +813,14 @@ mod tests {
             name: "b_x".to_owned(),
             outcome: DrillOutcome::Failed,
             kind: Some(Kind::Damaged),
+            finished_at: now(),
+            duration_seconds: 3,
+        });
+        let mut untried = listed(&[1]);
+        untried.drilled(LastDrill {
+            name: "b_x".to_owned(),
+            outcome: DrillOutcome::Unread,
+            kind: Some(Kind::StoreDenied),
             finished_at: now(),
             duration_seconds: 3,
         });
@@ -817,6 +875,24 @@ mod tests {
                 Tone::Bad,
                 "The last drill could not restore a backup.",
                 "could not restore b_x: damaged.",
+            ),
+            (
+                untried,
+                Tone::Good,
+                "The newest backup is safe.",
+                "could not be carried out, which says nothing of b_x: store_denied.",
+            ),
+            (
+                listed(&[-2]),
+                Tone::Unsure,
+                "It is not known whether the backups are safe.",
+                "ahead of this service\u{2019}s clock",
+            ),
+            (
+                listed(&[-48]),
+                Tone::Unsure,
+                "It is not known whether the backups are safe.",
+                "All that the bucket holds is dated ahead",
             ),
             (
                 Status::default(),
@@ -954,6 +1030,19 @@ mod tests {
         assert!(html.contains("The newest 60 of 10,000."));
         assert_eq!(html.matches("<li><p class=\"name\">").count(), LISTED);
         assert!(html.contains("10,000 backups"));
+    }
+
+    #[test]
+    fn what_is_dated_ahead_is_shown_with_its_mark() {
+        let hours: Vec<i64> = (2..20).map(|days| -24 * days).chain([1]).collect();
+        let html = html(&listed(&hours), &setting("b_"), now(), "n");
+        assert!(
+            html.contains("<strong class=\"unsure\">18 objects dated ahead</strong>: "),
+            "{html}"
+        );
+        assert!(html.contains("<code>b_2026-02-14_04-00-00.sql.gz</code>"));
+        assert!(html.contains(" and more."));
+        assert!(html.contains("The newest backup is safe."));
     }
 
     #[test]

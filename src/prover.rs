@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 use crate::board::{Board, DrillOutcome, Failure, LastDrill};
 use crate::catalog::Catalog;
 use crate::commands;
-use crate::drill::{self, Drill, DrillError};
+use crate::drill::{self, Drill};
+use crate::kind::Fault;
 use crate::schedule::{Alarm, Clock, Schedule, seconds};
 
 /// Proves the newest backup of a catalog.
@@ -49,10 +50,10 @@ impl Prover {
         }
     }
 
-    /// One drill of the newest backup; none if there is none yet, or it was told to stop.
+    /// One drill of the newest backup; none if there is none, or it was removed meanwhile, or the drill was told to stop.
     async fn run(&self, stop: &CancellationToken) -> Option<(LastDrill, Option<Failure>)> {
         let began_at = (self.clock)();
-        let newest = match self.catalog.newest().await {
+        let newest = match self.catalog.newest(began_at).await {
             Ok(Some(newest)) => newest,
             Ok(None) => {
                 tracing::warn!("drill skipped: there is no backup yet");
@@ -67,32 +68,30 @@ impl Prover {
         let name = newest.name.to_string();
         tracing::info!(name, "drill started");
         let outcome = drill::run(&self.drill, &name, &Arc::default(), stop).await;
-        let (kind, failure) = match &outcome {
+        let (outcome, kind, failure) = match &outcome {
             Ok(proven) => {
                 commands::tell_proven(&name, proven);
-                (None, None)
+                (DrillOutcome::Proven, None, None)
             }
             Err(error) => {
                 commands::tell_unproven(&name, error);
-                if matches!(error, DrillError::Cancelled) {
-                    return None;
-                }
+                let outcome = match error.fault() {
+                    Fault::Backup => DrillOutcome::Failed,
+                    Fault::Surroundings => DrillOutcome::Unread,
+                    Fault::Gone | Fault::Stopped => return None,
+                };
                 let failure = Failure {
                     name: name.clone(),
                     error: error.to_string(),
                     hint: error.hint().to_owned(),
                 };
-                (Some(error.kind()), Some(failure))
+                (outcome, Some(error.kind()), Some(failure))
             }
         };
         let finished_at = (self.clock)();
         let last = LastDrill {
             name,
-            outcome: if kind.is_none() {
-                DrillOutcome::Proven
-            } else {
-                DrillOutcome::Failed
-            },
+            outcome,
             kind,
             finished_at,
             duration_seconds: u64::try_from(

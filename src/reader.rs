@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::download::Download;
 use crate::gzip;
-use crate::kind::Kind;
+use crate::kind::{Fault, Kind};
 use crate::replay::{Needs, Omit, Replay};
 use crate::script::{self, Contents, Inside, Lost, TableName};
 use crate::store::{Store, StoreError};
@@ -258,6 +258,18 @@ impl ReadError {
             | Self::Lost(_) => Kind::Damaged,
             Self::Stopped => Kind::Cancelled,
             Self::Internal(_) => Kind::Internal,
+        }
+    }
+
+    /// What it says of the backup.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Missing => Fault::Gone,
+            Self::Store(error) if error.is_replaced() => Fault::Gone,
+            // Whatever a store says, it says nothing of the bytes.
+            Self::Store(_) => Fault::Surroundings,
+            error => error.kind().fault(),
         }
     }
 

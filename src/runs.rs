@@ -49,8 +49,8 @@ impl Runs {
     /// The backup is there; only its size is yet to be judged, and that is worth no more than a few seconds.
     async fn list_for_comparison(&self) {
         tokio::select! {
-            listed = self.job.catalog.list() => match listed {
-                Ok(backups) => self.board.write(|status| status.list(backups, (self.job.clock)())),
+            listed = self.job.catalog.list((self.job.clock)()) => match listed {
+                Ok(listing) => self.board.write(|status| status.list(listing.kept, (self.job.clock)())),
                 Err(error) => tracing::warn!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "size not compared: could not read the bucket"),
             },
             () = tokio::time::sleep(Duration::from_secs(10)) => {

@@ -1,30 +1,43 @@
 //! The one place that names the S3 SDK: a bucket as this service uses it, and what its refusals mean.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use aws_sdk_s3::config::http::HttpRequest;
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, RuntimeComponents, StalledStreamProtectionConfig,
+    BehaviorVersion, ConfigBag, Credentials, HttpClient, Intercept, Region,
+    RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents, SharedHttpClient,
+    StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::error::{
+    BoxError, ConnectorError, DisplayErrorContext, ProvideErrorMetadata, SdkError,
+};
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{
     CompletedMultipartUpload, CompletedPart, ExpirationStatus, LifecycleRule, ServerSideEncryption,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 
+use crate::answer::{self, Unusable};
 use crate::kind::Kind;
 use crate::secret::{Redactor, Secret};
+use crate::text;
 
 /// Where the backups go and with whose rights.
 #[derive(Debug, Clone)]
@@ -71,6 +84,20 @@ impl Default for StorePatience {
 
 /// A link slower than this cannot carry backups; a part gets at least the time it would need there.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
+
+/// The most that is kept of a store's own words: its code for an error, and its explanation.
+const MOST_CODE: usize = 100;
+const MOST_WORDS: usize = 1000;
+
+/// The longest ETag that is kept, of each of 10,000 parts; MD5s and their number have 38 characters.
+const MOST_ETAG_BYTES: usize = 256;
+
+/// The longest that may be what a store wants back in the address of a request, such as the id of an upload: servers refuse
+/// requests whose first line is longer.
+const MOST_HANDLE_BYTES: usize = 8 * 1024;
+
+/// The most pages of a list, which have 1000 entries each: ten million objects under one prefix.
+const MOST_PAGES: usize = 10_000;
 
 /// One bucket.
 #[derive(Clone)]
@@ -123,6 +150,7 @@ pub struct StoreError {
     message: String,
     hint: &'static str,
     transient: bool,
+    replaced: bool,
 }
 
 impl fmt::Display for StoreError {
@@ -164,7 +192,47 @@ impl StoreError {
             message,
             hint: "the store lost or changed bytes; the next attempt starts from the beginning",
             transient: true,
+            replaced: false,
         }
+    }
+
+    /// An answer that can't be what it says it is.
+    fn not_s3(action: &'static str, key: &str, message: String) -> Self {
+        Self {
+            action,
+            key: key.to_owned(),
+            kind: Kind::StoreRejected,
+            status: None,
+            code: None,
+            message,
+            hint: HINT_NOT_S3,
+            transient: false,
+            replaced: false,
+        }
+    }
+
+    /// An answer that did not come, or not to its end.
+    fn broken(action: &'static str, key: &str, cause: &str) -> Self {
+        Self {
+            action,
+            key: key.to_owned(),
+            kind: Kind::StoreUnavailable,
+            status: None,
+            code: None,
+            message: format!(
+                "the connection broke off: {}",
+                shown(cause, MOST_WORDS)
+            ),
+            hint: HINT_LATER,
+            transient: true,
+            replaced: false,
+        }
+    }
+
+    /// Whether the object it is about was removed or replaced while it was being read.
+    #[must_use]
+    pub const fn is_replaced(&self) -> bool {
+        self.replaced
     }
 
     /// An object that was removed or replaced while it was being read.
@@ -178,6 +246,7 @@ impl StoreError {
             message: "the object was removed or replaced while it was being read".to_owned(),
             hint: "a lifecycle rule or a person removed it; choose another backup",
             transient: false,
+            replaced: true,
         }
     }
 
@@ -191,6 +260,7 @@ impl StoreError {
             message: format!("no answer within {} s", limit.as_secs()),
             hint: "the store behind AWS_S3_ENDPOINT or the network to it hangs; the next attempt starts from the beginning",
             transient: true,
+            replaced: false,
         }
     }
 
@@ -211,6 +281,7 @@ const HINT_CLOCK: &str =
 const HINT_LATER: &str =
     "the store is overloaded or out of order; the next attempt starts from the beginning";
 const HINT_REFUSED: &str = "the store behind AWS_S3_ENDPOINT does not accept this request; check that the endpoint is an S3 API and AWS_S3_REGION fits it";
+const HINT_NOT_S3: &str = "what answers at AWS_S3_ENDPOINT does not answer as S3 does; check that the endpoint is an S3 API, and look for a proxy in between";
 const HINT_CONFLICT: &str = "another container wrote or removed the same backup at the same time; run one replica of this service for each prefix";
 
 /// What an answer means: kind, remedy, and whether the same request may succeed a moment later.
@@ -282,7 +353,7 @@ pub struct Object {
     pub key: String,
     /// Its size in bytes.
     pub size: u64,
-    /// When the store made it visible.
+    /// When the store made it visible; 1970, the beginning of time, if the store does not say.
     pub modified_at: DateTime<Utc>,
 }
 
@@ -336,6 +407,62 @@ impl Intercept for AnswerTime {
             let _first = self.0.get_or_init(|| at.to_utc());
         }
         Ok(())
+    }
+}
+
+/// A client whose answers are read whole, and checked, before the SDK sees them.
+#[derive(Debug)]
+struct Bounded(SharedHttpClient);
+
+impl HttpClient for Bounded {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(Connector(self.0.http_connector(settings, components)))
+    }
+
+    fn validate_base_client_config(
+        &self,
+        components: &RuntimeComponentsBuilder,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        HttpClient::validate_base_client_config(&self.0, components, config)
+    }
+
+    fn validate_final_config(
+        &self,
+        components: &RuntimeComponents,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        HttpClient::validate_final_config(&self.0, components, config)
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.0.connector_metadata()
+    }
+}
+
+#[derive(Debug)]
+struct Connector(SharedHttpConnector);
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        // Only the bytes of an object are asked for by a range. They are read by `get`, which knows how many there are.
+        let of_object = request.headers().contains_key("range");
+        let answered = self.0.call(request);
+        HttpConnectorFuture::new(async move {
+            let mut answer = answered.await?;
+            let failed = !answer.status().is_success();
+            if of_object && !failed {
+                return Ok(answer);
+            }
+            let body = answer::read(answer.take_body(), failed).await;
+            let body = body.map_err(|error| ConnectorError::other(error.into(), None))?;
+            *answer.body_mut() = SdkBody::from(body);
+            Ok(answer)
+        })
     }
 }
 
@@ -394,7 +521,7 @@ impl Store {
             .build_https();
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
-            .http_client(http_client)
+            .http_client(Bounded(http_client))
             .region(Region::new(settings.region.clone()))
             .credentials_provider(credentials)
             .force_path_style(settings.path_style)
@@ -469,9 +596,10 @@ impl Store {
                 .await
                 .map_err(|e| self.error(ACTION, key, e))?;
             let id = answer.upload_id().filter(|id| !id.is_empty());
-            id.map(str::to_owned).ok_or_else(|| {
+            let id = id.ok_or_else(|| {
                 StoreError::mismatch(ACTION, key, "the answer holds no upload id".to_owned())
-            })
+            })?;
+            handle(id).map_err(|what| StoreError::not_s3(ACTION, key, what))
         })
         .await
     }
@@ -512,11 +640,8 @@ impl Store {
                 request.send().await
             };
             let answer = sent.map_err(|e| self.error(ACTION, key, e))?;
-            let etag = answer
-                .e_tag()
-                .unwrap_or_default()
-                .trim_matches('"')
-                .to_owned();
+            let etag =
+                etag(answer.e_tag()).map_err(|what| StoreError::not_s3(ACTION, key, what))?;
             // With a customer's or KMS's key the ETag is not an MD5; Content-MD5 was checked by the store all the same.
             let encrypted = answer.sse_customer_algorithm().is_some()
                 || matches!(
@@ -638,11 +763,7 @@ impl Store {
                     .content_length()
                     .and_then(|size| u64::try_from(size).ok())
                     .unwrap_or_default(),
-                etag: head
-                    .e_tag()
-                    .unwrap_or_default()
-                    .trim_matches('"')
-                    .to_owned(),
+                etag: etag(head.e_tag()).map_err(|what| StoreError::not_s3(ACTION, key, what))?,
             })),
             Err(error) if error.status == Some(404) => Ok(None),
             Err(error) => Err(error),
@@ -682,23 +803,24 @@ impl Store {
                 {
                     return Err(StoreError::replaced(ACTION, key));
                 }
-                let body = answer.body.collect().await.map_err(|error| StoreError {
-                    action: ACTION,
-                    key: key.to_owned(),
-                    kind: Kind::StoreUnavailable,
-                    status: None,
-                    code: None,
-                    message: format!("the connection broke off: {}", chain(&error)),
-                    hint: HINT_LATER,
-                    transient: true,
-                })?;
-                let body = body.into_bytes();
-                if u64::try_from(body.len()).ok() == Some(expected) {
-                    Ok(body)
-                } else {
-                    let text = format!("{} bytes came in place of {expected}", body.len());
-                    Err(StoreError::mismatch(ACTION, key, text))
-                }
+                // One that ignores the range sends the whole object, or without end.
+                check_range(answer.content_range(), answer.content_length(), from, to)
+                    .map_err(|what| StoreError::not_s3(ACTION, key, what))?;
+                read_piece(answer.body, expected)
+                    .await
+                    .map_err(|failure| match failure {
+                        Piece::Broken(cause) => StoreError::broken(ACTION, key, &cause),
+                        Piece::Short(came) => StoreError::mismatch(
+                            ACTION,
+                            key,
+                            format!("{came} bytes came in place of {expected}"),
+                        ),
+                        Piece::Long => StoreError::not_s3(
+                            ACTION,
+                            key,
+                            format!("more bytes came than the {expected} that were asked for"),
+                        ),
+                    })
             })
             .await;
         match outcome {
@@ -709,13 +831,18 @@ impl Store {
         }
     }
 
-    /// Lists every object whose key begins with `prefix`.
+    /// Lists every object whose key begins with `prefix`, a page at a time: what `visit` does not keep is forgotten.
     ///
     /// # Errors
-    /// What the store answered; a list is whole or an error.
-    pub async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
+    /// What the store answered; a list is whole or an error, and after an error what was visited counts for nothing.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        mut visit: impl FnMut(Object),
+    ) -> Result<(), StoreError> {
         const ACTION: &str = "list objects under";
-        let mut objects = Vec::new();
+        let not_whole = |what: String| StoreError::not_s3(ACTION, prefix, what);
+        let mut pages = Pages::default();
         let mut token: Option<String> = None;
         loop {
             let page = self
@@ -732,32 +859,47 @@ impl Store {
                         .map_err(|e| self.error(ACTION, prefix, e))
                 })
                 .await?;
-            objects.extend(page.contents().iter().filter_map(|object| {
-                let size = object.size().and_then(|size| u64::try_from(size).ok())?;
-                let modified_at = instant(object.last_modified()?)?;
-                Some(Object {
-                    key: object.key()?.to_owned(),
-                    size,
-                    modified_at,
-                })
-            }));
-            token = page
-                .next_continuation_token()
-                .filter(|_| page.is_truncated() == Some(true))
-                .map(str::to_owned);
-            if token.is_none() {
-                return Ok(objects);
+            let (truncated, next) = (page.is_truncated, page.next_continuation_token);
+            for object in page.contents.unwrap_or_default() {
+                visit(taken(object).map_err(not_whole)?);
+            }
+            let next = next.filter(|next| !next.is_empty());
+            match (truncated, next) {
+                (Some(false), None) => return Ok(()),
+                (Some(true), Some(next)) => token = Some(pages.turn(&next).map_err(not_whole)?),
+                (Some(true), None) => {
+                    return Err(not_whole(
+                        "the list says that there is more of it, and not how to ask for it"
+                            .to_owned(),
+                    ));
+                }
+                (Some(false) | None, Some(_)) => {
+                    return Err(not_whole(
+                        "the list tells how to ask for more of it, and does not say that there is more"
+                            .to_owned(),
+                    ));
+                }
+                (None, None) => {
+                    return Err(not_whole(
+                        "the list does not say whether it is whole (IsTruncated)".to_owned(),
+                    ));
+                }
             }
         }
     }
 
-    /// Lists every unfinished upload whose key begins with `prefix`.
+    /// Lists every unfinished upload whose key begins with `prefix`, a page at a time.
     ///
     /// # Errors
-    /// What the store answered.
-    pub async fn list_uploads(&self, prefix: &str) -> Result<Vec<Unfinished>, StoreError> {
+    /// What the store answered; there are more uploads then than were visited.
+    pub async fn list_uploads(
+        &self,
+        prefix: &str,
+        mut visit: impl FnMut(Unfinished),
+    ) -> Result<(), StoreError> {
         const ACTION: &str = "list unfinished uploads under";
-        let mut uploads = Vec::new();
+        let not_whole = |what: String| StoreError::not_s3(ACTION, prefix, what);
+        let mut pages = Pages::default();
         let mut marker: (Option<String>, Option<String>) = (None, None);
         loop {
             let page = self
@@ -776,21 +918,39 @@ impl Store {
                         .map_err(|e| self.error(ACTION, prefix, e))
                 })
                 .await?;
-            uploads.extend(page.uploads().iter().filter_map(|upload| {
-                let initiated_at = instant(upload.initiated()?)?;
-                Some(Unfinished {
-                    key: upload.key()?.to_owned(),
-                    id: upload.upload_id()?.to_owned(),
+            let truncated = page.is_truncated == Some(true);
+            let next = (page.next_key_marker, page.next_upload_id_marker);
+            for upload in page.uploads.unwrap_or_default() {
+                // One whose age is not told can't be known for left behind.
+                let initiated_at = upload.initiated().and_then(instant);
+                let (Some(key), Some(id), Some(initiated_at)) =
+                    (upload.key, upload.upload_id, initiated_at)
+                else {
+                    continue;
+                };
+                visit(Unfinished {
+                    key,
+                    id: handle(&id).map_err(not_whole)?,
                     initiated_at,
-                })
-            }));
-            let next = (
-                page.next_key_marker().map(str::to_owned),
-                page.next_upload_id_marker().map(str::to_owned),
-            );
-            if page.is_truncated() != Some(true) || next == marker || next.0.is_none() {
-                return Ok(uploads);
+                });
             }
+            // SeaweedFS leaves out whether there is more where there is none, and the key where there is.
+            if !truncated {
+                return Ok(());
+            }
+            let present = |marker: Option<String>| marker.filter(|marker| !marker.is_empty());
+            let next = (present(next.0), present(next.1));
+            if next == (None, None) {
+                return Err(not_whole(
+                    "the list says that there is more of it, and not how to ask for it".to_owned(),
+                ));
+            }
+            let text = format!(
+                "{}\n{}",
+                next.0.as_deref().unwrap_or_default(),
+                next.1.as_deref().unwrap_or_default()
+            );
+            pages.turn(&text).map_err(not_whole)?;
             marker = next;
         }
     }
@@ -890,6 +1050,16 @@ impl Store {
     where
         E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
+        if let Some(unusable) = Unusable::among(&error) {
+            let message = shown(&self.redactor.redact(&unusable.to_string()), MOST_WORDS);
+            return match unusable {
+                Unusable::Broken(_) | Unusable::Cut(_) => StoreError {
+                    message,
+                    ..StoreError::broken(action, key, "")
+                },
+                Unusable::TooLong | Unusable::NotS3(_) => StoreError::not_s3(action, key, message),
+            };
+        }
         let status = error.raw_response().map(|raw| raw.status().as_u16());
         let (code, message) = match &error {
             SdkError::ServiceError(service) => (
@@ -898,6 +1068,8 @@ impl Store {
             ),
             _ => (None, String::new()),
         };
+        // Secrets are taken out before anything is cut off, or the rest of one that is cut would stay.
+        let kept = |words: &str, most| shown(&self.redactor.redact(words), most);
         let (kind, hint, transient) = match (&error, status) {
             (SdkError::ServiceError(_), Some(status)) => {
                 classify(status, code.as_deref(), &message)
@@ -913,6 +1085,7 @@ impl Store {
         };
         let message = if message.is_empty() && code.is_none() {
             match status {
+                Some(200..=299) => "the answer is not what S3 sends".to_owned(),
                 Some(_) => "the answer names no cause".to_owned(),
                 None => chain(&error),
             }
@@ -924,12 +1097,120 @@ impl Store {
             key: key.to_owned(),
             kind,
             status,
-            code,
-            message: self.redactor.redact(&message),
+            code: code.map(|code| kept(&code, MOST_CODE)),
+            message: kept(&message, MOST_WORDS),
             hint,
             transient,
+            replaced: false,
         }
     }
+}
+
+/// The pages of a list so far. A list goes on only to a page that it has not been at, and not for ever.
+#[derive(Debug, Default)]
+struct Pages {
+    state: RandomState,
+    seen: HashSet<u64>,
+}
+
+impl Pages {
+    /// What stands for the next page, if the list may go on there.
+    fn turn(&mut self, next: &str) -> Result<String, String> {
+        let next = handle(next)?;
+        if !self.seen.insert(self.state.hash_one(&next)) {
+            return Err(
+                "the list leads back to a page that was read already, and has no end".to_owned(),
+            );
+        }
+        if self.seen.len() >= MOST_PAGES {
+            return Err(format!("the list has more than {MOST_PAGES} pages"));
+        }
+        Ok(next)
+    }
+}
+
+/// What a store wants back with a later request, if it is short enough to be sent.
+fn handle(text: &str) -> Result<String, String> {
+    if text.len() > MOST_HANDLE_BYTES {
+        return Err(format!(
+            "what it wants back with the next request is longer than {MOST_HANDLE_BYTES} bytes"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// An ETag without quotes; empty if there is none.
+fn etag(text: Option<&str>) -> Result<String, String> {
+    let etag = text.unwrap_or_default().trim_matches('"');
+    if etag.len() > MOST_ETAG_BYTES {
+        return Err(format!("the ETag is longer than {MOST_ETAG_BYTES} bytes"));
+    }
+    Ok(etag.to_owned())
+}
+
+/// An entry of a list.
+fn taken(object: aws_sdk_s3::types::Object) -> Result<Object, String> {
+    let modified_at = object.last_modified().and_then(instant);
+    Ok(Object {
+        size: object
+            .size()
+            .and_then(|size| u64::try_from(size).ok())
+            .unwrap_or_default(),
+        modified_at: modified_at.unwrap_or_default(),
+        key: object.key.ok_or("the list holds an object without a key")?,
+    })
+}
+
+/// Whether an answer is about to send just the bytes from `from` up to `to`, as far as it says.
+fn check_range(range: Option<&str>, length: Option<i64>, from: u64, to: u64) -> Result<(), String> {
+    let expected = to.saturating_sub(from);
+    let asked = format!("bytes {from}-{}/", to.saturating_sub(1));
+    let right_range = match range {
+        Some(range) => range.trim_start().starts_with(&asked),
+        // Without it, what is sent begins at the beginning.
+        None => from == 0,
+    };
+    // Fewer bytes may be more the next time.
+    let too_long = length.is_some_and(|length| u64::try_from(length).is_ok_and(|l| l > expected));
+    if right_range && !too_long {
+        return Ok(());
+    }
+    let range = range.unwrap_or("no range");
+    Err(format!(
+        "{} came in place of {asked}…, in {} bytes",
+        shown(range, MOST_CODE),
+        length.map_or_else(|| "an unknown number of".to_owned(), |n| n.to_string())
+    ))
+}
+
+/// Why a piece of an object did not come.
+#[derive(Debug)]
+enum Piece {
+    Broken(String),
+    Short(usize),
+    Long,
+}
+
+/// The bytes of a body that must have so many. No more than these are held, whatever else comes.
+async fn read_piece(mut body: ByteStream, expected: u64) -> Result<Bytes, Piece> {
+    let expected = usize::try_from(expected).map_err(|_| Piece::Long)?;
+    let mut piece = BytesMut::with_capacity(expected);
+    loop {
+        match body.try_next().await {
+            Ok(Some(bytes)) if bytes.len() > expected.saturating_sub(piece.len()) => {
+                return Err(Piece::Long);
+            }
+            Ok(Some(bytes)) => piece.extend_from_slice(&bytes),
+            Ok(None) if piece.len() == expected => return Ok(piece.freeze()),
+            Ok(None) => return Err(Piece::Short(piece.len())),
+            Err(error) => return Err(Piece::Broken(chain(&error))),
+        }
+    }
+}
+
+/// Words of the store's, visible and cut.
+fn shown(words: &str, most: usize) -> String {
+    text::shortened(&text::visible(words), most)
 }
 
 /// The causes of an error, outermost first, each said once.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::{Archive, Contents};
+use crate::archive::{Archive, Contents, Problem};
 use crate::catalog::Catalog;
 use crate::download::Download;
 use crate::gzip;
-use crate::kind::Kind;
+use crate::kind::{Fault, Kind};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole};
 use crate::replay::Omit;
 
@@ -23,6 +23,9 @@ pub enum VerifyError {
     /// It is an archive of the template's, and not whole.
     #[error("{}", .0.join("; "))]
     Archive(Vec<String>),
+    /// It is larger than what can be looked at here.
+    #[error("{0}")]
+    Beyond(Problem),
     /// It took too long.
     #[error("reading it took longer than BACKUP_TIMEOUT ({} s)", .0.as_secs())]
     Deadline(Duration),
@@ -38,8 +41,18 @@ impl VerifyError {
         match self {
             Self::Read(error) => error.kind(),
             Self::Archive(_) => Kind::Damaged,
+            Self::Beyond(_) => Kind::Refused,
             Self::Deadline(_) => Kind::Deadline,
             Self::Cancelled => Kind::Cancelled,
+        }
+    }
+
+    /// What it says of the backup.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Read(error) => error.fault(),
+            error => error.kind().fault(),
         }
     }
 
@@ -50,6 +63,9 @@ impl VerifyError {
             Self::Read(error) => error.hint(),
             Self::Archive(_) => {
                 "this archive of the old template can't be relied on; keep it only if there is no other, and make a backup now with: postgres-s3-backups backup"
+            }
+            Self::Beyond(_) => {
+                "nothing is known to be wrong with it; have pg_restore read it: gunzip, then pg_restore --format=tar into an empty database"
             }
             Self::Deadline(_) => "find out what is slow, or raise BACKUP_TIMEOUT",
             Self::Cancelled => "nothing was changed",
@@ -127,6 +143,12 @@ fn judge(archive: Archive, outcome: Result<(), ReadError>) -> Result<Contents, V
         (None, Ok(contents)) => Ok(contents),
         (Some(damage), Ok(_)) => Err(VerifyError::Archive(vec![damage])),
         (damage, Err(problems)) => {
+            if let Some(beyond) = problems
+                .iter()
+                .find(|problem| matches!(problem, Problem::Beyond(_)))
+            {
+                return Err(VerifyError::Beyond(beyond.clone()));
+            }
             let problems = problems.iter().map(ToString::to_string);
             Err(VerifyError::Archive(
                 damage.into_iter().chain(problems).collect(),

@@ -123,13 +123,17 @@ fn as_json_it_is_one_array_with_the_same_fields_for_each_thing() {
         assert_eq!(fields, ["hint", "name", "outcome", "text"]);
     }
     // The newest backup and its age, and one that is too old.
-    seaweedfs().put(&bucket, "vlvt_backup_2026-01-25_03-00-00.sql.gz", &[7; 30]);
-    let ended = check(&variables);
-    let text = line(&ended, "bucket");
-    assert!(
-        text.starts_with('✓') && text.contains("vlvt_backup_2026-01-25_03-00-00.sql.gz"),
-        "{text}"
-    );
+    let at = chrono::Utc::now() - chrono::TimeDelta::hours(2);
+    let young = format!("vlvt_backup_{}.sql.gz", at.format("%Y-%m-%d_%H-%M-%S"));
+    for (name, mark) in [
+        ("vlvt_backup_2026-01-25_03-00-00.sql.gz", '!'),
+        (young.as_str(), '✓'),
+    ] {
+        seaweedfs().put(&bucket, name, &[7; 30]);
+        let ended = check(&variables);
+        let text = line(&ended, "bucket");
+        assert!(text.starts_with(mark) && text.contains(name), "{text}");
+    }
 }
 
 #[test]

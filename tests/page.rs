@@ -212,9 +212,11 @@ fn backups(now: DateTime<Utc>, days: i64, left_out: &[i64]) -> Vec<Backup> {
     let days = (0..days).filter(|day| !left_out.contains(day));
     days.map(|day| {
         let at = now - TimeDelta::days(day) - TimeDelta::hours(7);
+        let finished_at = at + TimeDelta::seconds(70 + day * 37 % 41);
         Backup {
             name: prefix.name_at(at),
-            finished_at: at + TimeDelta::seconds(70 + day * 37 % 41),
+            finished_at,
+            aged_from: finished_at,
             size_bytes: 12_400_000 - u64::try_from(day).unwrap() * 70_000,
         }
     })

@@ -589,7 +589,7 @@ fn the_newest_of_many_pages_is_found() {
     r2.put("vlvt_backup_notes.txt", &[b'x'; 100]);
     let service =
         Service::daemon(&Variables::on_r2(&r2, &small()).with("BACKUP_CATCH_UP", "false"));
-    let (_, json) = service.wait_for_health("ok");
+    let (_, json) = service.wait_for_health("stale");
     assert_eq!(
         json["newest_backup"]["name"],
         "vlvt_backup_2026-01-14_03-00-00.sql.gz"

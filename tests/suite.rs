@@ -14,6 +14,7 @@ mod common;
 
 mod alert;
 mod archive;
+mod bounds;
 mod check;
 mod clock;
 mod config;

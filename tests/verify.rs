@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::common::postgres::Postgres;
+use crate::common::process::{LIMIT, wait_until};
+use crate::common::r2::{Action, Operation, R2};
 use crate::common::service::{Ended, Service, Variables};
 use crate::common::{postgres, seaweedfs};
 use crate::restore::{
@@ -353,7 +355,7 @@ fn a_drill_notices_what_a_restore_alone_does_not() {
                     "UPDATE pg_catalog.pg_constraint SET convalidated = false WHERE conname = 'notes_user_id_fkey';",
                 )
             }),
-            "constraints that are not valid: notes.notes_user_id_fkey",
+            "constraints that are not valid: public.notes.notes_user_id_fkey",
         ),
         (
             doctored(|text| {
@@ -362,7 +364,7 @@ fn a_drill_notices_what_a_restore_alone_does_not() {
                     "UPDATE pg_catalog.pg_index SET indisvalid = false WHERE indexrelid = 'public.users_pkey'::regclass;",
                 )
             }),
-            "indexes that are not valid: users_pkey",
+            "indexes that are not valid: public.users_pkey",
         ),
     ];
     for (variables, said) in cases {
@@ -530,10 +532,9 @@ fn the_daemon_drills_on_schedule_and_health_tells() {
     let whole = seaweedfs().get(&bucket, &name);
     seaweedfs().put(&bucket, &name, &whole[..whole.len() / 2]);
     // A drill that was reading it at that moment says that it was replaced under its hands.
-    let (status, health) =
-        crate::common::process::wait_until("the damage", crate::common::process::LIMIT, || {
-            Some(service.health()).filter(|(_, health)| health["last_drill"]["kind"] == "damaged")
-        });
+    let (status, health) = wait_until("the damage", LIMIT, || {
+        Some(service.health()).filter(|(_, health)| health["last_drill"]["kind"] == "damaged")
+    });
     assert_eq!((status, &health["status"]), (503, &"unproven".into()));
     assert_eq!(service.events("backup unproven")[0]["level"], "ERROR");
     // A line of a restore in a daemon's log would frighten whoever reads it at night.
@@ -586,4 +587,157 @@ fn a_drill_has_a_time_limit() {
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
     assert_eq!(one_error(&ended)["kind"], "deadline");
     assert_eq!(scratch_databases(&server), "0");
+}
+
+/// A store with a real backup, and the variables that lead to it.
+fn on_strict_store() -> (R2, Variables, String) {
+    let r2 = R2::start();
+    let variables = Variables::on_r2(&r2, &postgres().url("postgres"));
+    assert_eq!(Service::backup(&variables).code(), Some(0));
+    let name = r2.keys().remove(0);
+    (r2, variables, name)
+}
+
+#[test]
+fn a_backup_that_could_not_be_read_is_not_called_damaged() {
+    let (r2, variables, name) = on_strict_store();
+    for (operation, action, kind) in [
+        (
+            Operation::GetObject,
+            Action::Answer(403, "AccessDenied"),
+            "store_denied",
+        ),
+        (
+            Operation::HeadObject,
+            Action::Answer(403, "AccessDenied"),
+            "store_denied",
+        ),
+        (
+            Operation::GetObject,
+            Action::Answer(400, "InvalidRequest"),
+            "store_rejected",
+        ),
+        // Until the patience is at its end.
+        (Operation::GetObject, Action::Reset, "store_unavailable"),
+    ] {
+        let fault = r2.fail(operation, 0, 8, action.clone());
+        let ended = verify(&variables, &[]);
+        assert_eq!(ended.code(), Some(1), "{}", ended.text());
+        let error = one_error(&ended);
+        assert_eq!(error["message"], "backup could not be read", "{error}");
+        assert_eq!(
+            (&error["name"], &error["kind"]),
+            (&name.as_str().into(), &kind.into())
+        );
+        let hint = error["hint"].as_str().unwrap();
+        for wrong in ["older", "whole", "delete", "rely", "choose another"] {
+            assert!(!hint.contains(wrong), "{hint}");
+        }
+        assert!(fault.struck() > 0);
+        // What is left of the fault must not strike the next one.
+        while fault.struck() < 8 {
+            verify(&variables, &[]);
+        }
+    }
+    assert_eq!(verify(&variables, &[]).code(), Some(0));
+}
+
+#[test]
+fn all_that_is_verified_is_counted_by_what_was_found() {
+    let (r2, variables, name) = on_strict_store();
+    let whole = r2.objects()[&name].clone();
+    // Newest first: the last four are whole, damaged, unread and gone.
+    let day = |day: u32| format!("vlvt_backup_2026-01-{day:02}_03-00-00.sql.gz");
+    r2.put(&day(24), &whole);
+    r2.put(&day(23), &whole[..whole.len() / 2]);
+    r2.put(&day(22), &whole);
+    r2.put(&day(21), &whole);
+    // Looked at and read are the newest, then days 24 to 21 in this order.
+    r2.fail(
+        Operation::GetObject,
+        3,
+        1,
+        Action::Answer(403, "AccessDenied"),
+    );
+    r2.fail(
+        Operation::HeadObject,
+        4,
+        1,
+        Action::Answer(404, "NoSuchKey"),
+    );
+    let ended = verify(&variables, &["--all"]);
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    let finished = ended.event("verify finished");
+    let counts = ["checked", "damaged", "unread", "gone"].map(|count| finished[count].as_u64());
+    assert_eq!(counts, [5, 1, 1, 1].map(Some), "{}", ended.text());
+    assert_eq!(ended.event("backup not good")["name"], day(23));
+    assert_eq!(ended.event("backup could not be read")["name"], day(22));
+    let gone = ended.event("backup gone meanwhile");
+    assert_eq!(
+        (&gone["name"], &gone["level"]),
+        (&day(21).into(), &"WARN".into())
+    );
+    assert_eq!(ended.events("backup whole").len(), 2);
+    // One that a lifecycle rule removed in between is no fault of anybody.
+    r2.remove(&day(23));
+    r2.fail(Operation::GetObject, 1, 1, Action::Answer(404, "NoSuchKey"));
+    let ended = verify(&variables, &["--all"]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(ended.event("verify finished")["gone"], 1);
+}
+
+#[test]
+fn a_drill_that_could_not_be_carried_out_accuses_no_backup() {
+    let (r2, variables, name) = on_strict_store();
+    let server = Postgres::start(17);
+    let drilling = variables
+        .with("VERIFY_SCHEDULE", "* * * * * *")
+        .with("VERIFY_DATABASE_URL", &server.url("postgres"))
+        .with("STATUS_TOKEN", "a-token-of-24-characters");
+    let service = Service::daemon(&drilling);
+    service.wait_for("backup proven");
+    let fault = r2.fail(
+        Operation::GetObject,
+        0,
+        usize::MAX,
+        Action::Answer(403, "AccessDenied"),
+    );
+    let (status, health) = wait_until("a drill that fails", LIMIT, || {
+        Some(service.health()).filter(|(_, health)| health["last_drill"]["outcome"] == "unread")
+    });
+    // What was proven before stays proven.
+    assert_eq!((status, &health["status"]), (200, &"ok".into()), "{health}");
+    assert_eq!(health["last_drill"]["kind"], "store_denied");
+    assert_eq!(health["last_drill"]["name"], *name);
+    assert!(fault.struck() > 0);
+    let error = service.wait_for_nth("drill could not be carried out", 2);
+    assert_eq!(error["level"], "ERROR");
+    assert!(service.events("backup unproven").is_empty());
+    let (_, _, page) = service.get_with("a-token-of-24-characters", "/");
+    assert!(page.contains("The drill could not be carried out."));
+    let (_, _, metrics) = service.get_with("a-token-of-24-characters", "/metrics");
+    assert!(
+        metrics.contains("postgres_s3_backups_last_drill_proven 1"),
+        "{metrics}"
+    );
+    assert!(
+        !metrics.contains("drills_total{outcome=\"unread\"} 0"),
+        "{metrics}"
+    );
+    assert_eq!(service.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_drills_server_that_is_away_or_lacks_something_accuses_no_backup() {
+    let (_r2, variables, _) = on_strict_store();
+    let server = Postgres::start(17);
+    let wrong = server.url_as("postgres", "not-the-password", "postgres");
+    for into in ["postgres://nobody@127.0.0.1:1/none", &wrong] {
+        let ended = verify(&variables, &["--into", into]);
+        assert_eq!(ended.code(), Some(1), "{}", ended.text());
+        assert_eq!(
+            one_error(&ended)["message"],
+            "drill could not be carried out"
+        );
+    }
 }

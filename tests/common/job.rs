@@ -15,14 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::postgres::Postgres;
 use super::r2::R2;
 
-/// A job of one attempt on the strict server, with a client of 17.
-pub async fn job(
-    r2: &R2,
-    url: &str,
-    options: &[&str],
-    patience: Patience,
-    store: StorePatience,
-) -> Job {
+/// The bucket of the strict server.
+pub fn store(r2: &R2, patience: StorePatience) -> Store {
     let settings = StoreSettings {
         access_key_id: Secret::new(r2.access_key.clone()),
         secret_access_key: Secret::new(r2.secret_key.clone()),
@@ -32,10 +26,22 @@ pub async fn job(
         region: "auto".to_owned(),
         path_style: true,
     };
+    Store::new(&settings, patience)
+}
+
+/// A job of one attempt on the strict server, with a client of 17.
+pub async fn job(
+    r2: &R2,
+    url: &str,
+    options: &[&str],
+    patience: Patience,
+    store_patience: StorePatience,
+) -> Job {
     Job {
         catalog: Catalog::new(
-            Store::new(&settings, store),
+            store(r2, store_patience),
             Prefix::new(None, "vlvt_backup_"),
+            Duration::from_secs(3600),
         ),
         database: DatabaseUrl::parse(url).expect("a good URL").0,
         clients: Clients::discover(&[Postgres::bin(17)]).await,

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use md5::{Digest, Md5};
@@ -34,6 +34,8 @@ pub enum Operation {
     CompleteUpload,
     AbortUpload,
     HeadObject,
+    GetObject,
+    Lifecycle,
     Other,
 }
 
@@ -64,6 +66,70 @@ pub enum Action {
     Forget,
     /// Answer with the size of something larger.
     WrongSize,
+    /// Answer this status with this body, and nothing else.
+    Body(u16, String),
+    /// Do it, and answer with the beginning of the answer only: without these last bytes, as if it were all.
+    Cut(usize),
+    /// Answer this status with this beginning and then so many bytes more, of a length that is told or not.
+    Flood {
+        status: u16,
+        start: &'static str,
+        bytes: u64,
+        sized: bool,
+    },
+    /// Send other bytes of the object than those that were asked for, and say so.
+    OtherRange,
+}
+
+/// A body that is sent as it is made.
+#[derive(Debug, Default)]
+pub struct Sent {
+    start: Bytes,
+    left: u64,
+    sized: bool,
+}
+
+impl From<Bytes> for Sent {
+    fn from(start: Bytes) -> Self {
+        Self {
+            start,
+            left: 0,
+            sized: true,
+        }
+    }
+}
+
+impl hyper::body::Body for Sent {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        static FILLER: [u8; 65536] = [b'x'; 65536];
+        let start = std::mem::take(&mut self.start);
+        let piece = if start.is_empty() {
+            let size = self.left.min(65536);
+            self.left -= size;
+            Bytes::from_static(&FILLER[..usize::try_from(size).unwrap()])
+        } else {
+            start
+        };
+        std::task::Poll::Ready((!piece.is_empty()).then(|| Ok(hyper::body::Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.start.is_empty() && self.left == 0
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        if self.sized {
+            hyper::body::SizeHint::with_exact(u64::try_from(self.start.len()).unwrap() + self.left)
+        } else {
+            hyper::body::SizeHint::new()
+        }
+    }
 }
 
 /// A fault: from the `skip`-th matching request on, `times` times.
@@ -118,6 +184,7 @@ struct State {
     read_only: bool,
     any_clock: bool,
     page: Option<usize>,
+    foreign_pages: usize,
     next_id: u64,
     parts_under_way: usize,
     most_parts_at_once: usize,
@@ -294,12 +361,27 @@ impl R2 {
         self.lock().most_parts_at_once
     }
 
+    /// Lists begin with so many full pages of somebody else's objects, whose names are as long as names may be.
+    pub fn crowd(&self, pages: usize) {
+        self.lock().foreign_pages = pages;
+    }
+
+    /// Removes an object.
+    pub fn remove(&self, key: &str) {
+        self.lock().objects.remove(key);
+    }
+
     /// Puts an object there.
     pub fn put(&self, key: &str, body: &[u8]) {
+        self.put_at(key, body, Utc::now());
+    }
+
+    /// Puts an object there that was stored at that time.
+    pub fn put_at(&self, key: &str, body: &[u8], modified_at: DateTime<Utc>) {
         let stored = Stored {
             body: Bytes::copy_from_slice(body),
             etag: hex(&Md5::digest(body)),
-            modified_at: Utc::now(),
+            modified_at,
         };
         self.lock().objects.insert(key.to_owned(), stored);
     }
@@ -381,6 +463,8 @@ impl Call {
             ("POST", false) if has("uploadId") => Operation::CompleteUpload,
             ("DELETE", false) if has("uploadId") => Operation::AbortUpload,
             ("HEAD", false) => Operation::HeadObject,
+            ("GET", false) => Operation::GetObject,
+            ("GET", true) if has("lifecycle") => Operation::Lifecycle,
             _ => Operation::Other,
         }
     }
@@ -391,10 +475,7 @@ impl Server {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(
-        self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Sent>, std::io::Error> {
         let (head, body) = request.into_parts();
         let query = head.uri.query().unwrap_or_default();
         let decode = |text: &str| {
@@ -464,6 +545,21 @@ impl Server {
                 status,
                 "<!doctype html><title>oops</title><h1>oops",
             )),
+            Some(Action::Body(status, ref body)) => Ok(respond(status, body)),
+            Some(Action::Flood {
+                status,
+                start,
+                bytes,
+                sized,
+            }) => {
+                let mut response = respond(status, "");
+                *response.body_mut() = Sent {
+                    start: Bytes::from_static(start.as_bytes()),
+                    left: bytes,
+                    sized,
+                };
+                Ok(response)
+            }
             _ => self.act(
                 operation,
                 &call,
@@ -488,7 +584,7 @@ impl Server {
             of_check,
         });
         if call.method == "HEAD" && response.status() != StatusCode::OK {
-            *response.body_mut() = Full::default();
+            *response.body_mut() = Sent::default();
         }
         match action {
             Some(Action::LoseAnswer) => return Err(std::io::Error::other("lost")),
@@ -497,6 +593,15 @@ impl Server {
                     "etag",
                     "\"00000000000000000000000000000000\"".parse().unwrap(),
                 );
+            }
+            Some(Action::Cut(bytes)) => {
+                let body = response.body_mut();
+                body.start.truncate(body.start.len().saturating_sub(bytes));
+            }
+            Some(Action::OtherRange) => {
+                let range = response.headers()["content-range"].to_str().unwrap();
+                let other = range.replacen("bytes ", "bytes 1", 1).parse().unwrap();
+                response.headers_mut().insert("content-range", other);
             }
             Some(Action::WrongSize) => {
                 response
@@ -526,7 +631,7 @@ impl Server {
         call: &Call,
         expects: bool,
         corrupted: bool,
-    ) -> Result<Response<Full<Bytes>>, Refusal> {
+    ) -> Result<Response<Sent>, Refusal> {
         if expects {
             return refuse(
                 417,
@@ -566,9 +671,19 @@ impl Server {
                     parameter("continuation-token").max(parameter("start-after")),
                 );
                 let page = state.page.unwrap_or(1000);
+                let turned = after
+                    .strip_prefix(CROWD)
+                    .map_or(0, |number| number.parse().unwrap());
+                if turned < state.foreign_pages && (after.is_empty() || after.starts_with(CROWD)) {
+                    return Ok(crowd(&prefix, turned));
+                }
+                let after = after
+                    .strip_prefix(CROWD)
+                    .map_or(after.as_str(), |_| "")
+                    .to_owned();
                 let mut found = state
                     .objects
-                    .iter()
+                    .range(after.clone()..)
                     .filter(|(key, _)| key.starts_with(&prefix) && **key > after);
                 let listed: Vec<_> = found.by_ref().take(page).collect();
                 let more = found.next().is_some();
@@ -701,7 +816,28 @@ impl Server {
                 }
                 None => Ok(respond(404, "")),
             },
-            Operation::Other => refuse(501, "NotImplemented", "not needed here"),
+            Operation::GetObject => {
+                let Some(stored) = state.objects.get(&key) else {
+                    return refuse(404, "NoSuchKey", "The specified key does not exist.");
+                };
+                if call.header("if-match").trim_matches('"') != stored.etag {
+                    return refuse(412, "PreconditionFailed", "It is another object now.");
+                }
+                let range = call.header("range").strip_prefix("bytes=").unwrap();
+                let (from, to) = range.split_once('-').unwrap();
+                let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
+                let to = to.min(stored.body.len() - 1);
+                let mut response = respond(206, "");
+                *response.body_mut() = stored.body.slice(from..=to).into();
+                let headers = response.headers_mut();
+                let range = format!("bytes {from}-{to}/{}", stored.body.len());
+                headers.insert("content-range", range.parse().unwrap());
+                headers.insert("etag", format!("\"{}\"", stored.etag).parse().unwrap());
+                Ok(response)
+            }
+            Operation::Lifecycle | Operation::Other => {
+                refuse(501, "NotImplemented", "not needed here")
+            }
         }
     }
 
@@ -941,13 +1077,30 @@ fn iso(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
-fn respond(status: u16, body: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body.to_owned()));
+/// What the token of a page of others' objects begins with.
+const CROWD: &str = "crowd-";
+
+fn crowd(prefix: &str, turned: usize) -> Response<Sent> {
+    let filler = "x".repeat(1000 - prefix.len());
+    let contents: String = (0..1000)
+        .map(|number| format!("<Contents><Key>{prefix}{filler}{turned:06}{number:03}</Key><Size>1</Size><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"))
+        .collect();
+    xml(
+        200,
+        &format!(
+            "<ListBucketResult><IsTruncated>true</IsTruncated>{contents}<NextContinuationToken>{CROWD}{}</NextContinuationToken></ListBucketResult>",
+            turned + 1
+        ),
+    )
+}
+
+fn respond(status: u16, body: &str) -> Response<Sent> {
+    let mut response = Response::new(Sent::from(Bytes::from(body.to_owned())));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
 }
 
-fn xml(status: u16, body: &str) -> Response<Full<Bytes>> {
+fn xml(status: u16, body: &str) -> Response<Sent> {
     let mut response = respond(
         status,
         &format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>{body}"),

@@ -135,6 +135,29 @@ impl Service {
         self.process.id()
     }
 
+    /// The most memory it ever had, without the pages of its program, which is large unoptimised; none if it has ended.
+    pub fn peak_kib(&self) -> Option<u64> {
+        let path = Path::new("/proc")
+            .join(self.id().to_string())
+            .join("status");
+        let status = std::fs::read_to_string(path).ok()?;
+        let kib = |name: &str| -> Option<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().trim_end_matches(" kB").parse().ok()
+        };
+        Some(kib("VmHWM:")? - kib("RssFile:")?)
+    }
+
+    /// Waits for its end, and tells the most memory it was seen to have.
+    pub fn end_with_peak(mut self, limit: Duration) -> (Ended, u64) {
+        let mut peak = 0;
+        wait_until("its end", limit, || {
+            peak = self.peak_kib().unwrap_or(0).max(peak);
+            (!self.running()).then_some(())
+        });
+        (self.end(limit), peak)
+    }
+
     /// Its HTTP port.
     pub fn port(&self) -> u16 {
         self.port

@@ -1,0 +1,214 @@
+//! The answers of a store, of limited size and whole, before the SDK reads them.
+//!
+//! The SDK collects an answer however long it is, and stops without a word where its XML breaks off: of a list that was cut
+//! on the way it makes a shorter list. So each answer is read here first, and what is not whole is an error.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body;
+use xmlparser::{ElementEnd, Token, Tokenizer};
+
+/// The longest answer that is read. S3 puts at most 1000 entries into a page of a list and 1024 bytes into a key, which makes
+/// some seven megabytes where every character of every key has to be escaped.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// The longest explanation of an error that is read; those of S3 have some hundred bytes.
+const MOST_ERROR_BYTES: usize = 64 * 1024;
+
+/// The most elements in an answer: the SDK makes a record of several hundred bytes even of an empty one. An entry of a list
+/// has some fifteen, and a page has 1000 entries.
+const MOST_ELEMENTS: usize = 50_000;
+
+/// How deep elements lie in each other at most; those of S3 lie six deep.
+const MOST_DEPTH: usize = 32;
+
+/// What the answers that are read begin with.
+const ROOTS: [&str; 6] = [
+    "ListBucketResult",
+    "ListMultipartUploadsResult",
+    "InitiateMultipartUploadResult",
+    "CompleteMultipartUploadResult",
+    "LifecycleConfiguration",
+    "Error",
+];
+
+/// An answer that tells nothing, though its status is that of a success.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// The connection ended too early.
+    #[error("the connection broke off in the middle of the answer: {0}")]
+    Broken(String),
+    /// It is the beginning of an answer of S3.
+    #[error("the answer breaks off in the middle: {0}")]
+    Cut(String),
+    /// It does not end.
+    #[error("the answer is longer than {} MiB", MOST_BYTES / (1024 * 1024))]
+    TooLong,
+    /// It is something else.
+    #[error("the answer is not what S3 sends: {0}")]
+    NotS3(String),
+}
+
+impl Unusable {
+    /// Finds it among the causes of an error.
+    #[must_use]
+    pub fn among<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(cause) = next {
+            if let Some(found) = cause.downcast_ref() {
+                return Some(found);
+            }
+            next = cause.source();
+        }
+        None
+    }
+}
+
+/// Reads the body of an answer. The status of an error says enough without it, so that one which can't be had is left out
+/// there.
+///
+/// # Errors
+/// When it is too long, or not whole.
+pub async fn read<B>(body: B, failed: bool) -> Result<Bytes, Unusable>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    if failed {
+        return Ok(collect(body, MOST_ERROR_BYTES).await.unwrap_or_default());
+    }
+    let body = collect(body, MOST_BYTES).await?;
+    if !body.trim_ascii().is_empty() {
+        check(&body)?;
+    }
+    Ok(body)
+}
+
+async fn collect<B>(body: B, most: usize) -> Result<Bytes, Unusable>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    match Limited::new(body, most).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Unusable::TooLong),
+        Err(error) => Err(Unusable::Broken(error.to_string())),
+    }
+}
+
+/// Whether it is one XML document from its first element to the end of that element.
+fn check(body: &[u8]) -> Result<(), Unusable> {
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => text,
+        // Cut inside a character.
+        Err(error) if error.error_len().is_none() => {
+            let (whole, _) = body.split_at(error.valid_up_to());
+            std::str::from_utf8(whole).unwrap_or_default()
+        }
+        Err(_) => return Err(Unusable::NotS3("it is not UTF-8".to_owned())),
+    };
+    let mut open = Vec::new();
+    let mut root = None;
+    let mut elements: usize = 0;
+    let broken = |root: Option<&str>, what: String| {
+        if root.is_some_and(|root| ROOTS.contains(&root)) {
+            Unusable::Cut(what)
+        } else {
+            Unusable::NotS3(what)
+        }
+    };
+    for token in Tokenizer::from(text) {
+        match token {
+            Err(error) => return Err(broken(root, error.to_string())),
+            Ok(Token::ElementStart { prefix, local, .. }) => {
+                elements = elements.saturating_add(1);
+                if elements > MOST_ELEMENTS || open.len() >= MOST_DEPTH {
+                    let what = "it holds more elements than a page of a list has";
+                    return Err(Unusable::NotS3(what.to_owned()));
+                }
+                root.get_or_insert(local.as_str());
+                open.push((prefix.as_str(), local.as_str()));
+            }
+            Ok(Token::ElementEnd { end, .. }) => match end {
+                ElementEnd::Open => {}
+                ElementEnd::Empty => drop(open.pop()),
+                ElementEnd::Close(prefix, local) => {
+                    if open.pop() != Some((prefix.as_str(), local.as_str())) {
+                        return Err(broken(root, "an element has another's end".to_owned()));
+                    }
+                }
+            },
+            Ok(_) => {}
+        }
+    }
+    match open.last() {
+        Some(_) => Err(broken(root, "an element has no end".to_owned())),
+        None if root.is_none() => Err(Unusable::NotS3("it holds no element".to_owned())),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name><Prefix/>\
+        <IsTruncated>false</IsTruncated><Contents><Key>a&amp;b&lt;ä</Key><Size>5</Size><Owner><ID>1</ID></Owner></Contents></ListBucketResult>\n";
+
+    #[test]
+    fn a_list_that_is_cut_anywhere_is_not_whole() {
+        assert_eq!(check(LIST.as_bytes()), Ok(()));
+        let whole = LIST.trim_end().len();
+        for end in 1..whole {
+            let cut = check(&LIST.as_bytes()[..end]);
+            assert!(cut.is_err(), "{:?}", &LIST[..end.min(40)]);
+            // As soon as it can be known for one of S3's, it may be whole the next time.
+            let is_known = end >= LIST.find(" xmlns").unwrap();
+            assert_eq!(
+                matches!(cut, Err(Unusable::Cut(_))),
+                is_known,
+                "{end}: {cut:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_honest_stores_send_is_whole() {
+        for text in [
+            "<CompleteMultipartUploadResult/>",
+            "<?xml version=\"1.0\"?>\n\n  \n<CompleteMultipartUploadResult xmlns=\"x\"><ETag>&quot;a&#34;</ETag></CompleteMultipartUploadResult>",
+            "<s3:ListBucketResult xmlns:s3=\"x\"><s3:Name>a</s3:Name></s3:ListBucketResult>",
+            "<ListBucketResult><!-- page --><Contents><Key><![CDATA[a]]></Key></Contents></ListBucketResult>",
+            "<Error><Code>InternalError</Code></Error>",
+        ] {
+            assert_eq!(check(text.as_bytes()), Ok(()), "{text}");
+        }
+        // A page with all that S3 puts into an entry.
+        let entry = "<Contents><Key>k</Key><LastModified>t</LastModified><ETag>e</ETag><ChecksumAlgorithm>c</ChecksumAlgorithm><ChecksumType>t</ChecksumType><Size>1</Size><StorageClass>s</StorageClass><Owner><ID>i</ID><DisplayName>d</DisplayName></Owner><RestoreStatus><IsRestoreInProgress>f</IsRestoreInProgress><RestoreExpiryDate>r</RestoreExpiryDate></RestoreStatus></Contents>";
+        let page = format!(
+            "<ListBucketResult>{}</ListBucketResult>",
+            entry.repeat(1000)
+        );
+        assert_eq!(check(page.as_bytes()), Ok(()));
+    }
+
+    #[test]
+    fn what_is_not_s3s_is_said_to_be_something_else() {
+        for text in [
+            "<!doctype html><title>oops</title><h1>oops",
+            "<html><body><p>Sign in</body></html>",
+            "{\"error\":\"no\"}",
+            "\u{feff}",
+            &format!(
+                "<ListBucketResult>{}</ListBucketResult>",
+                "<Contents/>".repeat(50_000)
+            ),
+            &"<a>".repeat(100),
+        ] {
+            let found = check(text.as_bytes());
+            assert!(matches!(found, Err(Unusable::NotS3(_))), "{found:?}");
+        }
+    }
+}
