@@ -7,10 +7,12 @@ use postgres_s3_backups::kind::Kind;
 use postgres_s3_backups::store::{Store, StoreError, StorePatience};
 use serde_json::Value;
 
+use crate::common::postgres::Postgres;
 use crate::common::process::LIMIT;
 use crate::common::r2::{Action, Operation, R2};
 use crate::common::service::{Ended, Service, Variables};
 use crate::common::{job, postgres};
+use crate::restore::gzip;
 use crate::speed::MOST_RSS_KIB;
 
 const NAME: &str = "vlvt_backup_2026-01-25_03-00-00.sql.gz";
@@ -395,4 +397,39 @@ fn an_answer_that_trickles_ends_at_the_limit_of_one_try() {
         store.get(NAME, &head.etag, 0, head.size).await.unwrap_err()
     });
     assert_eq!(error.kind(), Kind::StoreTimeout, "{error}");
+}
+
+/// An empty member of a tar, as `pg_dump` writes one.
+fn empty_member(name: &str) -> Vec<u8> {
+    let mut block = vec![0; 512];
+    block[..name.len()].copy_from_slice(name.as_bytes());
+    block[124..136].copy_from_slice(b"00000000000 ");
+    block[148..156].copy_from_slice(b"        ");
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..155].copy_from_slice(format!("{sum:06o} ").as_bytes());
+    block
+}
+
+#[test]
+fn an_archive_in_which_everything_is_wrong_costs_neither_memory_nor_a_long_log() {
+    let tar = std::process::Command::new(Postgres::bin(17).join("pg_dump"))
+        .args(["--format=tar", &postgres().url("postgres")])
+        .output()
+        .unwrap()
+        .stdout;
+    let size = std::str::from_utf8(&tar[124..135]).unwrap();
+    let contents = usize::from_str_radix(size.trim_matches([' ', '\0']), 8).unwrap();
+    let (contents, rest) = tar.split_at(512 + contents.next_multiple_of(512));
+    let unlisted = (0..300_000).flat_map(|number| empty_member(&format!("{number}.unlisted")));
+    let tar = [contents, &unlisted.collect::<Vec<u8>>(), rest].concat();
+    let r2 = R2::start();
+    let name = "vlvt_backup_-2026-01-20T05-00-00-123Z.tar.gz";
+    r2.put(name, &gzip(&tar));
+    let (ended, peak) = Service::start(&variables(&r2), &["verify", name]).end_with_peak(LIMIT);
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    let told = ended.events("backup not good");
+    assert_eq!(told.len(), 51);
+    assert_eq!(told[50]["error"], "and 299950 more");
+    assert!(peak <= MOST_RSS_KIB, "{peak} KiB");
 }
