@@ -626,7 +626,7 @@ mod tests {
     #[test]
     fn each_state_is_told_once_and_its_end_always() {
         type Change = fn(&mut Status);
-        let days: [(i64, Change, &[&str]); 30] = [
+        let days: [(i64, Change, &[&str]); 33] = [
             (-1, |_| (), &[]),
             (0, |s| ran(s, 0, RunOutcome::Succeeded), &[]),
             (24, |s| ran(s, 24, RunOutcome::Failed), &["failing"]),

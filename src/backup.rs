@@ -104,6 +104,9 @@ pub enum BackupError {
     /// A manual run's name exists: a collision is an error, never an overwrite.
     #[error("begin {0}: an object of that name exists already")]
     NameTaken(String),
+    /// An object of that name was there long before the time in it, so no run of this service wrote it then.
+    #[error("begin {0}: an object of that name was there more than a day before its time")]
+    NamePlanted(String),
     /// The compressor or its thread failed.
     #[error("compress the dump: {0}")]
     Compress(String),
@@ -123,7 +126,7 @@ impl BackupError {
             Self::Postgres(error) => error.kind,
             Self::Dump(error) => error.kind(),
             Self::Store(error) => error.kind(),
-            Self::NameTaken(_) => Kind::StoreConflict,
+            Self::NameTaken(_) | Self::NamePlanted(_) => Kind::StoreConflict,
             Self::Compress(_) => Kind::Compress,
             Self::Deadline(_) => Kind::Deadline,
             Self::Cancelled => Kind::Cancelled,
@@ -133,7 +136,7 @@ impl BackupError {
     /// Whether another attempt under the same name can end better.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
-        !matches!(self, Self::NameTaken(_)) && self.kind().may_pass()
+        !matches!(self, Self::NameTaken(_) | Self::NamePlanted(_)) && self.kind().may_pass()
     }
 
     /// What to do about it.
@@ -144,6 +147,9 @@ impl BackupError {
             Self::Dump(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::NameTaken(_) => "nothing was overwritten; start the run again a second later",
+            Self::NamePlanted(_) => {
+                "nothing was overwritten; find out who wrote that object (a clock that was wrong, or somebody with the bucket's token), remove it, and run the command backup"
+            }
             Self::Compress(_) => {
                 "this is a defect of the service or of the machine; the next attempt starts from the beginning"
             }
@@ -275,6 +281,9 @@ async fn attempt(
         }
         // Another container completed the same name first: the backup exists, which is what the run was for.
         Err(error) if error.kind() == Kind::StoreConflict => match job.catalog.find(name).await {
+            Ok(Some(backup)) if backup.is_dated_ahead((job.clock)()) => {
+                Err(BackupError::NamePlanted(name.to_string()))
+            }
             Ok(Some(backup)) => Ok(skipped(backup)),
             _ => Err(error.into()),
         },
@@ -294,6 +303,9 @@ async fn prepare<'a>(
     name: &BackupName,
 ) -> Result<Prepared<'a>, BackupError> {
     if let Some(backup) = job.catalog.find(name).await? {
+        if backup.is_dated_ahead((job.clock)()) {
+            return Err(BackupError::NamePlanted(name.to_string()));
+        }
         return match trigger {
             Trigger::Scheduled(_) => Ok(Prepared::Exists(backup)),
             Trigger::Manual(_) => Err(BackupError::NameTaken(name.to_string())),

@@ -18,6 +18,8 @@ use crate::schedule::seconds;
 pub struct Status {
     /// When the bucket was last read.
     pub listed_at: Option<DateTime<Utc>>,
+    /// Whether the store's clock was so far ahead of ours then that no age can be believed.
+    pub store_is_ahead: bool,
     /// The good backups of the bucket, newest first: as it was last listed, and those made since.
     pub backups: Vec<Backup>,
     /// Those that count for nothing, because their names are dated ahead.
@@ -165,7 +167,7 @@ impl Status {
         self.last_made.as_ref().map(|made| &made.backup)
     }
 
-    /// Takes over what the bucket was seen to hold at that time.
+    /// Takes over what the bucket was seen to hold at that time, and what the store's clock said.
     pub fn list(&mut self, mut backups: Vec<Backup>, at: DateTime<Utc>) {
         backups.retain(Backup::is_good);
         backups.sort_by_key(|backup| std::cmp::Reverse(backup.name.at()));

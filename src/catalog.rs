@@ -197,9 +197,18 @@ pub struct Listing<T> {
     pub kept: Vec<T>,
     /// How many older ones there are besides.
     pub left_out: usize,
+    /// What the store's clock said, if its answers tell.
+    pub store_time: Option<DateTime<Utc>>,
 }
 
 impl<T> Listing<T> {
+    /// Whether the store's clock is so far ahead of ours that no age is known: every backup would look younger than it is.
+    #[must_use]
+    pub fn store_is_ahead(&self, now: DateTime<Utc>) -> bool {
+        self.store_time
+            .is_some_and(|time| time.signed_duration_since(now) > CLOCKS_APART)
+    }
+
     /// Says that there are more.
     pub fn log_left_out(&self) {
         if self.left_out > 0 {
@@ -250,6 +259,7 @@ impl<T> Newest<T> {
         Listing {
             kept: self.held.into_iter().map(|(_, thing)| thing).collect(),
             left_out: self.left_out,
+            store_time: None,
         }
     }
 }
@@ -292,7 +302,11 @@ impl Catalog {
     }
 
     /// Looks at each object with a backup's name, also at one that is too small to be a backup.
-    async fn visit(&self, prefix: &str, mut look: impl FnMut(Backup)) -> Result<(), StoreError> {
+    async fn visit(
+        &self,
+        prefix: &str,
+        mut look: impl FnMut(Backup),
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
         let visit = |object: Object| {
             if let Some(name) = self.prefix.parse(&object.key) {
                 look(self.backup(name, object.modified_at, object.size));
@@ -322,21 +336,26 @@ impl Catalog {
     pub async fn list(&self, now: DateTime<Utc>) -> Result<Listing<Backup>, StoreError> {
         // Kept apart, so that no crowd of the one kind hides the other.
         let (mut ahead, mut backups) = (Newest::new(MOST_AHEAD_KEPT), Newest::new(MOST_BACKUPS));
-        self.visit(&self.prefix.0, |backup| {
-            let kind = if backup.is_dated_ahead(now) {
-                &mut ahead
-            } else {
-                &mut backups
-            };
-            kind.add(backup.name.at, backup);
-        })
-        .await?;
+        let store_time = self
+            .visit(&self.prefix.0, |backup| {
+                let kind = if backup.is_dated_ahead(now) {
+                    &mut ahead
+                } else {
+                    &mut backups
+                };
+                kind.add(backup.name.at, backup);
+            })
+            .await?;
         let (ahead, backups) = (ahead.finish(), backups.finish());
         let left_out = ahead.left_out.saturating_add(backups.left_out);
         let mut kept = ahead.kept;
         kept.extend(backups.kept);
         kept.sort_by_key(|backup| std::cmp::Reverse(backup.name.at));
-        Ok(Listing { kept, left_out })
+        Ok(Listing {
+            kept,
+            left_out,
+            store_time,
+        })
     }
 
     /// The archives that Railway's template left under the same prefix, newest first.
@@ -531,6 +550,25 @@ mod tests {
         assert_eq!(long_ago.age(DateTime::<Utc>::MIN_UTC), None);
         assert!(long_ago.age(DateTime::<Utc>::MAX_UTC).is_some());
         assert!(long_ago.is_dated_ahead(DateTime::<Utc>::MIN_UTC));
+    }
+
+    #[test]
+    fn a_store_whose_clock_is_minutes_ahead_makes_every_age_doubtful() {
+        let now = Utc.with_ymd_and_hms(2026, 1, 25, 3, 0, 0).unwrap();
+        for (minutes, ahead) in [
+            (-600, false),
+            (0, false),
+            (5, false),
+            (6, true),
+            (3000, true),
+        ] {
+            let listing = Listing::<u8> {
+                store_time: Some(now + TimeDelta::minutes(minutes)),
+                ..Listing::default()
+            };
+            assert_eq!(listing.store_is_ahead(now), ahead, "{minutes}");
+        }
+        assert!(!Listing::<u8>::default().store_is_ahead(now));
     }
 
     #[test]

@@ -1078,6 +1078,7 @@ mod tests {
         };
         let contents = |kept: &[Backup], left_out| {
             let listing = Listing {
+                store_time: None,
                 kept: kept.to_vec(),
                 left_out,
             };
@@ -1229,6 +1230,7 @@ mod tests {
             major,
             version: format!("{major}.1"),
             directory: "/".into(),
+            confinement: None,
         };
         let judged = |session, major| reached(&server(session), "app", Ok(&client(major)));
         let found = judged(Session::Guarded, 16);

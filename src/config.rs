@@ -1643,6 +1643,7 @@ mod tests {
             ("ANOMALY_BELOW", "1"),
             ("HEARTBEAT_URL", "x"),
             ("ALERT_WEBHOOK_URL", "x"),
+            ("VERIFY_UNCONFINED", "maybe"),
             ("VERIFY_SQL", "SELECT 'x"),
             ("VERIFY_DATABASE_URL", "mysql://u@h/d"),
             ("VERIFY_SCHEDULE", "hourly"),

@@ -7,25 +7,30 @@
 //!
 //! What confines is the kernel: a process gives up rights that neither it nor its children get back, which takes no
 //! privilege and works in a container. Landlock takes files, signals and other processes' insides; a filter of system calls
-//! (seccomp) takes every kind of socket but those in the file system, over which a drill is talked to. Or else the code in a
-//! backup could send a copy of the whole database anywhere.
+//! (seccomp) takes every kind of socket but Unix ones, over which a drill is talked to, and what changes the limits of other
+//! processes. Or else the code in a backup could send a copy of the whole database anywhere.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::time::{Duration, Instant};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_child_subreaper,
+    set_parent_process_death_signal, wait,
+};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
 };
 use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What a program may reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,16 +86,37 @@ fn rights() -> Result<Ruleset, RulesetError> {
         .scope(Scope::from_all(NEWEST))
 }
 
+impl Confined {
+    /// Whether this process stays beside the program.
+    #[must_use]
+    pub const fn watches(&self) -> bool {
+        self.watch.is_some()
+    }
+}
+
 impl Confinement {
+    /// A command for a server, with all that it starts: none of that outlives it, nor this process. At SIGQUIT it ends.
+    #[must_use]
+    pub fn server(&self, programs: &Path, name: &str) -> Command {
+        self.any(programs, name, true)
+    }
+
     /// A command for one of the programs in a folder. It may read and run these, with the libraries and files beside them.
     /// Its environment is empty.
     #[must_use]
     pub fn command(&self, programs: &Path, name: &str) -> Command {
+        self.any(programs, name, false)
+    }
+
+    fn any(&self, programs: &Path, name: &str, watch: bool) -> Command {
         let program = programs.join(name);
         let mut command = if self.enforced {
             // By this link, since another user may not enter the folder that this program lies in.
             let mut command = Command::new("/proc/self/exe");
             command.arg(SUBCOMMAND);
+            if watch {
+                command.arg("--watch").arg(process::id().to_string());
+            }
             // The folder may hold links to programs that lie elsewhere.
             let real = program.canonicalize();
             let real = real.ok().and_then(|path| path.parent().map(Path::to_owned));
@@ -106,7 +132,8 @@ impl Confinement {
         } else {
             Command::new(program)
         };
-        command.env_clear();
+        // Ctrl-C at a terminal goes to the whole group; what becomes of these is this process's business.
+        command.env_clear().process_group(0);
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
@@ -120,6 +147,9 @@ const SUBCOMMAND: &str = "confined";
 /// What the command `confined` was given.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct Confined {
+    /// Stay beside the program, and see to it that nothing it starts outlives it, nor this process that started all of it
+    #[arg(long, value_name = "PROCESS")]
+    watch: Option<u32>,
     /// A folder of programs
     #[arg(long)]
     program: Vec<PathBuf>,
@@ -129,6 +159,92 @@ pub struct Confined {
     /// The program and its arguments
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
+}
+
+/// How often it is looked whether the service is still there.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long a server may take to end when it is told to, and what it started to be ended.
+const ENDING: Duration = Duration::from_secs(5);
+
+/// Starts the program, confined, and stays beside it. What it starts can leave its process group and its session, but not
+/// this process: whatever loses its parent becomes a child of this one, and is ended with the program.
+///
+/// # Errors
+/// When it can't be started.
+pub fn watch(confined: &Confined) -> io::Result<()> {
+    let service = confined
+        .watch
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
+    set_child_subreaper(Some(getpid()))?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let mut command = Command::new("/proc/self/exe");
+            command.arg(SUBCOMMAND);
+            for folder in &confined.program {
+                command.arg("--program").arg(folder);
+            }
+            command.arg("--folder").arg(&confined.folder).arg("--");
+            command.args(&confined.command).kill_on_drop(true);
+            let (mut quit, mut terminate) = (
+                signal(SignalKind::quit())?,
+                signal(SignalKind::terminate())?,
+            );
+            let mut child = command.spawn()?;
+            let mut look = tokio::time::interval(LOOK);
+            loop {
+                tokio::select! {
+                    _ = child.wait() => break,
+                    _ = quit.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = look.tick() => if getppid() == service { continue },
+                }
+                let id = child.id().and_then(|id| i32::try_from(id).ok());
+                if let Some(id) = id.and_then(Pid::from_raw) {
+                    kill_process(id, Signal::QUIT).ok();
+                }
+                tokio::select! {
+                    _ = child.wait() => {}
+                    () = tokio::time::sleep(ENDING) => child.kill().await?,
+                }
+                break;
+            }
+            Ok::<(), io::Error>(())
+        })?;
+    end_children();
+    Ok(())
+}
+
+/// Ends what the program left, and what that leaves, until there is nothing left.
+fn end_children() {
+    let began = Instant::now();
+    while began.elapsed() < ENDING {
+        let mut list = String::new();
+        let tasks = std::fs::read_dir("/proc/self/task");
+        for task in tasks.into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(task.path().join("children"));
+            list.push_str(&children.unwrap_or_default());
+            list.push(' ');
+        }
+        for id in list.split_whitespace() {
+            if let Some(id) = id.parse().ok().and_then(Pid::from_raw) {
+                kill_process(id, Signal::KILL).ok();
+            }
+        }
+        // An error says that there is none any more.
+        while let Ok(ended) = wait(WaitOptions::NOHANG) {
+            if ended.is_none() {
+                break;
+            }
+        }
+        if wait(WaitOptions::NOHANG).is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Gives everything up but what the arguments name, and becomes the program. It comes back only if that failed.
@@ -152,28 +268,44 @@ fn give_up(confined: &Confined) -> io::Result<()> {
     close_fds::set_fds_cloexec(3, &[]);
     // Once restricted, a process can't gain privileges from the programs it runs either.
     rules(confined)
-        .and_then(|ruleset| ruleset.restrict_self())
+        .and_then(RulesetCreated::restrict_self)
         .map_err(io::Error::other)?;
-    let filter = no_network().map_err(io::Error::other)?;
+    let filter = refused_calls().map_err(io::Error::other)?;
     seccompiler::apply_filter(&filter).map_err(io::Error::other)
 }
 
-/// Refuses every socket that is not one of the file system, in whatever way it is made.
-fn no_network() -> Result<BpfProgram, seccompiler::BackendError> {
+/// Refuses every socket but a Unix one, in whatever way it is made, and what changes the limits and the turns of another
+/// process of the same user, such as this service.
+fn refused_calls() -> Result<BpfProgram, seccompiler::BackendError> {
     /// What marks the calls of x86-64's second set of system calls, which few kernels have.
     const X32: i64 = 0x4000_0000;
+    let unless = |argument: u8, allowed: u64| -> Result<_, seccompiler::BackendError> {
+        let (length, is_not) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Ne);
+        let condition = SeccompCondition::new(argument, length, is_not, allowed)?;
+        Ok(vec![SeccompRule::new(vec![condition])?])
+    };
     let unix = u64::try_from(libc::AF_UNIX).unwrap_or_default();
-    let is_other = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, unix)?;
+    // 0 stands for the process itself.
     let rules = [
-        (libc::SYS_socket, vec![SeccompRule::new(vec![is_other])?]),
-        (X32 | libc::SYS_socket, Vec::new()),
+        (libc::SYS_socket, unless(0, unix)?),
         // It can make sockets too, and does so past this filter.
         (libc::SYS_io_uring_setup, Vec::new()),
-        (X32 | libc::SYS_io_uring_setup, Vec::new()),
+        (libc::SYS_prlimit64, unless(0, 0)?),
+        (libc::SYS_setpriority, unless(1, 0)?),
+        (libc::SYS_ioprio_set, unless(1, 0)?),
+        (libc::SYS_sched_setaffinity, unless(0, 0)?),
+        (libc::SYS_sched_setscheduler, unless(0, 0)?),
+        (libc::SYS_sched_setparam, unless(0, 0)?),
+        (libc::SYS_sched_setattr, unless(0, 0)?),
+        (libc::SYS_process_madvise, Vec::new()),
+        (libc::SYS_migrate_pages, unless(0, 0)?),
+        (libc::SYS_move_pages, unless(0, 0)?),
     ];
+    let second = rules.iter().map(|(call, _)| (X32 | call, Vec::new()));
+    let second: Vec<_> = second.collect();
     let refused = u32::try_from(libc::EACCES).unwrap_or_default();
     SeccompFilter::new(
-        rules.into_iter().collect(),
+        rules.into_iter().chain(second).collect(),
         SeccompAction::Allow,
         SeccompAction::Errno(refused),
         std::env::consts::ARCH.try_into()?,
@@ -181,7 +313,7 @@ fn no_network() -> Result<BpfProgram, seccompiler::BackendError> {
     .try_into()
 }
 
-fn rules(confined: &Confined) -> Result<landlock::RulesetCreated, RulesetError> {
+fn rules(confined: &Confined) -> Result<RulesetCreated, RulesetError> {
     let run = AccessFs::from_read(NEWEST);
     let write: BitFlags<AccessFs> = AccessFs::from_all(NEWEST) & !AccessFs::Execute;
     let device = AccessFs::ReadFile | AccessFs::WriteFile;

@@ -383,7 +383,17 @@ fn take_over(listing: Listing<Backup>, board: &Board, now: DateTime<Utc>) {
         listing.log_left_out();
     }
     let before = board.read(|status| status.ahead.clone());
-    board.write(|status| status.list(listing.kept, now));
+    let store_is_ahead = listing.store_is_ahead(now);
+    if store_is_ahead && !board.read(|status| status.store_is_ahead) {
+        tracing::warn!(
+            hint = check::CLOCKS_HINT,
+            "ages not known: the store's clock is ahead of this one"
+        );
+    }
+    board.write(|status| {
+        status.list(listing.kept, now);
+        status.store_is_ahead = store_is_ahead;
+    });
     board.read(|status| {
         let is_new = |backup: &&Backup| !before.contains(backup);
         let news: Vec<&Backup> = status.ahead.iter().filter(is_new).collect();

@@ -115,13 +115,8 @@ impl DrillError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Read(error) | Self::Restore(RestoreError::Read(error)) => error.fault(),
-            Self::Restore(RestoreError::Psql(error, _))
-                if SERVERS_FAULTS
-                    .iter()
-                    .any(|words| error.text.contains(words)) =>
-            {
-                Fault::Surroundings
-            }
+            Self::Restore(RestoreError::Server(..)) => Fault::Surroundings,
+            Self::Restore(RestoreError::Psql(..)) => Fault::Backup,
             error => error.kind().fault(),
         }
     }
@@ -145,16 +140,6 @@ impl DrillError {
         }
     }
 }
-
-/// What `psql` says where the drill's server ended the restore, whatever was restored.
-const SERVERS_FAULTS: [&str; 6] = [
-    "No space left on device",
-    "could not extend file",
-    "out of shared memory",
-    "server closed the connection",
-    "terminating connection",
-    "connection to server was lost",
-];
 
 /// What scratch databases are called; a drill drops those of others that nobody is connected to.
 const SCRATCH: &str = "psb_drill_";
@@ -208,6 +193,7 @@ async fn work(
     let read_whole = async {
         let found = Found::look_up(&drill.store, name).await?;
         let read = reader::read(&drill.store, &found, Omit::default(), None, meter).await?;
+        read.summary().warn(name);
         Ok::<_, ReadError>(Whole { found, read })
     };
     let whole = tokio::select! {
@@ -440,6 +426,17 @@ fn counts_question(tables: &[(&TableName, u64)], encoding: Option<&str>) -> Sql 
         .sql("))::pg_catalog.oid;")
 }
 
+/// The encodings that a dump can have (`--encoding`) and a database can't.
+const CLIENTS_ONLY: [&str; 7] = [
+    "SJIS",
+    "BIG5",
+    "GBK",
+    "UHC",
+    "GB18030",
+    "JOHAB",
+    "SHIFT_JIS_2004",
+];
+
 /// Whether this can be the name of an encoding.
 fn is_plain(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -461,6 +458,10 @@ async fn check(
             Ok(answer) => {
                 let shown: String = answer.trim_end().chars().take(60).collect();
                 format!("returned {shown:?}, not true")
+            }
+            // A statement can lose its connection by what it asks for. A server that is away answers nothing else either.
+            Err(error) if error.kind == Kind::Connect && !database.answers(LIMIT).await => {
+                return Err(DrillError::Server(error));
             }
             Err(error) => format!("failed: {error}"),
         };
@@ -535,7 +536,11 @@ impl Place<'_> {
                 return;
             }
         };
-        let left: Vec<String> = serde_json::from_str(left.trim()).unwrap_or_default();
+        let Ok(left) = serde_json::from_str::<Vec<String>>(left.trim()) else {
+            let error = postgres::not_understood(self.server.client);
+            tracing::warn!(error = %error, "could not look for scratch databases");
+            return;
+        };
         for name in left.iter().filter(|name| is_scratch(name)) {
             match self.drop_scratch(name, "").await {
                 Ok(()) => tracing::info!(
@@ -556,7 +561,7 @@ impl Place<'_> {
             .needs
             .encoding
             .as_deref()
-            .filter(|name| is_plain(name));
+            .filter(|name| is_plain(name) && !CLIENTS_ONLY.contains(name));
         let usual = Sql::new(
             "SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) 'template0';",
         );
@@ -618,7 +623,8 @@ async fn drop_subscriptions(database: &Database<'_>) -> Result<(), PostgresError
         "SELECT COALESCE(pg_catalog.json_agg(subname), '[]') FROM pg_catalog.pg_subscription JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) subdbid WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database();",
     );
     let names = database.ask(&question, LIMIT).await?;
-    let names: Vec<String> = serde_json::from_str(names.trim()).unwrap_or_default();
+    let names: Vec<String> = serde_json::from_str(names.trim())
+        .map_err(|_| postgres::not_understood(database.client))?;
     for name in &names {
         let statements = Sql::new("ALTER SUBSCRIPTION ")
             .name(name)

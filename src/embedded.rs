@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 mod folder;
+mod remove;
 
 use folder::Folder;
 
@@ -156,8 +157,7 @@ impl Embedded {
             user: is_root.then_some(NOBODY),
             enforced,
         };
-        let program = |name: &str| {
-            let mut command = confinement.command(&client.directory, name);
+        let prepared = |mut command: Command| {
             command
                 .env("LC_ALL", "C")
                 // A build that carries its own libpq keeps it there, for extensions such as postgres_fdw.
@@ -173,8 +173,9 @@ impl Embedded {
             }
             command
         };
-        initialise(program("initdb"), &data).await?;
-        let mut child = program("postgres")
+        let initdb = confinement.command(&client.directory, "initdb");
+        initialise(prepared(initdb), &data).await?;
+        let mut child = prepared(confinement.server(&client.directory, "postgres"))
             .arg("-D")
             .arg(&data)
             .arg("-k")
@@ -199,7 +200,10 @@ impl Embedded {
             said,
             folder,
         };
-        server.wait_until_ready(&client, summary).await?;
+        if let Err(error) = server.wait_until_ready(&client, summary).await {
+            server.stop().await;
+            return Err(error);
+        }
         Ok(server)
     }
 
@@ -217,7 +221,8 @@ impl Embedded {
 
     /// Stops it at once: nothing of it is kept.
     pub async fn stop(mut self) {
-        const LIMIT: Duration = Duration::from_secs(5);
+        // It ends within five seconds, and what the backup started there within five more.
+        const LIMIT: Duration = Duration::from_secs(15);
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(id) = id.and_then(Pid::from_raw)
             && let Err(error) = kill_process(id, Signal::QUIT)

@@ -73,6 +73,8 @@ pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdic
         () if status.is_unproven() => Verdict::Unproven,
         () if !status.is_seeded() && !fresh => Verdict::Unknown,
         () if age == Some(None) => Verdict::Unknown,
+        // Ours is behind, and every backup looks younger than it is.
+        () if age.is_some() && status.store_is_ahead => Verdict::Unknown,
         // All that there is has names that can't be true.
         () if age.is_none() && !status.ahead.is_empty() => Verdict::Unknown,
         () if status.running => Verdict::Running,
@@ -221,6 +223,15 @@ mod tests {
                     ..base()
                 },
                 Verdict::Ok,
+            ),
+            (
+                "fresh by a clock that is behind the store's",
+                Status {
+                    backups: backup(1),
+                    store_is_ahead: true,
+                    ..base()
+                },
+                Verdict::Unknown,
             ),
             (
                 "too old",

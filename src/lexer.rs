@@ -33,6 +33,8 @@ pub(crate) struct Lexer {
     /// Open parentheses: inside them a semicolon ends nothing, as in the actions of a rule.
     parentheses: u32,
     body: Body,
+    /// Nobody asks for the tokens of this statement any more.
+    skims: bool,
 }
 
 /// What decides how a line is read.
@@ -178,6 +180,27 @@ struct Body {
 }
 
 impl Body {
+    /// Whether the words so far, and those to come, can open a body.
+    const fn can_open(&self) -> bool {
+        let [first, second, third, _] = self.initials;
+        match self.words {
+            0 => true,
+            1 => first == b'c',
+            2 => first == b'c' && matches!(second, b'f' | b'p' | b'o'),
+            3 => {
+                first == b'c' && (matches!(second, b'f' | b'p') || second == b'o' && third == b'r')
+            }
+            _ => self.defines(),
+        }
+    }
+
+    const fn defines(&self) -> bool {
+        matches!(
+            self.initials,
+            [b'c', b'f' | b'p', ..] | [b'c', b'o', b'r', b'f' | b'p']
+        )
+    }
+
     fn take(&mut self, word: &[u8], parentheses: u32) {
         const FIRST: [&[u8]; 5] = [b"create", b"function", b"procedure", b"or", b"replace"];
         if self.words == 0 {
@@ -189,11 +212,7 @@ impl Body {
             *initial = word.first().map_or(0, u8::to_ascii_lowercase);
         }
         self.words = self.words.saturating_add(1);
-        let defines = matches!(
-            self.initials,
-            [b'c', b'f' | b'p', ..] | [b'c', b'o', b'r', b'f' | b'p']
-        );
-        if !defines || parentheses > 0 {
+        if !self.defines() || parentheses > 0 {
             return;
         }
         // CASE … END stands inside a body too.
@@ -319,6 +338,11 @@ impl Lexer {
     pub(crate) fn begin_line(&mut self) {
         self.settings = self.next;
         self.mask = Mask::default();
+    }
+
+    /// Says whether anybody asks for the tokens of this statement. Where nobody does, they need not be told one by one.
+    pub(crate) const fn skim(&mut self, skims: bool) {
+        self.skims = skims;
     }
 
     /// Gives up.
@@ -501,7 +525,58 @@ impl Lexer {
         }
     }
 
+    /// Passes over tokens that change nothing, such as the values of an `INSERT`, and says how many bytes that were. It stops
+    /// before whatever is not plain to see.
+    fn pass_over(&mut self, text: &[u8]) -> usize {
+        let mut at: usize = 0;
+        while let Some(rest) = text.get(at..)
+            && let [byte, after @ ..] = rest
+        {
+            let length = match byte {
+                b'.' if after.first().is_some_and(|next| begins_name(*next)) => 1,
+                b'(' => {
+                    self.parentheses = self.parentheses.saturating_add(1);
+                    1
+                }
+                b')' => {
+                    self.parentheses = self.parentheses.saturating_sub(1);
+                    1
+                }
+                b',' | b'=' | b'[' | b']' => 1,
+                b'\'' if !self.settings.escapes => {
+                    let end = memchr::memchr(b'\'', after).unwrap_or(after.len());
+                    match after.get(end.saturating_add(1)) {
+                        Some(b',' | b')' | b':' | b';') => end.saturating_add(2),
+                        _ => 0,
+                    }
+                }
+                b'0'..=b'9' => match length_of(rest, |byte| byte.is_ascii_digit()) {
+                    length if matches!(rest.get(length), Some(b',' | b')' | b';' | b' ')) => length,
+                    _ => 0,
+                },
+                _ if is_blank(*byte) => 1,
+                _ if begins_name(*byte) => match (length_of(rest, is_in_name), rest.get(1)) {
+                    (1, Some(b'\'' | b'&')) => 0,
+                    (length, _) if length < rest.len() => length,
+                    _ => 0,
+                },
+                _ => 0,
+            };
+            if length == 0 {
+                break;
+            }
+            at = at.saturating_add(length);
+        }
+        at
+    }
+
     fn scan_plain(&mut self, byte: u8, text: &[u8]) -> (usize, Token) {
+        if self.skims && !self.body.can_open() {
+            let passed = self.pass_over(text);
+            if passed > 0 {
+                return (passed, Token::Nothing);
+            }
+        }
         let mode = match byte {
             _ if is_blank(byte) => return (length_of(text, is_blank), Token::Nothing),
             _ if begins_name(byte) => {

@@ -27,7 +27,14 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     if let Some(Command::Confined(confined)) = &arguments.command {
-        let error = confine::enter(confined);
+        let error = if confined.watches() {
+            match confine::watch(confined) {
+                Ok(()) => return ExitCode::SUCCESS,
+                Err(error) => error,
+            }
+        } else {
+            confine::enter(confined)
+        };
         // Whoever started this reads what the program would have said.
         drop(writeln!(
             std::io::stderr(),

@@ -18,6 +18,7 @@ mod database;
 mod said;
 mod sql;
 
+pub(crate) use database::limit_memory;
 pub use database::{Database, Idle, random_key};
 pub use said::relay;
 pub use sql::Sql;
@@ -478,13 +479,7 @@ impl PostgresError {
     /// Reads what libpq, `psql` or `pg_dump` said on stderr.
     #[must_use]
     pub fn from_stderr(said: &str, otherwise: Kind) -> Self {
-        let text = said
-            .trim()
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect::<Vec<_>>()
-            .join("; ");
+        let text = one_line(said);
         let (kind, hint) = CAUSES
             .iter()
             .find(|(phrases, _, _)| phrases.iter().any(|phrase| said.contains(phrase)))
@@ -496,20 +491,21 @@ impl PostgresError {
         }
     }
 
-    /// Reads what `psql` said while it restored.
+    /// Reads what `psql` said while it restored: statements are refused then, not connections.
     #[must_use]
-    pub fn from_psql(said: &str, url: &DatabaseUrl) -> Self {
-        let mut error = Self::from_stderr(said, Kind::Restore).about(url);
+    pub fn from_psql(said: &str) -> Self {
         let cause = RESTORE_CAUSES
             .iter()
             .find(|(phrases, _)| phrases.iter().any(|phrase| said.contains(phrase)));
-        if let Some((_, hint)) = cause {
-            error.kind = Kind::Restore;
-            (*hint).clone_into(&mut error.hint);
-        } else if error.kind == Kind::Restore {
-            "look at psql's own words in `error`; nothing was changed".clone_into(&mut error.hint);
+        let hint = cause.map_or(
+            "look at psql's own words in `error`, and at what it says of the target",
+            |(_, hint)| hint,
+        );
+        Self {
+            kind: Kind::Restore,
+            text: one_line(said),
+            hint: hint.to_owned(),
         }
-        error
     }
 
     /// Names the variable that holds this URL in the hint.
@@ -518,6 +514,16 @@ impl PostgresError {
         self.hint = self.hint.replace("BACKUP_DATABASE_URL", url.variable);
         self
     }
+}
+
+/// Several lines as one.
+fn one_line(said: &str) -> String {
+    said.trim()
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// The words of libpq and `pg_dump` (with `LC_ALL=C`), what they mean, and what to do.

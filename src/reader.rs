@@ -171,12 +171,6 @@ impl Summary {
             );
         }
     }
-
-    /// The major version of the `pg_dump` that made it.
-    #[must_use]
-    pub fn client_major(&self) -> Option<u16> {
-        major(&self.dumped_by)
-    }
 }
 
 fn major(version: &str) -> Option<u16> {

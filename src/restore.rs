@@ -14,7 +14,7 @@ mod walls;
 
 pub use psql::Aftermath;
 
-use psql::{Psql, psql_error};
+use psql::{Killed, Psql};
 
 use crate::kind::Kind;
 use crate::postgres::{self, Client, Clients, Database, DatabaseUrl, PostgresError, Sql};
@@ -57,7 +57,7 @@ pub struct Restored {
     pub took: Duration,
 }
 
-/// Why nothing was restored.
+/// Why a restore did not succeed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RestoreError {
     /// The backup is not whole, or can't be read.
@@ -81,6 +81,9 @@ pub enum RestoreError {
     /// The database refused a statement.
     #[error("{}; {}", .0.text, .1)]
     Psql(PostgresError, Aftermath),
+    /// The target's server could not go on, whatever was restored.
+    #[error("{}; {}", .0.text, .1)]
+    Server(PostgresError, Aftermath),
     /// The backup's own statements tried to end the transaction.
     #[error("the backup holds a statement that ends the transaction of its own restore; {0}")]
     Escape(Aftermath),
@@ -101,7 +104,7 @@ impl RestoreError {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Read(error) => error.kind(),
-            Self::Target(error) | Self::Psql(error, _) => error.kind,
+            Self::Target(error) | Self::Psql(error, _) | Self::Server(error, _) => error.kind,
             Self::Refused(_) | Self::NotConfirmed(_) => Kind::Refused,
             Self::Escape(_) => Kind::Restore,
             Self::Unfinished(_) => Kind::Damaged,
@@ -117,7 +120,7 @@ impl RestoreError {
     pub fn hint(&self) -> &str {
         match self {
             Self::Read(error) => error.hint(),
-            Self::Target(error) | Self::Psql(error, _) => &error.hint,
+            Self::Target(error) | Self::Psql(error, _) | Self::Server(error, _) => &error.hint,
             Self::Refused(refusals) => refusals.hint(),
             Self::NotConfirmed(_) => "nothing was changed; the answer to the question must be yes",
             Self::Escape(_) => {
@@ -141,7 +144,7 @@ impl RestoreError {
 /// Restores. `confirm` is asked before content is replaced; it gets what is in the target.
 ///
 /// # Errors
-/// When nothing was restored; the target is as it was then.
+/// When it did not succeed; the error says what is known of the target.
 pub async fn run<F: Future<Output = bool>>(
     restore: &Restore,
     confirm: impl FnOnce(Survey) -> F,
@@ -234,6 +237,7 @@ async fn prepare<'a>(
             uncompressed_bytes = read.summary().contents.bytes,
             "backup read whole"
         );
+        read.summary().warn(&restore.found.key);
         read.summary().clone()
     } else {
         reader::read_head(&restore.store, &restore.found).await?
@@ -296,23 +300,28 @@ async fn load(
     let broken = match streamed {
         Ok(proof) => {
             let summary = proof.summary().clone();
-            let committed = psql.commit(proof, &prepared.survey).await;
+            let committed = psql.commit(proof, &prepared.survey, stop).await;
             return committed.map(|()| summary);
         }
         Err(broken) => broken,
     };
-    let (said, escaped, aftermath) = psql.kill(&prepared.survey).await;
+    let Killed {
+        said,
+        status,
+        escaped,
+        aftermath,
+    } = psql.kill(&prepared.survey).await;
     Err(match broken {
         Broken::Stopped => RestoreError::Cancelled(aftermath),
         Broken::Psql if escaped => RestoreError::Escape(aftermath),
         // psql that closes its input has a reason, and says it.
-        Broken::Psql => RestoreError::Psql(psql_error(&said, &prepared.database), aftermath),
-        Broken::Read(error) if aftermath == Aftermath::AsBefore => {
-            tracing::info!("psql was stopped; {aftermath}");
-            RestoreError::Read(error)
-        }
+        Broken::Psql => psql::ended(&said, status, aftermath),
         Broken::Read(error) => {
-            tracing::warn!("psql was stopped; {aftermath}");
+            if aftermath == Aftermath::AsBefore {
+                tracing::info!(target_database = %aftermath, "psql was stopped");
+            } else {
+                tracing::warn!(target_database = %aftermath, "psql was stopped");
+            }
             RestoreError::Read(error)
         }
     })
@@ -366,7 +375,7 @@ async fn stream(
 /// A database without statistics answers its first queries slowly. What is restored stays restored if this fails.
 async fn analyze(prepared: &Prepared<'_>, stop: &CancellationToken) {
     const LIMIT: Duration = Duration::from_secs(6 * 3600);
-    let analyze = Sql::new("ANALYZE;");
+    let analyze = Sql::new("SET search_path TO '';\nANALYZE;\nRESET search_path;");
     let analyzed = tokio::select! {
         analyzed = prepared.database.run(&analyze, LIMIT) => analyzed,
         () = stop.cancelled() => {

@@ -218,16 +218,21 @@ impl Script {
             Token::End => {
                 self.end_statement();
                 self.statement.begin();
+                self.lexer.skim(false);
                 self.statements = self.statements.saturating_add(1);
             }
             Token::Separator => {
                 let is_part = !self.lexer.is_at_the_top();
                 self.end_statement();
                 self.statement.go_on(is_part);
+                self.lexer.skim(false);
             }
             Token::Comment => self.note_version(),
             Token::Command => self.take_command(),
-            token => self.statement.take(token, self.lexer.text()),
+            token => {
+                self.statement.take(token, self.lexer.text());
+                self.lexer.skim(self.statement.is_known());
+            }
         }
     }
 

@@ -133,6 +133,14 @@ impl Statement {
         self.is_begun
     }
 
+    /// Whether what it does is known, whatever its next tokens are.
+    pub(crate) const fn is_known(&self) -> bool {
+        matches!(
+            self.grammar,
+            Grammar::Into | Grammar::Transaction | Grammar::Other
+        )
+    }
+
     /// Begins the next one.
     pub(crate) fn begin(&mut self) {
         let mut name = std::mem::take(&mut self.name);

@@ -219,10 +219,7 @@ impl StoreError {
             kind: Kind::StoreUnavailable,
             status: None,
             code: None,
-            message: format!(
-                "the connection broke off: {}",
-                shown(cause, MOST_WORDS)
-            ),
+            message: format!("the connection broke off: {}", shown(cause, MOST_WORDS)),
             hint: HINT_LATER,
             transient: true,
             replaced: false,
@@ -762,7 +759,10 @@ impl Store {
                 size: head
                     .content_length()
                     .and_then(|size| u64::try_from(size).ok())
-                    .unwrap_or_default(),
+                    .ok_or_else(|| {
+                        let what = "the answer does not say how large the object is".to_owned();
+                        StoreError::not_s3(ACTION, key, what)
+                    })?,
                 etag: etag(head.e_tag()).map_err(|what| StoreError::not_s3(ACTION, key, what))?,
             })),
             Err(error) if error.status == Some(404) => Ok(None),
@@ -831,7 +831,8 @@ impl Store {
         }
     }
 
-    /// Lists every object whose key begins with `prefix`, a page at a time: what `visit` does not keep is forgotten.
+    /// Lists every object whose key begins with `prefix`, a page at a time: what `visit` does not keep is forgotten. Gives
+    /// what the store's clock said last, if its answers tell.
     ///
     /// # Errors
     /// What the store answered; a list is whole or an error, and after an error what was visited counts for nothing.
@@ -839,24 +840,28 @@ impl Store {
         &self,
         prefix: &str,
         mut visit: impl FnMut(Object),
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
         const ACTION: &str = "list objects under";
         let not_whole = |what: String| StoreError::not_s3(ACTION, prefix, what);
         let mut pages = Pages::default();
         let mut token: Option<String> = None;
         loop {
-            let page = self
+            let (page, time) = self
                 .retrying(ACTION, prefix, self.patience.answer, || async {
+                    let time = AnswerTime::default();
                     let request = self
                         .client
                         .list_objects_v2()
                         .bucket(&*self.bucket)
                         .prefix(prefix)
                         .set_continuation_token(token.clone());
-                    request
+                    let page = request
+                        .customize()
+                        .interceptor(time.clone())
                         .send()
                         .await
-                        .map_err(|e| self.error(ACTION, prefix, e))
+                        .map_err(|e| self.error(ACTION, prefix, e))?;
+                    Ok((page, time.0.get().copied()))
                 })
                 .await?;
             let (truncated, next) = (page.is_truncated, page.next_continuation_token);
@@ -865,7 +870,7 @@ impl Store {
             }
             let next = next.filter(|next| !next.is_empty());
             match (truncated, next) {
-                (Some(false), None) => return Ok(()),
+                (Some(false), None) => return Ok(time),
                 (Some(true), Some(next)) => token = Some(pages.turn(&next).map_err(not_whole)?),
                 (Some(true), None) => {
                     return Err(not_whole(

@@ -148,9 +148,64 @@ object AS (
 own AS (
     SELECT pg_catalog.format('%s %s', kind, name) AS name, kind OPERATOR(pg_catalog.=) 'table' AS is_table, class, oid FROM object o
     WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid OPERATOR(pg_catalog.=) o.class::pg_catalog.oid AND m.objid OPERATOR(pg_catalog.=) o.oid)),
-version AS (
-    SELECT pg_catalog.format('%s %s %s', o.class::pg_catalog.oid, o.oid, c.xmin) AS text
-    FROM own o LEFT JOIN pg_catalog.pg_class c ON o.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid OPERATOR(pg_catalog.=) o.oid),
+temporary_schema AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.~) '^pg_(toast_)?temp_'),
+changeable AS (
+    SELECT 'pg_class' AS place, oid, xmin FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND relpersistence OPERATOR(pg_catalog.<>) 't'
+  UNION ALL
+    SELECT 'pg_proc', oid, xmin FROM pg_catalog.pg_proc WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND NOT EXISTS (SELECT FROM temporary_schema s WHERE s.oid OPERATOR(pg_catalog.=) pronamespace)
+  UNION ALL
+    SELECT 'pg_type', oid, xmin FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND NOT EXISTS (SELECT FROM temporary_schema s WHERE s.oid OPERATOR(pg_catalog.=) typnamespace)
+  UNION ALL
+    SELECT 'pg_namespace', oid, xmin FROM pg_catalog.pg_namespace WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND NOT nspname OPERATOR(pg_catalog.~) '^pg_'
+  UNION ALL
+    SELECT 'pg_trigger', oid, xmin FROM pg_catalog.pg_trigger WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) tgrelid AND c.relpersistence OPERATOR(pg_catalog.=) 't')
+  UNION ALL
+    SELECT 'pg_policy', oid, xmin FROM pg_catalog.pg_policy WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_rewrite', oid, xmin FROM pg_catalog.pg_rewrite WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) ev_class AND c.relpersistence OPERATOR(pg_catalog.=) 't')
+  UNION ALL
+    SELECT 'pg_constraint', oid, xmin FROM pg_catalog.pg_constraint WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND NOT EXISTS (SELECT FROM temporary_schema s WHERE s.oid OPERATOR(pg_catalog.=) connamespace)
+  UNION ALL
+    SELECT 'pg_attrdef', oid, xmin FROM pg_catalog.pg_attrdef WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) adrelid AND c.relpersistence OPERATOR(pg_catalog.=) 't')
+  UNION ALL
+    SELECT 'pg_extension', oid, xmin FROM pg_catalog.pg_extension WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_cast', oid, xmin FROM pg_catalog.pg_cast WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_collation', oid, xmin FROM pg_catalog.pg_collation WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_conversion', oid, xmin FROM pg_catalog.pg_conversion WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_operator', oid, xmin FROM pg_catalog.pg_operator WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_opclass', oid, xmin FROM pg_catalog.pg_opclass WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_opfamily', oid, xmin FROM pg_catalog.pg_opfamily WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_language', oid, xmin FROM pg_catalog.pg_language WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_enum', oid, xmin FROM pg_catalog.pg_enum WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_default_acl', oid, xmin FROM pg_catalog.pg_default_acl WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_event_trigger', oid, xmin FROM pg_catalog.pg_event_trigger WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_publication', oid, xmin FROM pg_catalog.pg_publication WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_foreign_data_wrapper', oid, xmin FROM pg_catalog.pg_foreign_data_wrapper WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_foreign_server', oid, xmin FROM pg_catalog.pg_foreign_server WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_ts_config', oid, xmin FROM pg_catalog.pg_ts_config WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_ts_dict', oid, xmin FROM pg_catalog.pg_ts_dict WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_ts_parser', oid, xmin FROM pg_catalog.pg_ts_parser WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_ts_template', oid, xmin FROM pg_catalog.pg_ts_template WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  UNION ALL
+    SELECT 'pg_largeobject_metadata', oid, xmin FROM pg_catalog.pg_largeobject_metadata WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid),
+state AS (SELECT pg_catalog.format('%s %s %s', place, oid, xmin) AS text FROM changeable),
 here AS (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
 SELECT pg_catalog.json_build_object(
     'version_number', pg_catalog.current_setting('server_version_num')::integer,
@@ -162,7 +217,7 @@ SELECT pg_catalog.json_build_object(
     'may_create_temporary', pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'),
     'objects', (SELECT pg_catalog.count(*) FROM own),
     'examples', (SELECT COALESCE(pg_catalog.json_agg(name), '[]') FROM (SELECT name FROM own ORDER BY is_table DESC, name LIMIT 3) few),
-    'fingerprint', (SELECT pg_catalog.md5(COALESCE(pg_catalog.string_agg(text, ',' ORDER BY text), '')) FROM version),
+    'fingerprint', (SELECT pg_catalog.md5(COALESCE(pg_catalog.string_agg(text, ',' ORDER BY text), '')) FROM state),
     'subscriptions', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription, here WHERE subdbid OPERATOR(pg_catalog.=) here.oid),
     'user', CURRENT_USER,
     'roles', (SELECT pg_catalog.json_agg(rolname) FROM pg_catalog.pg_roles),

@@ -56,7 +56,7 @@ fn ask<T>(r2: &R2, question: impl AsyncFnOnce(Store) -> T) -> T {
 async fn keys(store: Store) -> Result<Vec<String>, StoreError> {
     let mut keys = Vec::new();
     let listed = store.list("vlvt_backup_", |object| keys.push(object.key));
-    listed.await.map(|()| keys)
+    listed.await.map(|_| keys)
 }
 
 #[test]

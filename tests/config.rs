@@ -104,6 +104,7 @@ fn each_variable_that_is_wrong_is_named() {
         ("BACKUP_CATCH_UP", "later"),
         ("BACKUP_COMPRESSION", "0"),
         ("BACKUP_COMPRESSION_THREADS", "0"),
+        ("VERIFY_UNCONFINED", "maybe"),
         ("ALERT_WEBHOOK_URL", "canary.example.com/hook"),
         ("HEARTBEAT_URL", "https://u:canary@example.com/x"),
         ("HEARTBEAT_URL_FILE", "/no/such/file"),

@@ -456,7 +456,10 @@ fn there_is(test: &str) -> bool {
             .with_extension("rs");
         std::fs::read_to_string(path).is_ok_and(|text| {
             text.split(&function).next().is_some_and(|before| {
-                text.contains(&function) && before.trim_end().ends_with("#[test]")
+                text.contains(&function)
+                    && ["#[test]", "#[tokio::test]\n    async"]
+                        .iter()
+                        .any(|mark| before.trim_end().ends_with(mark))
             })
         })
     })

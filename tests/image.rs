@@ -849,8 +849,28 @@ fn the_larger_image_runs_a_server_of_its_own() {
 #[ignore = "needs the image: make image-test"]
 fn the_larger_image_proves_a_backup_by_restoring_it() {
     let database = sample();
+    // Code that the restore runs, and that tells what it could reach of the service beside it.
+    postgres().psql(&database, "CREATE FUNCTION public.ok(i int) RETURNS boolean LANGUAGE plpgsql AS $ok$
+        BEGIN
+            BEGIN PERFORM pg_catalog.pg_read_file('/proc/1/environ'); RAISE WARNING 'REACHED process 1'; EXCEPTION WHEN OTHERS THEN RAISE WARNING 'kept from process 1: %', sqlerrm; END;
+            BEGIN PERFORM pg_catalog.pg_ls_dir('/proc'); RAISE WARNING 'REACHED /proc'; EXCEPTION WHEN OTHERS THEN RAISE WARNING 'kept from /proc: %', sqlerrm; END;
+            BEGIN COPY (SELECT 1) TO PROGRAM 'cat > /tmp/written'; RAISE WARNING 'REACHED /tmp'; EXCEPTION WHEN OTHERS THEN RAISE WARNING 'kept from /tmp: %', sqlerrm; END;
+            RETURN true;
+        END $ok$;
+        CREATE TABLE c (i int); INSERT INTO c VALUES (1); ALTER TABLE c ADD CHECK (public.ok(i)) NOT VALID;
+        UPDATE pg_constraint SET convalidated = true WHERE conrelid = 'c'::regclass");
     let bucket = bucket("larger");
     let variables = variables(&bucket, &database);
+    let is_confined = |ended: &Ended| {
+        let text = ended.text();
+        assert!(!text.contains("REACHED"), "{text}");
+        for place in ["process 1", "/proc", "/tmp"] {
+            assert!(
+                text.contains(&format!("kept from {place}")),
+                "{place}: {text}"
+            );
+        }
+    };
     let run = |options: &[&str], arguments: &[&str]| {
         let options = [&HARDENED[..], &["--tmpfs", "/tmp:rw,mode=1777"], options].concat();
         Container::start_image(&image_with_server(), &variables, &options, arguments).finish()
@@ -860,9 +880,11 @@ fn the_larger_image_proves_a_backup_by_restoring_it() {
     let prove = ["verify", "latest", "--into", "embedded"];
     let ended = run(&[], &prove);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    is_confined(&ended);
     // PostgreSQL asks who its user is, and platforms start containers as users that nobody knows.
     if podman() {
         let ended = run(&["--user", "12345:0", "--passwd=false"], &prove);
         assert_eq!(ended.code(), Some(0), "{}", ended.text());
+        is_confined(&ended);
     }
 }

@@ -121,8 +121,9 @@ fn a_slow_store_costs_no_memory_and_is_named_as_the_reason() {
         })
         .iter()
         .sum();
+    // A share and no time, since a busy machine makes everything take longer.
     let took = finished["duration_seconds"].as_f64().unwrap();
-    assert!(took - said < 2.5, "{finished}");
+    assert!(said / took > 0.6, "{said} of {took}: {finished}");
     let peak = peak_kib(&service);
     assert!(peak <= MOST_RSS_KIB, "{peak} KiB: {finished}");
     assert_eq!(service.terminate().code(), Some(0));

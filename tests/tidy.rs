@@ -272,7 +272,7 @@ fn unqualified(sql: &str) -> Vec<String> {
                 && before(index, 3) == "("
                 && before(index, 4) == "OPERATOR";
             let all = token == "*" && before(index, 1) == "(" && at(index + 1) == ")";
-            !inside && !all && !(token == "=" && setting)
+            !(inside || all || token == "=" && setting)
         } else {
             false
         };
@@ -340,6 +340,34 @@ fn our_own_sql_names_everything_with_its_schema() {
         );
     }
     assert!(pieces > 50, "{pieces}");
+}
+
+/// Whoever looks a line of the log up finds it. What is logged at debug only is for those who read the sources.
+#[test]
+fn every_event_of_the_log_is_in_the_operators_page() {
+    let operations = read("docs/operations.md");
+    let mut count = 0;
+    for path in sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for level in ["info", "warn", "error"] {
+            let beginning = format!("tracing::{level}!(");
+            for (at, _) in code.match_indices(&beginning) {
+                let found = literals(&code[at + beginning.len()..]);
+                // One with a part that changes is one of several, which the page lists one by one.
+                let Some(message) = found.last().filter(|message| !message.contains('{')) else {
+                    continue;
+                };
+                count += 1;
+                assert!(
+                    operations.contains(message.as_str()),
+                    "{}: {message}",
+                    path.display()
+                );
+            }
+        }
+    }
+    assert!(count > 80, "{count}");
 }
 
 #[test]

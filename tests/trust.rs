@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::common::postgres::{Account, Postgres};
@@ -267,6 +269,22 @@ fn crafted_backups_reach_nothing(server: &Postgres) {
             "{lines}: {error}"
         );
     }
+    // The walls stand whatever the target has set.
+    for setting in [
+        "session_replication_role = replica",
+        "standard_conforming_strings = off",
+    ] {
+        server.psql("postgres", &format!("ALTER ROLE postgres SET {setting}"));
+        let (ended, tables) = restore_crafted(server, &variables, "COMMIT WORK;\nSELECT 1/0;");
+        server.psql("postgres", "ALTER ROLE postgres RESET ALL");
+        assert_eq!(
+            (ended.code(), tables.as_str()),
+            (Some(1), ""),
+            "{}",
+            ended.text()
+        );
+        assert!(ended.text().contains(escape), "{}", ended.text());
+    }
     // What psql itself takes for a literal does no harm, and is restored.
     for lines in [
         format!("COPY public.first (i) FROM stdin; SELECT 'x\n2\n\\.\n{shell}\n';"),
@@ -307,6 +325,12 @@ fn crafted_backups_reach_nothing(server: &Postgres) {
             "first",
             "IS COMMITTED",
         ),
+        // It ends its own connection where the service's own commit would lose it.
+        (
+            "CREATE OR REPLACE FUNCTION pg_temp.psb_wall() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';\nCOMMIT WORK;\nSELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());",
+            "first",
+            "IS COMMITTED",
+        ),
         // It finds the secrets that can be found, and prints with them what would say that all is well.
         (
             "DO $x$ BEGIN PERFORM pg_catalog.set_config('x.alarm', (SELECT pg_catalog.substring(prosrc, 'EXCEPTION ''([0-9a-f]+)''') FROM pg_catalog.pg_proc WHERE proname = 'psb_wall'), false); END $x$;\nSELECT pg_catalog.current_setting('x.alarm'), 'committed';\nSELECT 1/0;",
@@ -329,7 +353,7 @@ fn crafted_backups_reach_nothing_on_14() {
 
 #[test]
 fn crafted_backups_reach_nothing_on_17() {
-    crafted_backups_reach_nothing(postgres());
+    crafted_backups_reach_nothing(&Postgres::start(17));
 }
 
 #[test]
@@ -337,8 +361,56 @@ fn crafted_backups_reach_nothing_on_18() {
     crafted_backups_reach_nothing(&Postgres::start(18));
 }
 
+#[test]
+fn a_restore_that_is_stopped_ends_its_session_whatever_that_calls_itself() {
+    const NAME: &str = "vlvt_backup_2026-01-01_03-00-00.sql.gz";
+    let server = Postgres::start(17);
+    server.create_database("source", "");
+    let (bucket, variables) = on_bucket(&server, "source");
+    let lines = "ROLLBACK;\nSET default_transaction_read_only TO off;\nCOMMIT WORK;\nBEGIN READ WRITE;\nSET application_name = 'x';\nCREATE TABLE public.late ();\nSELECT pg_sleep(600) \\; COMMIT WORK;";
+    seaweedfs().put(&bucket, NAME, &crafted(lines));
+    let (target, url) = empty_database(&server);
+    let service = Service::start(&variables, &["restore", NAME, "--no-verify", "--to", &url]);
+    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'x' AND query LIKE '%pg_sleep(600)%'";
+    server.wait_for("postgres", sleeping, "1");
+    let ended = service.terminate();
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    let error = ended.event("restore cancelled")["error"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        error.contains("rolled back, and the target has the same objects"),
+        "{error}"
+    );
+    assert_eq!(server.psql("postgres", sleeping), "0");
+    assert_eq!(relations(&server, &target), "0");
+}
+
+#[test]
+fn a_login_trigger_that_writes_is_in_no_restores_way() {
+    let (_, _, variables, _) = backed_up();
+    let (target, url) = empty_database(postgres());
+    postgres().psql(&target, "CREATE TABLE seen (at timestamptz); CREATE FUNCTION see() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.seen VALUES (now()); END'; CREATE EVENT TRIGGER see ON login EXECUTE FUNCTION see()");
+    let ended = restore(&variables, &["--to", &url, "--clean", "--yes"]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+}
+
+#[test]
+fn a_dump_in_an_encoding_that_no_database_can_have_is_proven() {
+    let (_, _, variables, _) = backed_up();
+    let variables = variables
+        .with("BACKUP_OPTIONS", "--encoding=SJIS")
+        .with("BACKUP_FILE_PREFIX", "sjis_");
+    assert_eq!(Service::backup(&variables).code(), Some(0));
+    for place in ["embedded".to_owned(), postgres().url("postgres")] {
+        let ended = verify(&variables, &["--into", &place]);
+        assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    }
+}
+
 /// Code that tells, as warnings, what it could reach: it runs when the table that is checked by it is restored.
-fn probing(daemon_port: u16, secret: &std::path::Path) -> String {
+fn probing(port: u16, secret: &std::path::Path) -> String {
     let attempts = [
         (
             "own parent",
@@ -386,17 +458,56 @@ fn probing(daemon_port: u16, secret: &std::path::Path) -> String {
         (
             "network",
             format!(
-                "perform public.dblink_connect('host=127.0.0.1 port={daemon_port} user=x password=x dbname=x connect_timeout=5')"
+                "perform public.dblink_connect('host=127.0.0.1 port={port} user=x password=x dbname=x connect_timeout=2')"
             ),
         ),
     ];
     let attempts = attempts.map(|(name, attempt)| {
-        format!("begin {attempt}; raise warning 'REACHED {name}'; exception when others then get stacked diagnostics detail = pg_exception_detail; raise warning 'kept from {name}: % %', sqlerrm, detail; end;\n")
+        format!("begin {attempt}; raise warning 'REACHED {name}'; exception when others then raise warning 'kept from {name}: %', sqlerrm; end;\n")
     });
     format!(
-        "CREATE EXTENSION IF NOT EXISTS dblink SCHEMA public;\nCREATE FUNCTION public.ok(i int) RETURNS boolean LANGUAGE plpgsql AS $ok$\nDECLARE detail text;\nBEGIN\n{}RETURN true;\nEND\n$ok$;\n",
+        "CREATE EXTENSION IF NOT EXISTS dblink SCHEMA public;\nCREATE FUNCTION public.ok(i int) RETURNS boolean LANGUAGE plpgsql AS $ok$\nBEGIN\n{}RETURN true;\nEND\n$ok$;\n",
         attempts.concat()
     )
+}
+
+/// Somebody on this machine who hangs up on every caller, and counts them.
+struct Callers {
+    port: u16,
+    count: Arc<AtomicU32>,
+    over: Arc<AtomicBool>,
+}
+
+impl Callers {
+    fn listen() -> Self {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let callers = Self {
+            port: listener.local_addr().unwrap().port(),
+            count: Arc::default(),
+            over: Arc::default(),
+        };
+        let (count, over) = (Arc::clone(&callers.count), Arc::clone(&callers.over));
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                match listener.accept() {
+                    Ok(_) => drop(count.fetch_add(1, Ordering::Relaxed)),
+                    Err(_) => std::thread::sleep(Duration::from_millis(10)),
+                }
+            }
+        });
+        callers
+    }
+
+    fn count(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Callers {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
@@ -408,9 +519,10 @@ fn the_code_in_a_backup_reaches_nothing_of_ours_in_an_embedded_drill() {
         std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777))
             .unwrap();
     }
+    let callers = Callers::listen();
     let database = unique("probing");
     postgres().create_database(&database, "");
-    postgres().psql(&database, &probing(postgres().port(), &secret));
+    postgres().psql(&database, &probing(callers.port, &secret));
     // Without its check, which the honest server would run.
     postgres().psql(&database, "CREATE TABLE c (i int); INSERT INTO c VALUES (1); ALTER TABLE c ADD CHECK (public.ok(i)) NOT VALID");
     postgres().psql(
@@ -440,14 +552,7 @@ fn the_code_in_a_backup_reaches_nothing_of_ours_in_an_embedded_drill() {
             "{name}: {said}"
         );
     }
-    // Not even a socket: whoever listens there would have refused the password.
-    let network = said.lines().find(|line| line.contains("kept from network"));
-    assert!(
-        network
-            .unwrap()
-            .contains("could not create socket: Permission denied"),
-        "{said}"
-    );
+    assert_eq!(callers.count(), 0, "it reached the network");
     assert!(!folder.path().join("written").exists());
     // The test can fail: without the kernel's help the same code reaches some of it.
     let ended = without_landlock(
@@ -460,6 +565,7 @@ fn the_code_in_a_backup_reaches_nothing_of_ours_in_an_embedded_drill() {
         "{}",
         ended.text()
     );
+    assert_eq!(callers.count(), 1);
     assert_eq!(
         ended
             .events("drill not confined: the code in the backup can read this service's keys")
@@ -468,6 +574,55 @@ fn the_code_in_a_backup_reaches_nothing_of_ours_in_an_embedded_drill() {
         "{}",
         ended.text()
     );
+}
+
+/// How many processes have this word in their command line.
+fn processes_with(word: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let command_lines =
+        processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    command_lines
+        .filter(|line| String::from_utf8_lossy(line).contains(word))
+        .count()
+}
+
+#[test]
+fn what_the_code_in_a_backup_starts_ends_with_the_drill_and_with_the_daemon() {
+    let word = unique("outlive");
+    let database = unique("starting");
+    postgres().create_database(&database, "");
+    let start = format!(
+        "CREATE FUNCTION public.ok(i int) RETURNS boolean LANGUAGE plpgsql AS $ok$ BEGIN COPY (SELECT 1) TO PROGRAM 'trap \"\" QUIT TERM HUP; (: {word}; while :; do read x </dev/zero; done) >/dev/null 2>&1 &'; RETURN true; END $ok$; CREATE TABLE c (i int); INSERT INTO c VALUES (1); ALTER TABLE c ADD CHECK (public.ok(i)) NOT VALID"
+    );
+    postgres().psql(&database, &start);
+    postgres().psql(
+        &database,
+        "UPDATE pg_constraint SET convalidated = true WHERE conrelid = 'c'::regclass",
+    );
+    let (_, variables) = on_bucket(postgres(), &database);
+    let temporary = Folder::new();
+    let variables = variables.with("TMPDIR", &temporary.path().display().to_string());
+    assert_eq!(Service::backup(&variables).code(), Some(0));
+
+    let ended = verify(&variables, &["--into", "embedded"]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(processes_with(&word), 0);
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+
+    let stuck = variables
+        .clone()
+        .with("VERIFY_SQL", "SELECT pg_sleep(600) IS NULL");
+    let service = Service::start(&stuck, &["verify", "--into", "embedded"]);
+    service.wait_for("restored, comparing");
+    assert_ne!(processes_with(&word), 0, "the test can fail");
+    service.signal("KILL");
+    service.end(LONG);
+    wait_until("the end of all of it", LONG, || {
+        (processes_with(&word) == 0).then_some(())
+    });
+    let ended = verify(&variables, &["--into", "embedded"]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
 }
 
 /// Runs the program on a kernel that does not know Landlock, as far as the program can see.

@@ -99,12 +99,6 @@ fn damages(object: &[u8]) -> Vec<(String, Vec<u8>, &'static str)> {
         [object, b"tail of another"].concat(),
         COMPRESSED,
     ));
-    let hostile = [b"\\! touch /tmp/never\n", &text[..]].concat();
-    damages.push((
-        "a command to psql".to_owned(),
-        gzip(&hostile),
-        "command to psql",
-    ));
     damages
 }
 

@@ -5,23 +5,28 @@
 //! the lock may remove the folder. A process's number would not do: in a container that was started again it is the same,
 //! and in another container that shares the folder it means another process.
 
-use std::fs::{File, Permissions};
-use std::io;
+use std::fs::{File, Permissions, TryLockError};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
+
+use super::remove::{open_up, remove_content};
 
 /// What the names of such folders begin with.
 const PREFIX: &str = "psb-drill-";
 
-/// A folder that is in use. Dropped, it is removed.
+/// A folder that is in use. Dropped, it is removed, which takes its time.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -34,10 +39,10 @@ impl Folder {
                 .permissions(Permissions::from_mode(0o700))
                 .tempdir_in(&temporary)?;
             // Between the two steps somebody else may have taken the lock, to remove what seemed to be left behind.
-            if let Some(lock) = lock(made.path()) {
+            if let Some(lock) = lock(made.path())? {
                 return Ok(Self {
                     path: made.keep(),
-                    _lock: lock,
+                    lock,
                 });
             }
         }
@@ -50,19 +55,41 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+        if let Err(error) = remove(&self.path, &self.lock) {
             tracing::warn!(folder = %self.path.display(), %error, "could not remove the drill's folder; the next drill removes it");
         }
     }
 }
 
-/// Takes a folder's lock, unless somebody has it or the folder is gone.
-fn lock(folder: &Path) -> Option<File> {
-    let file = File::open(folder).ok()?;
-    file.try_lock().ok()?;
+/// Removes a folder that is locked.
+fn remove(folder: &Path, lock: &File) -> io::Result<()> {
+    open_up(lock.as_fd());
+    remove_content(lock.as_fd())?;
+    std::fs::remove_dir(folder)
+}
+
+/// Takes a folder's lock; none if somebody has it or the folder is gone.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // What a drill ran could have closed the folder to its owner.
+    match rustix::fs::open(folder, flags | OFlags::PATH, Mode::empty()) {
+        Ok(found) => open_up(found.as_fd()),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let file = File::from(rustix::fs::open(folder, flags, Mode::empty())?);
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
     // The lock is worth something only while the name leads to what was locked.
-    let (locked, named) = (file.metadata().ok()?, folder.symlink_metadata().ok()?);
-    (locked.is_dir() && (locked.dev(), locked.ino()) == (named.dev(), named.ino())).then_some(file)
+    let locked = file.metadata()?;
+    let Ok(named) = folder.symlink_metadata() else {
+        return Ok(None);
+    };
+    let is_same = (locked.dev(), locked.ino()) == (named.dev(), named.ino());
+    Ok(is_same.then_some(file))
 }
 
 /// Removes the folders that nobody uses, with the servers that still run in them. It waits for disks and processes.
@@ -78,11 +105,16 @@ pub(super) fn sweep(temporary: &Path) {
             .is_some_and(|name| name.starts_with(PREFIX))
     });
     for folder in ours.map(|entry| entry.path()) {
-        let Some(_lock) = lock(&folder) else {
-            continue;
+        let lock = match lock(&folder) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "could not remove a killed drill's folder");
+                continue;
+            }
         };
-        stop_server(&folder);
-        match std::fs::remove_dir_all(&folder) {
+        stop_server(&folder, &lock);
+        match remove(&folder, &lock) {
             Ok(()) => {
                 tracing::info!(folder = %folder.display(), "folder of a killed drill removed");
             }
@@ -94,14 +126,9 @@ pub(super) fn sweep(temporary: &Path) {
 }
 
 /// Stops the server that was left in a folder.
-fn stop_server(folder: &Path) {
+fn stop_server(folder: &Path, lock: &File) {
     const LIMIT: Duration = Duration::from_secs(5);
-    let pid_file = std::fs::read_to_string(folder.join("data/postmaster.pid"));
-    let id = pid_file
-        .ok()
-        .and_then(|text| text.lines().next().and_then(|id| id.parse::<i32>().ok()))
-        .and_then(Pid::from_raw);
-    let Some(id) = id else { return };
+    let Some(id) = postmaster(lock) else { return };
     // The file says what the folder's last user wrote: only a process that works in that very folder is stopped.
     let works_there = || {
         std::fs::read_link(format!("/proc/{}/cwd", id.as_raw_nonzero()))
@@ -116,6 +143,20 @@ fn stop_server(folder: &Path) {
     while works_there() && began.elapsed() < LIMIT {
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// What the server wrote of itself, read as what a stranger may have put in its place: no link, no pipe, and no more than a
+/// number needs.
+fn postmaster(lock: &File) -> Option<Pid> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let data = openat(lock, "data", flags | OFlags::DIRECTORY, Mode::empty()).ok()?;
+    let file = File::from(openat(&data, "postmaster.pid", flags, Mode::empty()).ok()?);
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(32).read_to_string(&mut text).ok()?;
+    Pid::from_raw(text.lines().next()?.parse().ok()?)
 }
 
 #[cfg(test)]

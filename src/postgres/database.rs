@@ -60,14 +60,8 @@ impl Database<'_> {
     /// When it can't be opened.
     pub async fn stay(&self) -> Result<Idle, PostgresError> {
         const LIMIT: Duration = Duration::from_secs(60);
-        let failed = |text: String| PostgresError {
-            kind: Kind::Connect,
-            text,
-            hint: format!("look at the log of the server of {}", self.url.variable()),
-        };
-        let mut command = self.psql();
-        command.stderr(Stdio::null());
-        let mut child = command.spawn().map_err(|error| self.not_run(&error))?;
+        let mut child = self.psql().spawn().map_err(|error| self.not_run(&error))?;
+        limit_memory(&child, PSQL_BYTES);
         let (mut input, output) = (child.stdin.take(), child.stdout.take());
         let script = [self.no_commands()?.as_bytes(), b"SELECT 1;\n".as_slice()].concat();
         let conversation = async {
@@ -89,7 +83,14 @@ impl Database<'_> {
                 _input: input,
             })
         } else {
-            Err(failed("could not open a session that stays".to_owned()))
+            let said = match child.stderr.take() {
+                Some(stderr) => {
+                    child.start_kill().ok();
+                    said::last_lines(stderr, &self.url.redactor(), |_| {}).await
+                }
+                None => String::new(),
+            };
+            Err(PostgresError::from_stderr(&said, Kind::Connect).about(self.url))
         }
     }
 
@@ -98,12 +99,12 @@ impl Database<'_> {
     /// # Errors
     /// Whatever `psql` said, with its kind.
     pub async fn ask(&self, question: &Sql, limit: Duration) -> Result<String, PostgresError> {
-        let script = [
-            READ_ONLY.as_bytes(),
-            question.as_bytes(),
-            b"\nCOMMIT;\n".as_slice(),
-        ];
-        self.talk(&script.concat(), limit, ANSWER_BYTES).await
+        self.within(READ_ONLY, question, limit).await
+    }
+
+    /// Whether it answers at all.
+    pub async fn answers(&self, limit: Duration) -> bool {
+        self.ask(&Sql::new("SELECT 1;"), limit).await.is_ok()
     }
 
     /// Changes something, in one transaction.
@@ -111,12 +112,19 @@ impl Database<'_> {
     /// # Errors
     /// Whatever `psql` said, with its kind.
     pub async fn change(&self, statements: &Sql, limit: Duration) -> Result<String, PostgresError> {
-        let script = [
-            READ_WRITE.as_bytes(),
-            statements.as_bytes(),
-            b"\nCOMMIT;\n".as_slice(),
-        ];
-        self.talk(&script.concat(), limit, ANSWER_BYTES).await
+        self.within(READ_WRITE, statements, limit).await
+    }
+
+    /// Runs statements within one transaction.
+    async fn within(
+        &self,
+        begin: &'static str,
+        statements: &Sql,
+        limit: Duration,
+    ) -> Result<String, PostgresError> {
+        let end: &[u8] = b"\nCOMMIT;\n";
+        let script = [begin.as_bytes(), statements.as_bytes(), end].concat();
+        self.talk(&script, limit, ANSWER_BYTES).await
     }
 
     /// Runs statements that no transaction may hold, such as `CREATE DATABASE`, each by itself. They name nothing that
@@ -149,7 +157,7 @@ impl Database<'_> {
     ) -> Result<String, PostgresError> {
         let script = [self.no_commands()?.as_bytes(), script].concat();
         let mut child = self.psql().spawn().map_err(|error| self.not_run(&error))?;
-        limit_memory(&child);
+        limit_memory(&child, PSQL_BYTES);
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let conversation = async {
@@ -193,7 +201,14 @@ impl Database<'_> {
         if status.success() {
             return Ok(String::from_utf8_lossy(&answer).into_owned());
         }
-        Err(PostgresError::from_stderr(&said, Kind::Connect).about(self.url))
+        // 2: there is no connection, or none any more. Any other failure is that of a statement, whatever its words are.
+        let lost = status.code() == Some(2);
+        let otherwise = if lost { Kind::Connect } else { Kind::Internal };
+        let mut error = PostgresError::from_stderr(&said, otherwise).about(self.url);
+        if !lost && matches!(error.kind, Kind::Connect | Kind::Tls | Kind::Auth) {
+            error.kind = Kind::Internal;
+        }
+        Err(error)
     }
 
     /// `psql` that reads a script from its standard input and stops at the first error.
@@ -244,8 +259,8 @@ impl Database<'_> {
     }
 }
 
-/// Both are of this transaction alone: behind a pooler, the next session may be somebody else's. Doubled line ends and
-/// backslashes are read as in the SQL standard, whatever the database has set.
+/// Both are of this transaction alone: behind a pooler, the next session may be somebody else's. Backslashes in quotes are
+/// read as in the SQL standard, whatever the database has set.
 const READ_ONLY: &str = "BEGIN READ ONLY;\nSET LOCAL search_path TO '';\nSET LOCAL standard_conforming_strings TO on;\n";
 const READ_WRITE: &str = "BEGIN READ WRITE;\nSET LOCAL search_path TO '';\nSET LOCAL standard_conforming_strings TO on;\n";
 
@@ -278,11 +293,11 @@ async fn read_at_most(stream: impl AsyncRead + Unpin, most_bytes: u64) -> std::i
 }
 
 /// Keeps an answer or a notice of the server's from filling the memory through `psql`, which holds it whole.
-fn limit_memory(child: &Child) {
+pub(crate) fn limit_memory(child: &Child, most_bytes: u64) {
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     let limit = Rlimit {
-        current: Some(PSQL_BYTES),
-        maximum: Some(PSQL_BYTES),
+        current: Some(most_bytes),
+        maximum: Some(most_bytes),
     };
     if let Some(id) = id.and_then(Pid::from_raw)
         && let Err(error) = prlimit(Some(id), Resource::Data, limit)

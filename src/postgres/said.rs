@@ -30,7 +30,9 @@ pub async fn relay(stderr: ChildStderr, redactor: Redactor, program: &'static st
         }
         if is_warning && warnings.is_last() {
             tracing::warn!(
-                "{program} said {MOST_WARNINGS} warnings; further ones are logged at debug only"
+                program,
+                limit = MOST_WARNINGS,
+                "further warnings are logged at debug only"
             );
         }
     })
@@ -60,7 +62,7 @@ pub(super) async fn last_lines(
     redactor: &Redactor,
     mut each: impl FnMut(&str),
 ) -> String {
-    // A secret that lies across the cut is still whole here, so that it is found before the line is cut.
+    // A secret that lies across the cut is whole here, so that it is found before the line is cut.
     let held_bytes = LINE_BYTES.saturating_add(redactor.longest());
     let mut reader = BufReader::new(stream);
     let mut kept = VecDeque::new();
@@ -82,7 +84,13 @@ pub(super) async fn last_lines(
         };
         reader.consume(taken);
         if ended && !line.is_empty() {
+            let is_cut = line.len() == held_bytes;
             let mut text = redactor.redact(String::from_utf8_lossy(&line).trim_end());
+            if is_cut {
+                // The beginning of a secret may be all that there is of it at the end.
+                let sure = text.len().saturating_sub(redactor.longest());
+                text.truncate(text.floor_char_boundary(sure));
+            }
             text.truncate(text.floor_char_boundary(LINE_BYTES));
             line.clear();
             each(&text);
@@ -121,6 +129,14 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn no_part_of_a_secret_moves_in_front_of_the_cut() {
+        for gap in 0..20 {
+            let said = format!("hunter2-and-more{}", "x".repeat(gap)).repeat(400);
+            assert!(!kept(said.as_bytes()).await.contains("hunter"), "{gap}");
+        }
+    }
+
     #[test]
     fn warnings_in_a_loop_do_not_fill_the_log() {
         let mut warnings = Warnings::default();
@@ -143,7 +159,7 @@ mod tests {
         assert_eq!(kept.lines().count(), KEPT_LINES);
         assert!(kept.ends_with("line 9999"));
         assert_eq!(
-            super::last_lines(&b"\xff\n\n"[..], &Redactor::default(), |_| {}).await,
+            last_lines(&b"\xff\n\n"[..], &Redactor::default(), |_| {}).await,
             "\u{fffd}"
         );
     }

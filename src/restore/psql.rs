@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -10,10 +11,11 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::RestoreError;
-use super::walls::Walls;
-use crate::postgres::{self, Database, PostgresError, Session, Sql};
+use super::walls::{Transaction, Walls};
+use crate::postgres::{self, Database, PostgresError, Sql};
 use crate::reader::ReadWhole;
 use crate::target::Survey;
 
@@ -50,7 +52,7 @@ impl fmt::Display for Aftermath {
                 "a part of the backup IS COMMITTED in the target: the backup itself ended the transaction; look what is in it",
             ),
             Self::NotSeen => f.write_str(
-                "no commit was sent, so the server rolls back when it notices that the client is gone; it could not be asked whether it has",
+                "the server could not be asked what became of the transaction; it rolls back what was not committed when it notices that the client is gone",
             ),
         }
     }
@@ -65,16 +67,34 @@ pub(super) struct Psql<'a> {
     // Fields drop in this order: the child is gone before its input is closed.
     child: Child,
     stdin: ChildStdin,
-    number: oneshot::Receiver<u64>,
+    begun: oneshot::Receiver<Transaction>,
     /// Reads the output, and says whether it held the line on the commit.
     reading: JoinSet<bool>,
+    /// Whether all of the text is done and the transaction was still open then, so that the commit is this service's.
+    asked: Arc<AtomicBool>,
     stderr: JoinSet<String>,
     database: Database<'a>,
     walls: Arc<Walls>,
-    /// The transaction's number on the server, once it has begun.
-    transaction: Option<u64>,
+    /// The transaction, once it has begun.
+    transaction: Option<Transaction>,
     name: String,
 }
+
+/// What became of a `psql` that was ended early.
+pub(super) struct Killed {
+    /// What it said.
+    pub(super) said: String,
+    /// Its exit status, if it ended by itself.
+    pub(super) status: Option<i32>,
+    /// Whether the walls stopped it.
+    pub(super) escaped: bool,
+    /// What it left in the target.
+    pub(super) aftermath: Aftermath,
+}
+
+/// The longest statement and the longest value have a gigabyte each, and `psql` holds either more than once. Without a limit
+/// a backup could have it hold the answer to any query.
+const PSQL_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 /// How long `psql` may take to end after it was killed, and the server to notice.
 const ENDING: Duration = Duration::from_secs(10);
@@ -87,38 +107,41 @@ impl<'a> Psql<'a> {
         let mut command = database
             .client
             .command("psql", database.url, database.session);
-        if database.session == Session::Guarded {
-            let options = database.url.options(database.session);
-            command.env(
-                "PGOPTIONS",
-                format!("{options} -c default_transaction_read_only=on"),
-            );
-        }
         command
             .env("PGAPPNAME", &name)
             .args(["-X", "-A", "-t", "-q", "-w", "-F", "\t"])
             .args(["-v", "ON_ERROR_STOP=1", "-v", "AUTOCOMMIT=off"])
+            // With the code of an error, which says more than words that can hold a table's name.
+            .args(["-v", "VERBOSITY=verbose"])
             .args(["-d", &database.url.connection_string(), "-f", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let mut child = command.spawn().map_err(failed)?;
+        postgres::limit_memory(&child, PSQL_BYTES);
         let (Some(stdin), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(RestoreError::Start("its input is not a pipe".to_owned()));
         };
-        let (sender, number) = oneshot::channel();
+        let (sender, begun) = oneshot::channel();
         let mut reading = JoinSet::new();
-        reading.spawn(read_answers(stdout, Arc::clone(&walls), sender));
+        let asked = Arc::new(AtomicBool::new(false));
+        reading.spawn(read_answers(
+            stdout,
+            Arc::clone(&walls),
+            sender,
+            Arc::clone(&asked),
+        ));
         let mut tasks = JoinSet::new();
         tasks.spawn(postgres::relay(stderr, database.url.redactor(), "psql"));
         Ok(Self {
             child,
             stdin,
-            number,
+            begun,
             reading,
+            asked,
             stderr: tasks,
             database,
             walls,
@@ -129,9 +152,9 @@ impl<'a> Psql<'a> {
 
     /// Begins the transaction, with the walls around it; an error means that `psql` gave up.
     pub(super) async fn begin(&mut self) -> Result<(), ()> {
-        let before = self.walls.before(self.database.session);
+        let before = self.walls.before();
         self.write(&before).await?;
-        self.transaction = Some((&mut self.number).await.map_err(|_| ())?);
+        self.transaction = Some((&mut self.begun).await.map_err(|_| ())?);
         Ok(())
     }
 
@@ -145,38 +168,76 @@ impl<'a> Psql<'a> {
         mut self,
         _proof: ReadWhole,
         before: &Survey,
+        stop: &CancellationToken,
     ) -> Result<(), RestoreError> {
-        let Some(transaction) = self.transaction else {
+        let Some(transaction) = self.transaction.clone() else {
             return Err(RestoreError::Start("no transaction was begun".to_owned()));
         };
-        let after = self.walls.after(self.database.session, transaction);
-        // If psql has given up already, its status and its words tell. The end of the input ends it also where the text
-        // ended inside a statement or inside rows, and swallowed this.
-        drop(self.stdin.write_all(&after).await);
-        drop(self.stdin);
-        let status = self.child.wait().await;
+        let after = self.walls.after(transaction.number);
+        let asked = Arc::clone(&self.asked);
+        let mut stdin = self.stdin;
+        let mut work = Box::pin(async {
+            // If psql has given up already, its status and its words tell. The end of the input ends it also where the text
+            // ended inside a statement or inside rows, and swallowed this.
+            drop(stdin.write_all(&after).await);
+            drop(stdin);
+            self.child.wait().await
+        });
+        // Statements of the text may run for hours yet. Once the commit is asked for, only its outcome counts.
+        let status = tokio::select! {
+            status = &mut work => Some(status),
+            () = stop.cancelled(), if !asked.load(Ordering::Acquire) => None,
+        };
+        let status = match status {
+            None if asked.load(Ordering::Acquire) => Some((&mut work).await),
+            status => status,
+        };
+        drop(work);
+        let Some(status) = status else {
+            if let Err(error) = self.child.kill().await {
+                tracing::warn!(%error, "could not kill psql");
+            }
+            let aftermath = aftermath(
+                &self.database,
+                &self.name,
+                self.transaction.as_ref(),
+                before,
+            )
+            .await;
+            return match aftermath {
+                Aftermath::Committed if asked.load(Ordering::Acquire) => Ok(()),
+                aftermath => Err(RestoreError::Cancelled(aftermath)),
+            };
+        };
         let said = said(&mut self.stderr).await;
-        if matches!(self.reading.join_next().await, Some(Ok(true))) {
+        let printed = matches!(self.reading.join_next().await, Some(Ok(true)));
+        if printed && is_committed(&self.database, &transaction).await != Some(false) {
             return Ok(());
         }
         let stopped = self.walls.stopped(&said);
-        let aftermath = aftermath(&self.database, &self.name, self.transaction, before).await;
+        let aftermath = aftermath(
+            &self.database,
+            &self.name,
+            self.transaction.as_ref(),
+            before,
+        )
+        .await;
         match (status, aftermath) {
             // The connection was lost after the commit, which this service did ask for.
-            (Ok(status), Aftermath::Committed) if status.code() == Some(2) => Ok(()),
+            (_, Aftermath::Committed) if asked.load(Ordering::Acquire) => Ok(()),
             (_, aftermath) if stopped => Err(RestoreError::Escape(aftermath)),
             (Ok(status), aftermath) if status.success() => Err(RestoreError::Unfinished(aftermath)),
-            (Ok(status), aftermath) => Err(judge(status, &said, &self.database, aftermath)),
+            (Ok(status), aftermath) => Err(judge(status, &said, aftermath)),
             (Err(error), _) => Err(RestoreError::Unknown(error.to_string())),
         }
     }
 
-    /// Ends it before its input ends, and finds out what it said by itself, whether the walls stopped it, and what became of
-    /// its transaction.
-    pub(super) async fn kill(mut self, before: &Survey) -> (String, bool, Aftermath) {
+    /// Ends it before its input ends, and finds out why it ended if it did by itself, and what became of its transaction.
+    pub(super) async fn kill(mut self, before: &Survey) -> Killed {
         // A psql that ended by itself has said why; it gets a moment to.
+        let mut status = None;
         tokio::select! {
-            _ = self.child.wait() => {}
+            ended = self.child.wait() => status = ended.ok().and_then(|status| status.code()),
             () = tokio::time::sleep(Duration::from_millis(200)) => {
                 if let Err(error) = self.child.kill().await {
                     tracing::warn!(%error, "could not kill psql");
@@ -185,9 +246,20 @@ impl<'a> Psql<'a> {
         }
         drop(self.stdin);
         let said = said(&mut self.stderr).await;
-        let stopped = self.walls.stopped(&said);
-        let aftermath = aftermath(&self.database, &self.name, self.transaction, before).await;
-        (said, stopped, aftermath)
+        let escaped = self.walls.stopped(&said);
+        let aftermath = aftermath(
+            &self.database,
+            &self.name,
+            self.transaction.as_ref(),
+            before,
+        )
+        .await;
+        Killed {
+            said,
+            status,
+            escaped,
+            aftermath,
+        }
     }
 }
 
@@ -196,11 +268,12 @@ impl<'a> Psql<'a> {
 async fn read_answers(
     stdout: ChildStdout,
     walls: Arc<Walls>,
-    number: oneshot::Sender<u64>,
+    begun: oneshot::Sender<Transaction>,
+    asked: Arc<AtomicBool>,
 ) -> bool {
     /// More than a line of ours has. Longer ones are read in pieces.
     const LINE_BYTES: u64 = 256;
-    let mut number = Some(number);
+    let mut begun = Some(begun);
     let mut committed = false;
     let mut reader = BufReader::new(stdout);
     let mut line = Vec::new();
@@ -215,9 +288,12 @@ async fn read_answers(
         let text = text.trim_end();
         if begins {
             committed |= walls.is_committed(text);
-            if let Some(found) = walls.number(text)
-                && let Some(number) = number.take()
-                && number.send(found).is_err()
+            if walls.is_asked(text) {
+                asked.store(true, Ordering::Release);
+            }
+            if let Some(transaction) = walls.begun(text)
+                && let Some(begun) = begun.take()
+                && begun.send(transaction).is_err()
             {
                 return committed;
             }
@@ -231,12 +307,24 @@ async fn read_answers(
 async fn aftermath(
     database: &Database<'_>,
     name: &str,
-    transaction: Option<u64>,
+    transaction: Option<&Transaction>,
     before: &Survey,
 ) -> Aftermath {
-    let sessions = Sql::new("SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity WHERE application_name OPERATOR(pg_catalog.=) ")
-        .text(name)
-        .sql(";");
+    let sessions = Sql::new(
+        "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity WHERE ",
+    );
+    // Before the transaction began, none of the text was there, which could change the name.
+    let sessions = match transaction {
+        Some(transaction) => sessions
+            .sql("pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND pid OPERATOR(pg_catalog.=) ")
+            .number(transaction.process)
+            .sql(" AND pg_catalog.date_part('epoch', backend_start)::pg_catalog.text OPERATOR(pg_catalog.=) ")
+            .text(&transaction.since),
+        None => sessions
+            .sql("application_name OPERATOR(pg_catalog.=) ")
+            .text(name),
+    };
+    let sessions = sessions.sql(";");
     let deadline = Instant::now() + ENDING;
     loop {
         match database.ask(&sessions, ENDING).await {
@@ -247,19 +335,11 @@ async fn aftermath(
             Ok(_) | Err(_) => return Aftermath::NotSeen,
         }
     }
-    if let Some(number) = transaction {
-        let question = Sql::new("SELECT pg_catalog.txid_status(")
-            .number(number)
-            .sql(");");
-        match database
-            .ask(&question, ENDING)
-            .await
-            .as_deref()
-            .map(str::trim)
-        {
-            Ok("aborted") => {}
-            Ok("committed") => return Aftermath::Committed,
-            _ => return Aftermath::NotSeen,
+    if let Some(transaction) = transaction {
+        match is_committed(database, transaction).await {
+            Some(false) => {}
+            Some(true) => return Aftermath::Committed,
+            None => return Aftermath::NotSeen,
         }
     }
     match Survey::take(database).await {
@@ -272,6 +352,18 @@ async fn aftermath(
     }
 }
 
+/// Whether the server has committed a transaction; none if it can't be asked, or the transaction is still open.
+async fn is_committed(database: &Database<'_>, transaction: &Transaction) -> Option<bool> {
+    let question = Sql::new("SELECT pg_catalog.txid_status(")
+        .number(transaction.number)
+        .sql(");");
+    match database.ask(&question, ENDING).await.ok()?.trim() {
+        "committed" => Some(true),
+        "aborted" => Some(false),
+        _ => None,
+    }
+}
+
 async fn said(stderr: &mut JoinSet<String>) -> String {
     tokio::select! {
         said = stderr.join_next() => said.and_then(Result::ok).unwrap_or_default(),
@@ -279,26 +371,92 @@ async fn said(stderr: &mut JoinSet<String>) -> String {
     }
 }
 
-fn judge(
-    status: ExitStatus,
-    said: &str,
-    database: &Database<'_>,
-    aftermath: Aftermath,
-) -> RestoreError {
-    let error = psql_error(said, database);
+fn judge(status: ExitStatus, said: &str, aftermath: Aftermath) -> RestoreError {
     match (status.code(), aftermath) {
         // 2: the connection was lost. If the server can't be asked, nobody can say whether the commit arrived before.
-        (Some(2), Aftermath::NotSeen) => RestoreError::Unknown(error.text),
+        (Some(2), Aftermath::NotSeen) => {
+            RestoreError::Unknown(PostgresError::from_psql(&without_codes(said)).text)
+        }
         (None, Aftermath::NotSeen) => RestoreError::Unknown("psql was killed".to_owned()),
-        (_, aftermath) => RestoreError::Psql(error, aftermath),
+        (_, aftermath) => ended(said, status.code(), aftermath),
     }
 }
 
-/// What `psql` said, as an error.
-pub(super) fn psql_error(said: &str, database: &Database<'_>) -> PostgresError {
-    let mut error = PostgresError::from_psql(said, database.url);
+/// What a `psql` that gave up said, as an error: the backup's, or the server's that could not go on.
+pub(super) fn ended(said: &str, status: Option<i32>, aftermath: Aftermath) -> RestoreError {
+    let mut error = PostgresError::from_psql(&without_codes(said));
     if error.text.is_empty() {
         "psql ended without a word".clone_into(&mut error.text);
     }
-    error
+    // A lost connection, what the server is short of, an administrator's word, the system's, a deadlock or a lock of
+    // somebody else's, and a right that the user lacks.
+    const SERVERS: [&str; 7] = ["08", "53", "57", "58", "40", "55P03", "42501"];
+    let is_servers = |code: &str| SERVERS.iter().any(|class| code.starts_with(class));
+    // 2: the connection to the server went bad. 1: psql itself could not go on, for want of memory. None: a signal ended it.
+    // An error of a statement is 3.
+    if status != Some(3) || last_code(said).is_some_and(is_servers) {
+        RestoreError::Server(error, aftermath)
+    } else {
+        RestoreError::Psql(error, aftermath)
+    }
+}
+
+/// A line of `psql` in its verbose form, cut at the error's code: `psql:<stdin>:34: ERROR:  ` `53100` `could not …`.
+fn cut_at_code(line: &str) -> Option<(&str, &str, &str)> {
+    let rest = line.strip_prefix("psql:<stdin>:")?;
+    let (number, rest) = rest.split_once(": ")?;
+    let (severity, rest) = rest.split_once(":  ")?;
+    let (code, text) = rest.split_once(": ")?;
+    let is_code = code.len() == 5
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+    let is_line = number.bytes().all(|byte| byte.is_ascii_digit()) && !severity.contains(' ');
+    let before = line.len().checked_sub(rest.len())?;
+    (is_code && is_line).then_some((line.get(..before)?, code, text))
+}
+
+/// The code of the last error that the server gave.
+fn last_code(said: &str) -> Option<&str> {
+    said.lines()
+        .filter_map(cut_at_code)
+        .map(|(_, code, _)| code)
+        // Warnings and notices are of other classes.
+        .rfind(|code| !code.starts_with("00") && !code.starts_with("01"))
+}
+
+/// What `psql` says in its usual form: without codes, and without the places in the server's own sources.
+fn without_codes(said: &str) -> String {
+    said.lines()
+        .filter(|line| !line.starts_with("LOCATION:  "))
+        .map(|line| match cut_at_code(line) {
+            Some((before, _, text)) => format!("{before}{text}"),
+            None => line.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_an_error_is_told_from_its_words() {
+        let said = "psql:<stdin>:12: WARNING:  01000: 53100: no space\nLOCATION:  exec_stmt_raise, pl_exec.c:3923\npsql:<stdin>:34: ERROR:  53100: could not extend file \"x: 22012: y\"\nHINT:  Check free disk space.\nLOCATION:  mdextend, md.c:500";
+        assert_eq!(last_code(said), Some("53100"));
+        assert_eq!(
+            without_codes(said),
+            "psql:<stdin>:12: WARNING:  53100: no space\npsql:<stdin>:34: ERROR:  could not extend file \"x: 22012: y\"\nHINT:  Check free disk space."
+        );
+        for other in [
+            "psql:<stdin>:33: error: backslash commands are restricted",
+            "psql: error: connection to server failed: FATAL:  53300: x",
+            "HINT:  53100: x",
+            "",
+        ] {
+            assert_eq!(last_code(other), None, "{other}");
+            assert_eq!(without_codes(other), other);
+        }
+    }
 }

@@ -17,7 +17,17 @@ use std::io;
 
 use sha2::{Digest, Sha256};
 
-use crate::postgres::{Session, Sql, random_key};
+use crate::postgres::{Sql, random_key};
+
+/// A transaction as the server knows it. Names can be changed by what runs in it, and these can't.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Transaction {
+    pub(super) number: u64,
+    /// The server's process that has it.
+    pub(super) process: u64,
+    /// Since when that process serves this session, as the server writes it: another one can get the same number.
+    pub(super) since: String,
+}
 
 /// The secrets of one restore.
 pub(super) struct Walls {
@@ -29,8 +39,7 @@ pub(super) struct Walls {
     alarm: String,
     /// Begins the line that holds the transaction's number.
     first: String,
-    /// Begins the line that holds what became of it. It is sent when all of the text is done, so nothing in that can write
-    /// such a line.
+    /// Begins the line that holds what became of it. It is sent when all of the text is done.
     last: String,
 }
 
@@ -45,24 +54,18 @@ impl Walls {
         })
     }
 
-    /// What comes before the text. The answer is the transaction's number.
-    pub(super) fn before(&self, session: Session) -> Vec<u8> {
+    /// What comes before the text. The answer is the transaction's number, and the server process that has it.
+    pub(super) fn before(&self) -> Vec<u8> {
         let digest = Sha256::digest(self.secret.as_bytes());
-        let read_only = match session {
-            // It was set as the session was opened.
-            Session::Guarded => Sql::new(""),
-            Session::Plain => Sql::new("SET default_transaction_read_only TO on;\nCOMMIT;\n"),
-        };
-        let begin = Sql::new("BEGIN READ WRITE;\nCREATE FUNCTION pg_temp.psb_wall() RETURNS pg_catalog.trigger LANGUAGE plpgsql AS $wall$\nBEGIN\n    IF pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.current_setting('psb.secret', true), 'SQL_ASCII')) OPERATOR(pg_catalog.=) pg_catalog.decode(")
+        let begin = Sql::new("SET default_transaction_read_only TO on;\nCOMMIT;\nBEGIN READ WRITE;\nCREATE FUNCTION pg_temp.psb_wall() RETURNS pg_catalog.trigger LANGUAGE plpgsql AS $wall$\nBEGIN\n    IF pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.current_setting('psb.secret', true), 'SQL_ASCII')) OPERATOR(pg_catalog.=) pg_catalog.decode(")
             .hex(&digest)
             .sql(", 'hex') THEN\n        RETURN NULL;\n    END IF;\n    RAISE EXCEPTION ")
             .text(&self.alarm)
-            .sql(";\nEND\n$wall$;\nCREATE TEMPORARY TABLE pg_temp.psb_wall (stands boolean) ON COMMIT DROP;\nCREATE CONSTRAINT TRIGGER psb_wall AFTER INSERT ON pg_temp.psb_wall DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pg_temp.psb_wall();\nINSERT INTO pg_temp.psb_wall VALUES (true);\nSELECT ")
+            .sql(";\nEND\n$wall$;\nCREATE TEMPORARY TABLE pg_temp.psb_wall (stands boolean) ON COMMIT DROP;\nCREATE CONSTRAINT TRIGGER psb_wall AFTER INSERT ON pg_temp.psb_wall DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pg_temp.psb_wall();\nALTER TABLE pg_temp.psb_wall ENABLE ALWAYS TRIGGER psb_wall;\nINSERT INTO pg_temp.psb_wall VALUES (true);\nSELECT ")
             .text(&self.first)
-            .sql(", pg_catalog.txid_current();\n");
+            .sql(", pg_catalog.txid_current(), pid, pg_catalog.date_part('epoch', backend_start) FROM pg_catalog.pg_stat_activity WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid();\n");
         [
             format!("\\restrict {}\n", self.key).as_bytes(),
-            read_only.as_bytes(),
             begin.as_bytes(),
         ]
         .concat()
@@ -70,7 +73,7 @@ impl Walls {
 
     /// What comes after the text: it commits if this is still the transaction of that number. The last answer is what became
     /// of it.
-    pub(super) fn after(&self, session: Session, transaction: u64) -> Vec<u8> {
+    pub(super) fn after(&self, transaction: u64) -> Vec<u8> {
         let commit = Sql::new("SELECT pg_catalog.set_config('psb.secret', CASE WHEN pg_catalog.txid_current() OPERATOR(pg_catalog.=) ")
             .number(transaction)
             .sql(" THEN ")
@@ -84,11 +87,8 @@ impl Walls {
             .sql(", pg_catalog.txid_status(")
             .number(transaction)
             .sql(");\nCOMMIT;\n");
-        let reset = match session {
-            Session::Guarded => Sql::new(""),
-            // Behind a pooler the next user of this session may be somebody else.
-            Session::Plain => Sql::new("RESET default_transaction_read_only;\nCOMMIT;\n"),
-        };
+        // Behind a pooler the next user of this session may be somebody else.
+        let reset = Sql::new("RESET default_transaction_read_only;\nCOMMIT;\n");
         [
             format!("\n\\unrestrict {}\n", self.key).as_bytes(),
             commit.as_bytes(),
@@ -97,13 +97,24 @@ impl Walls {
         .concat()
     }
 
-    /// The transaction's number, from the line that holds it.
-    pub(super) fn number(&self, line: &str) -> Option<u64> {
+    /// The transaction, from the line that tells which it is.
+    pub(super) fn begun(&self, line: &str) -> Option<Transaction> {
         let answer = line.strip_prefix(&self.first)?.strip_prefix('\t')?;
-        answer.parse().ok()
+        let mut fields = answer.split('\t');
+        Some(Transaction {
+            number: fields.next()?.parse().ok()?,
+            process: fields.next()?.parse().ok()?,
+            since: fields.next()?.to_owned(),
+        })
     }
 
-    /// Whether the line says that the transaction was committed.
+    /// Whether the line shows that the service's own part began while the transaction was still open.
+    pub(super) fn is_asked(&self, line: &str) -> bool {
+        line == self.secret
+    }
+
+    /// Whether the line says that the transaction was committed. The server is asked all the same: a text that swallows what
+    /// comes after it can print it.
     pub(super) fn is_committed(&self, line: &str) -> bool {
         line.strip_prefix(&self.last) == Some("\tcommitted")
     }

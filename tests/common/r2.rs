@@ -240,8 +240,9 @@ impl R2 {
                 };
                 let server = server.clone();
                 tokio::spawn(async move {
-                    let service =
-                        hyper::service::service_fn(move |request| server.clone().answer(request));
+                    let service = hyper::service::service_fn(move |request| {
+                        server.clone().answer_in_time(request)
+                    });
                     drop(
                         hyper::server::conn::http1::Builder::new()
                             .serve_connection(TokioIo::new(stream), service)
@@ -473,6 +474,23 @@ impl Call {
 impl Server {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers with a clock that agrees with a faked one: that of the request.
+    async fn answer_in_time(
+        self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Sent>, std::io::Error> {
+        let any_clock = self.lock().any_clock;
+        let signed_at = request.headers().get("x-amz-date").and_then(|date| {
+            NaiveDateTime::parse_from_str(date.to_str().ok()?, "%Y%m%dT%H%M%SZ").ok()
+        });
+        let mut response = self.answer(request).await?;
+        if let Some(signed_at) = signed_at.filter(|_| any_clock) {
+            let date = signed_at.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            response.headers_mut().insert("date", date.parse().unwrap());
+        }
+        Ok(response)
     }
 
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Sent>, std::io::Error> {
