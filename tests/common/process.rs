@@ -1,5 +1,6 @@
 //! Child processes, folders and ports of the tests. Nothing here outlives the test process, however that ends.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::ffi::OsStr;
 use std::fs::{OpenOptions, Permissions};
@@ -282,11 +283,19 @@ pub fn free_port() -> u16 {
 
 /// A port such that it plus each of `offsets` (at most 10,003) is free on 127.0.0.1. All lie below the range the kernel takes for
 /// outgoing connections, so none is lost between this call and the server's bind, but to another test process: retry.
+///
+/// No port is given twice, or even tried again: while one test tries a port by listening there, another one whose server is
+/// about to listen there would get a connection to it, and lose that at once.
 pub fn free_ports(offsets: &[u16]) -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().expect("no panic while it is held");
     for _ in 0..1000 {
         let port = 10_000 + u16::try_from(random() % 12_000).expect("below 12,000");
-        let free = |offset: &u16| TcpListener::bind(("127.0.0.1", port + offset)).is_ok();
-        if offsets.iter().all(free) {
+        let ports = offsets.iter().map(|offset| port + offset);
+        let is_free =
+            |port: u16| !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if ports.clone().all(is_free) {
+            given.extend(ports);
             return port;
         }
     }
