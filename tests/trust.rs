@@ -591,8 +591,9 @@ fn what_the_code_in_a_backup_starts_ends_with_the_drill_and_with_the_daemon() {
     let word = unique("outlive");
     let database = unique("starting");
     postgres().create_database(&database, "");
+    // The program takes what COPY writes before it ends, or else COPY may find that nobody is reading.
     let start = format!(
-        "CREATE FUNCTION public.ok(i int) RETURNS boolean LANGUAGE plpgsql AS $ok$ BEGIN COPY (SELECT 1) TO PROGRAM 'trap \"\" QUIT TERM HUP; (: {word}; while :; do read x </dev/zero; done) >/dev/null 2>&1 &'; RETURN true; END $ok$; CREATE TABLE c (i int); INSERT INTO c VALUES (1); ALTER TABLE c ADD CHECK (public.ok(i)) NOT VALID"
+        "CREATE FUNCTION public.ok(i int) RETURNS boolean LANGUAGE plpgsql AS $ok$ BEGIN COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; trap \"\" QUIT TERM HUP; (: {word}; while :; do read x </dev/zero; done) >/dev/null 2>&1 &'; RETURN true; END $ok$; CREATE TABLE c (i int); INSERT INTO c VALUES (1); ALTER TABLE c ADD CHECK (public.ok(i)) NOT VALID"
     );
     postgres().psql(&database, &start);
     postgres().psql(
