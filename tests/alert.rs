@@ -2,14 +2,13 @@
 
 use std::time::Instant;
 
-use crate::common::certificates::Certificates;
 use crate::common::halted::Halted;
 use crate::common::postgres::Postgres;
 use crate::common::process::{LIMIT, free_port, wait_until};
 use crate::common::r2::{Action, Operation, R2};
 use crate::common::receiver::{Answer, CANARY, Receiver};
 use crate::common::service::{Ended, Service, Variables};
-use crate::common::{postgres, seaweedfs, unique};
+use crate::common::{certificates, postgres, seaweedfs, unique};
 
 fn name_hours_ago(hours: i64) -> String {
     let at = chrono::Utc::now() - chrono::TimeDelta::hours(hours);
@@ -417,8 +416,6 @@ fn a_redirect_is_followed_nowhere() {
 
 #[test]
 fn a_receiver_is_trusted_over_tls_only_with_a_certificate_of_a_known_authority() {
-    let certificates = Certificates::new();
-    let known = certificates.path("known").to_str().unwrap().to_owned();
     for (certificate, trusted) in [
         ("good", true),
         ("expired", false),
@@ -426,12 +423,8 @@ fn a_receiver_is_trusted_over_tls_only_with_a_certificate_of_a_known_authority()
         ("elsewhere", false),
     ] {
         let r2 = R2::start();
-        let receiver = Receiver::start_tls(&certificates.path(certificate), &certificates.key());
-        let ended = Service::backup(
-            &quiet(&r2)
-                .with("HEARTBEAT_URL", &receiver.url())
-                .with("SSL_CERT_FILE", &known),
-        );
+        let receiver = Receiver::start_tls(&certificates().path(certificate));
+        let ended = Service::backup(&quiet(&r2).with("HEARTBEAT_URL", &receiver.url()));
         assert_eq!(ended.code(), Some(0), "{}", ended.text());
         if trusted {
             assert_eq!(receiver.beats(), ["/start", ""], "{}", ended.text());

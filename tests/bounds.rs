@@ -131,7 +131,7 @@ fn a_list_that_contradicts_itself_or_is_none_is_an_error_and_never_an_empty_buck
 
 #[test]
 fn a_list_that_is_cut_anywhere_is_asked_for_again_and_never_taken_for_whole() {
-    let r2 = R2::start();
+    let r2 = R2::start_plain();
     let names = [NAME, "vlvt_backup_2026-01-26_03-00-00.sql.gz"];
     for name in names {
         r2.put(name, &[7; 100]);
@@ -163,7 +163,7 @@ fn a_list_that_is_cut_anywhere_is_asked_for_again_and_never_taken_for_whole() {
 
 #[test]
 fn the_other_answers_are_not_taken_for_whole_either() {
-    let r2 = R2::start();
+    let r2 = R2::start_plain();
     let uploads = async |store: Store| {
         let mut count = 0;
         let listed = store.list_uploads("vlvt_backup_", |_| count += 1);
@@ -336,7 +336,7 @@ fn somebody_elses_objects_cost_no_memory_however_many_there_are() {
 
 #[test]
 fn a_stores_own_words_are_kept_short_and_no_piece_of_a_secret_is_among_them() {
-    let r2 = R2::start();
+    let r2 = R2::start_plain();
     // Wherever it is cut, a secret lies there.
     let words = format!("{}{}", "y".repeat(13), r2.secret_key).repeat(500);
     assert!(words.len() > 30_000);
@@ -369,7 +369,7 @@ fn a_stores_own_words_are_kept_short_and_no_piece_of_a_secret_is_among_them() {
 
 #[test]
 fn what_a_store_wants_back_is_not_kept_when_it_is_too_long() {
-    let r2 = R2::start();
+    let r2 = R2::start_plain();
     let id = format!(
         "<InitiateMultipartUploadResult><UploadId>{}</UploadId></InitiateMultipartUploadResult>",
         "i".repeat(9000)
@@ -382,7 +382,7 @@ fn what_a_store_wants_back_is_not_kept_when_it_is_too_long() {
 #[test]
 fn an_answer_that_trickles_ends_at_the_limit_of_one_try() {
     // Covered for every request alike by `troubleshooting`; here for the body of an object that never comes.
-    let r2 = R2::start();
+    let r2 = R2::start_plain();
     r2.put(NAME, &[7; 100]);
     r2.fail(Operation::GetObject, 0, 1, Action::Hang);
     let patience = StorePatience {

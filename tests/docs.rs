@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::common::postgres::{PASSWORD, Postgres};
 use crate::common::process::{Folder, tools};
 use crate::common::service::{Service, Variables, gunzip};
-use crate::common::{seaweedfs, unique};
+use crate::common::{authority, seaweedfs, unique};
 
 const BUCKET: &str = "vlvt-backups";
 const BACKUP: &str = "vlvt_backup_2026-01-25_03-00-00.sql.gz";
@@ -120,6 +120,8 @@ impl Operator {
             ("AWS_ACCESS_KEY_ID", seaweedfs().access_key.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", seaweedfs().secret_key.to_owned()),
             ("AWS_DEFAULT_REGION", "auto".to_owned()),
+            ("AWS_CA_BUNDLE", authority()),
+            ("SSL_CERT_FILE", authority()),
         ]);
         Self {
             folder: Folder::new(),

@@ -18,12 +18,14 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use common::postgres::Postgres;
 use common::process::{Folder, LIMIT, Process, random, tools, wait_until};
+use common::seaweedfs::SeaweedFs;
 use common::service::{Ended, Service, Variables};
-use common::{postgres, seaweedfs, unique};
+use common::unique;
 use serde_json::Value;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/container.sh");
@@ -35,6 +37,18 @@ const HARDENED: [&str; 3] = [
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
 ];
+
+/// A store without TLS: no container has the file of the tests' authority.
+fn seaweedfs() -> &'static SeaweedFs {
+    static SERVER: OnceLock<SeaweedFs> = OnceLock::new();
+    SERVER.get_or_init(SeaweedFs::start_plain)
+}
+
+/// A database without TLS, for the same reason.
+fn postgres() -> &'static Postgres {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    SERVER.get_or_init(|| Postgres::start_plain(17, &[("max_connections", "100")]))
+}
 
 fn variable(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
@@ -151,7 +165,7 @@ fn bucket(what: &str) -> String {
 }
 
 fn variables(bucket: &str, database: &str) -> Variables {
-    Variables::working(seaweedfs(), bucket, &postgres().url(database))
+    Variables::working(seaweedfs(), bucket, &postgres().url(database)).without("SSL_CERT_FILE")
 }
 
 /// A database whose dump waits for a lock, so that it is under way for as long as a test wants.

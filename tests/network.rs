@@ -45,7 +45,7 @@ impl Drop for Stopped {
 #[test]
 fn a_backend_that_is_stopped_ends_the_attempt_when_no_byte_came_for_too_long() {
     let halted = Halted::new(postgres(), 1000, 1000);
-    let r2 = R2::start();
+    let r2 = R2::start_plain();
     // TCP is well: the kernel acknowledges for a process that stands still. Ten minutes are the default.
     let patience = Patience {
         silence: Duration::from_secs(3),
@@ -85,7 +85,7 @@ fn a_backend_that_is_stopped_ends_the_attempt_when_no_byte_came_for_too_long() {
 fn a_store_that_is_slow_is_not_the_dumps_silence() {
     let halted = Halted::new(postgres(), 6 * A_PART, 1000);
     halted.release();
-    let r2 = R2::start();
+    let r2 = R2::start_plain();
     // Every part takes longer than the dump may be silent, and the dump waits for the parts.
     r2.fail(
         Operation::UploadPart,

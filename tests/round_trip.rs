@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::common::postgres::Postgres;
 use crate::common::process::{Folder, tools};
 use crate::common::service::{Service, Variables};
-use crate::common::{seaweedfs, unique};
+use crate::common::{authority, seaweedfs, unique};
 
 /// Runs a line as the operator would, in a folder, with the AWS CLI and one major's clients on the PATH.
 pub fn shell(folder: &Path, major: u16, database_url: &str, line: &str) {
@@ -27,6 +27,7 @@ pub fn shell(folder: &Path, major: u16, database_url: &str, line: &str) {
         ("AWS_SECRET_ACCESS_KEY", seaweedfs().secret_key),
         ("AWS_DEFAULT_REGION", "auto"),
         ("DATABASE_URL", database_url),
+        ("AWS_CA_BUNDLE", &authority()),
     ]);
     command.env("HOME", folder);
     let output = command.output().expect("start bash");

@@ -22,6 +22,12 @@ fn three_parts() -> &'static str {
     })
 }
 
+/// The name of the database in a URL of ours.
+fn database_of(url: &str) -> &str {
+    let path = url.split('?').next().unwrap();
+    path.rsplit('/').next().unwrap()
+}
+
 fn small() -> String {
     postgres().url("postgres")
 }
@@ -56,9 +62,20 @@ fn refused(r2: &R2, url: &str, kind: &str) -> Value {
 
 #[test]
 fn what_is_sent_is_what_r2_takes() {
-    let r2 = R2::start();
-    let ended = Service::backup(&Variables::on_r2(&r2, three_parts()));
-    let finished = stored(&r2, &ended);
+    takes(&R2::start(), |signed| {
+        // The connection protects the bytes.
+        assert_eq!(signed, "UNSIGNED-PAYLOAD");
+    });
+    takes(&R2::start_plain(), |signed| {
+        // The signature covers the bytes.
+        assert_eq!(signed.len(), 64, "{signed}");
+    });
+}
+
+/// A backup of three parts, each of which has its bytes signed as it should be.
+fn takes(r2: &R2, signed: impl Fn(&str)) {
+    let ended = Service::backup(&Variables::on_r2(r2, three_parts()));
+    let finished = stored(r2, &ended);
     assert_eq!(
         (&finished["parts"], &finished["rows"], &finished["tables"]),
         (&3.into(), &550_000.into(), &1.into())
@@ -66,9 +83,7 @@ fn what_is_sent_is_what_r2_takes() {
     let parts = r2.seen(Operation::UploadPart);
     assert_eq!(parts.len(), 3);
     for part in parts {
-        // Without TLS the signature covers the bytes.
-        let signed = part.headers["x-amz-content-sha256"].to_str().unwrap();
-        assert_eq!(signed.len(), 64, "{signed}");
+        signed(part.headers["x-amz-content-sha256"].to_str().unwrap());
         assert!(
             part.headers.contains_key("content-md5"),
             "{:?}",
@@ -186,7 +201,7 @@ fn a_part_refused_for_good_leaves_nothing() {
     // The dump's session does not live on.
     let query = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'postgres-s3-backups' AND datname = '{}'",
-        three_parts().rsplit('/').next().unwrap()
+        database_of(three_parts())
     );
     assert!(wait_until("the end of the session", LIMIT, || (postgres()
         .psql("postgres", &query)

@@ -1,22 +1,12 @@
 //! TLS to the store and to the database, with certificates as they should be and as they are when something is wrong.
 
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::sync::OnceLock;
-
 use serde_json::Value;
 
-use crate::common::certificates::Certificates;
-use crate::common::postgres::{Account, Postgres};
+use crate::common::postgres::Postgres;
 use crate::common::process::{LIMIT, Process, free_port, wait_until};
 use crate::common::r2::R2;
-use crate::common::seaweedfs::SeaweedFs;
 use crate::common::service::{Service, Variables};
-use crate::common::{postgres, unique};
-
-fn certificates() -> &'static Certificates {
-    static CERTIFICATES: OnceLock<Certificates> = OnceLock::new();
-    CERTIFICATES.get_or_init(Certificates::new)
-}
+use crate::common::{certificates, postgres, seaweedfs, unique};
 
 fn file(name: &str) -> String {
     certificates().path(name).to_str().unwrap().to_owned()
@@ -24,12 +14,11 @@ fn file(name: &str) -> String {
 
 #[test]
 fn a_store_with_a_certificate_of_a_known_authority_is_used() {
-    let key = certificates().key();
-    let store = SeaweedFs::start_tls(&file("good"), key.to_str().unwrap());
+    let store = seaweedfs();
     let bucket = unique("tls");
     store.create_bucket(&bucket);
-    let variables = Variables::working(&store, &bucket, &postgres().url("postgres"));
-    let ended = Service::backup(&variables.with("SSL_CERT_FILE", &file("known")));
+    let variables = Variables::working(store, &bucket, &postgres().url("postgres"));
+    let ended = Service::backup(&variables);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     let finished = ended.event("backup finished");
     assert_eq!(
@@ -68,15 +57,10 @@ fn refused_store(certificate: &str, host: &str) -> Value {
     wait_until("openssl's port", LIMIT, || {
         std::net::TcpStream::connect(("127.0.0.1", port)).ok()
     });
-    let variables = Variables::working(
-        crate::common::seaweedfs(),
-        "any-bucket",
-        &postgres().url("postgres"),
-    );
+    let variables = Variables::working(seaweedfs(), "any-bucket", &postgres().url("postgres"));
     let ended = Service::backup(
         &variables
             .with("AWS_S3_ENDPOINT", &format!("https://{host}:{port}"))
-            .with("SSL_CERT_FILE", &file("known"))
             .with("BACKUP_RETRIES", "3")
             .with("RUST_LOG", "debug"),
     );
@@ -124,26 +108,12 @@ fn a_certificate_for_another_host_names_the_host_and_the_endpoint() {
 
 /// A server that speaks TLS with this certificate.
 fn server_with(certificate: &str) -> Postgres {
-    let folder = crate::common::process::Folder::new();
-    let key = folder.path().join("server.key");
-    std::fs::copy(certificates().key(), &key).unwrap();
-    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
-    if let Some(account) = Account::unprivileged() {
-        chown(&key, Some(account.user), Some(account.group)).unwrap();
-    }
-    Postgres::start_with(
-        17,
-        &[
-            ("ssl", "on"),
-            ("ssl_cert_file", &file(certificate)),
-            ("ssl_key_file", key.to_str().unwrap()),
-        ],
-    )
+    Postgres::start_with(17, &[("ssl_cert_file", &file(certificate))])
 }
 
 fn backup_with(server: &Postgres, parameters: &str) -> (crate::common::service::Ended, R2) {
     let r2 = R2::start();
-    let url = format!("{}?{parameters}", server.url("postgres"));
+    let url = format!("{}?{parameters}", server.bare_url("postgres"));
     (Service::backup(&Variables::on_r2(&r2, &url)), r2)
 }
 
@@ -191,5 +161,9 @@ fn the_databases_certificate_is_checked_as_sslmode_says() {
 
 #[test]
 fn a_database_without_tls_is_named_where_the_url_insists_on_it() {
-    refused_database(postgres(), "sslmode=require", "server does not support SSL");
+    refused_database(
+        &Postgres::start_plain(17, &[]),
+        "sslmode=require",
+        "server does not support SSL",
+    );
 }

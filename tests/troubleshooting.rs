@@ -309,7 +309,7 @@ fn an_endpoint_that_is_no_s3_names_the_endpoint_and_the_region() {
 
 /// A run on a store that always fails so, with the store's patience cut short.
 fn on_failing_store(operation: Operation, action: Action) -> BackupError {
-    let r2 = R2::start();
+    let r2 = R2::start_plain();
     let fault = r2.fail(operation, 0, usize::MAX, action);
     let patience = StorePatience {
         tries: 3,

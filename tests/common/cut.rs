@@ -17,7 +17,8 @@ pub struct Cut {
 impl Cut {
     /// Cuts the first connections' answers off after these numbers of bytes, each with a reset as far as the system gives one.
     pub fn start(endpoint: &str, limits: Vec<u64>) -> Self {
-        let target = endpoint.strip_prefix("http://").unwrap().to_owned();
+        let (scheme, target) = endpoint.split_once("://").unwrap();
+        let target = target.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let cuts: Arc<AtomicUsize> = Arc::default();
@@ -43,7 +44,7 @@ impl Cut {
             }
         });
         Self {
-            endpoint: format!("http://{address}"),
+            endpoint: format!("{scheme}://{address}"),
             cuts,
         }
     }

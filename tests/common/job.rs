@@ -15,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::postgres::Postgres;
 use super::r2::R2;
 
-/// The bucket of the strict server.
+/// The bucket of the strict server, which must be a plain one: whom TLS trusts is a variable of the process, and this process
+/// can't set its own.
 pub fn store(r2: &R2, patience: StorePatience) -> Store {
+    assert!(r2.endpoint.starts_with("http:"), "{}", r2.endpoint);
     let settings = StoreSettings {
         access_key_id: Secret::new(r2.access_key.clone()),
         secret_access_key: Secret::new(r2.secret_key.clone()),

@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod certificates;
+pub mod connection;
 pub mod cut;
 pub mod halted;
 pub mod job;
@@ -16,8 +17,21 @@ pub mod service;
 
 use std::sync::OnceLock;
 
+use certificates::Certificates;
 use postgres::Postgres;
 use seaweedfs::SeaweedFs;
+
+/// The certificates that all servers of this process share.
+pub fn certificates() -> &'static Certificates {
+    static CERTIFICATES: OnceLock<Certificates> = OnceLock::new();
+    CERTIFICATES.get_or_init(Certificates::new)
+}
+
+/// The authority that signed them, as a variable and as a parameter of a URL name it.
+pub fn authority() -> String {
+    let path = certificates().path("known");
+    path.to_str().expect("a plain path").to_owned()
+}
 
 /// The S3 server that all tests of this process share; each takes a bucket of its own.
 pub fn seaweedfs() -> &'static SeaweedFs {

@@ -1,7 +1,8 @@
 //! A real PgBouncer in front of a server, in transaction mode as the platforms run it.
 
-use super::postgres::{Account, PASSWORD, Postgres, USER};
+use super::postgres::{Account, PASSWORD, Postgres, USER, tls};
 use super::process::{Folder, LIMIT, Process, free_port, tools};
+use super::{authority, certificates};
 
 /// It ends when it is dropped.
 #[derive(Debug)]
@@ -20,21 +21,28 @@ impl PgBouncer {
         let port = free_port();
         let users = folder.path().join("users");
         std::fs::write(&users, format!("\"{USER}\" \"{PASSWORD}\"\n")).expect("write the users");
+        let account = Account::unprivileged();
+        certificates().give(
+            &certificates().path("good"),
+            folder.path(),
+            account.as_ref(),
+        );
         let settings = folder.path().join("settings");
         std::fs::write(
             &settings,
             format!(
                 "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-                 unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\n",
+                 unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\n\
+                 client_tls_sslmode = require\nclient_tls_cert_file = {folder}/server.crt\nclient_tls_key_file = {folder}/server.key\n\
+                 server_tls_sslmode = verify-full\nserver_tls_ca_file = {}\n",
                 server.port(),
-                users.display()
+                users.display(),
+                authority(),
+                folder = folder.path().display(),
             ),
         )
         .expect("write the settings");
-        let account = Account::unprivileged()
-            .as_ref()
-            .map(Account::options)
-            .unwrap_or_default();
+        let account = account.as_ref().map(Account::options).unwrap_or_default();
         let mut options = vec!["--pdeathsig", "KILL"];
         options.extend(account.iter().map(String::as_str));
         let mut command = Process::command_with(&options, tool.join("pgbouncer"));
@@ -51,8 +59,9 @@ impl PgBouncer {
     /// The superuser's URL of a database through it. The host's name is for those who judge by it; the address counts.
     pub fn url(&self, database: &str) -> String {
         format!(
-            "postgresql://{USER}:{PASSWORD}@pgbouncer.internal:{}/{database}?hostaddr=127.0.0.1",
-            self.port
+            "postgresql://{USER}:{PASSWORD}@pgbouncer.internal:{}/{database}?hostaddr=127.0.0.1&{}",
+            self.port,
+            tls()
         )
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::certificates;
 use super::process::{Folder, LIMIT, Process, free_port, tools, wait_until};
 
 /// The superuser's name.
@@ -18,7 +20,12 @@ pub const PASSWORD: &str = "testpass";
 
 const DIGEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/digest.sql");
 
-/// A server that asks for a password (SCRAM) and forgets everything when dropped.
+/// The parameters of a URL that insist on TLS, and on a certificate of the tests' authority for this very host.
+pub fn tls() -> String {
+    format!("sslmode=verify-full&sslrootcert={}", super::authority())
+}
+
+/// A server that asks for a password (SCRAM), speaks TLS and forgets everything when dropped.
 #[derive(Debug)]
 pub struct Postgres {
     major: u16,
@@ -28,6 +35,7 @@ pub struct Postgres {
     account: Option<Account>,
     /// An option of `prlimit` that the server runs under.
     limit: Option<String>,
+    tls: bool,
     server: Option<Process>,
 }
 
@@ -39,15 +47,20 @@ impl Postgres {
 
     /// The same with settings of `postgresql.conf`, such as `("max_connections", "20")`.
     pub fn start_with(major: u16, settings: &[(&str, &str)]) -> Self {
-        Self::start_as(major, settings, None)
+        Self::start_as(major, settings, None, true)
+    }
+
+    /// The same without TLS.
+    pub fn start_plain(major: u16, settings: &[(&str, &str)]) -> Self {
+        Self::start_as(major, settings, None, false)
     }
 
     /// The same under a limit of `prlimit`, such as `--fsize=1000000`.
     pub fn start_limited(major: u16, limit: &str) -> Self {
-        Self::start_as(major, &[], Some(limit.to_owned()))
+        Self::start_as(major, &[], Some(limit.to_owned()), true)
     }
 
-    fn start_as(major: u16, settings: &[(&str, &str)], limit: Option<String>) -> Self {
+    fn start_as(major: u16, settings: &[(&str, &str)], limit: Option<String>, tls: bool) -> Self {
         let mut postgres = Self {
             major,
             bin: Self::bin(major),
@@ -55,6 +68,7 @@ impl Postgres {
             folder: Folder::new(),
             account: Account::unprivileged(),
             limit,
+            tls,
             server: None,
         };
         postgres.initialise(settings);
@@ -90,8 +104,22 @@ impl Postgres {
         self.url_as(USER, PASSWORD, database)
     }
 
-    /// Somebody else's URL of a database.
+    /// Somebody else's URL of a database. It insists on TLS where the server has it.
     pub fn url_as(&self, user: &str, password: &str, database: &str) -> String {
+        let url = self.bare_url_as(user, password, database);
+        if self.tls {
+            format!("{url}?{}", tls())
+        } else {
+            url
+        }
+    }
+
+    /// The superuser's URL of a database without a parameter, which leaves it to the client whether it speaks TLS.
+    pub fn bare_url(&self, database: &str) -> String {
+        self.bare_url_as(USER, PASSWORD, database)
+    }
+
+    fn bare_url_as(&self, user: &str, password: &str, database: &str) -> String {
         let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let [user, password, database] = [user, password, database].map(encoded);
         format!(
@@ -208,6 +236,22 @@ impl Postgres {
             "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_connections = 50\n\
              fsync = off\nfull_page_writes = off\nlc_messages = 'C'\n",
         );
+        if self.tls {
+            let further: Vec<IpAddr> = settings
+                .iter()
+                .filter(|(name, _)| *name == "listen_addresses")
+                .flat_map(|(_, addresses)| addresses.split(','))
+                .filter_map(|address| address.parse().ok())
+                .filter(|address| *address != IpAddr::V4(Ipv4Addr::LOCALHOST))
+                .collect();
+            let certificate = if further.is_empty() {
+                certificates().path("good")
+            } else {
+                certificates().for_addresses(&further)
+            };
+            certificates().give(&certificate, &data, self.account.as_ref());
+            configuration.push_str("ssl = on\n");
+        }
         for (name, value) in settings {
             writeln!(configuration, "{name} = '{}'", value.replace('\'', "''"))
                 .expect("write to a string");

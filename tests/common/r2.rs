@@ -3,8 +3,9 @@
 //! It checks signatures, answers with R2's own codes, and breaks on demand: each [`Fault`] counts how often it struck,
 //! so that a test can tell that it tested something.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,7 +20,11 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use md5::{Digest, Md5};
 use sha2::Sha256;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::certificates;
+use super::connection::{Connection, End, Fate};
 
 /// What the key of a check's upload holds, and no other.
 const CHECK: &str = "check-";
@@ -52,10 +57,12 @@ pub enum Action {
     Html(u16),
     /// Never answer.
     Hang,
-    /// Close the connection without doing anything.
+    /// Close the connection without doing anything, and without a word.
     Reset,
-    /// Do it, then close the connection without an answer.
+    /// Do it, then close the connection without an answer, and without a word.
     LoseAnswer,
+    /// The connection ends there and so.
+    Break(Place, End),
     /// Flip a byte of what arrived.
     Corrupt,
     /// Do it, and answer with another ETag.
@@ -79,6 +86,25 @@ pub enum Action {
     },
     /// Send other bytes of the object than those that were asked for, and say so.
     OtherRange,
+}
+
+/// Where a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the handshake of a connection that would bring the request. The client is sent away first (503), so that it comes
+    /// with another connection.
+    Handshake,
+    /// After the request has arrived. Nothing is done.
+    Request,
+    /// After it was done, before the answer.
+    Done,
+    /// After it was done, in the middle of the answer.
+    Answer,
+}
+
+impl Place {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Handshake, Self::Request, Self::Done, Self::Answer];
 }
 
 /// A body that is sent as it is made.
@@ -188,6 +214,11 @@ struct State {
     next_id: u64,
     parts_under_way: usize,
     most_parts_at_once: usize,
+    /// Each connection brings one request.
+    one_each: bool,
+    /// The next handshakes end like this.
+    handshakes: VecDeque<End>,
+    handshakes_ended: usize,
 }
 
 /// The server; it ends with the test.
@@ -210,13 +241,24 @@ impl Drop for R2 {
 }
 
 impl R2 {
-    /// A server with an empty bucket and a token that may read and write it.
+    /// A server with an empty bucket and a token that may read and write it, over TLS.
     pub fn start() -> Self {
-        Self::start_at(std::net::Ipv4Addr::LOCALHOST)
+        Self::start_with(Ipv4Addr::LOCALHOST, Some(&certificates().path("good")))
     }
 
-    /// The same on another address of this machine.
-    pub fn start_at(address: std::net::Ipv4Addr) -> Self {
+    /// The same without TLS.
+    pub fn start_plain() -> Self {
+        Self::start_with(Ipv4Addr::LOCALHOST, None)
+    }
+
+    /// The same over TLS on another address of this machine.
+    pub fn start_at(address: Ipv4Addr) -> Self {
+        let certificate = certificates().for_addresses(&[IpAddr::V4(address)]);
+        Self::start_with(address, Some(&certificate))
+    }
+
+    fn start_with(address: Ipv4Addr, certificate: Option<&Path>) -> Self {
+        let tls = certificate.map(|path| TlsAcceptor::from(certificates().server(path)));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -225,7 +267,8 @@ impl R2 {
         let listener = runtime
             .block_on(TcpListener::bind(SocketAddr::from((address, 0))))
             .unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = tls.as_ref().map_or("http", |_| "https");
+        let endpoint = format!("{scheme}://{}", listener.local_addr().unwrap());
         let state: Arc<Mutex<State>> = Arc::default();
         let (access_key, secret_key) = ("0123456789abcdef".repeat(2), "fedcba9876543210".repeat(4));
         let server = Server {
@@ -238,17 +281,9 @@ impl R2 {
                 let Ok((stream, _)) = listener.accept().await else {
                     continue;
                 };
-                let server = server.clone();
-                tokio::spawn(async move {
-                    let service = hyper::service::service_fn(move |request| {
-                        server.clone().answer_in_time(request)
-                    });
-                    drop(
-                        hyper::server::conn::http1::Builder::new()
-                            .serve_connection(TokioIo::new(stream), service)
-                            .await,
-                    );
-                });
+                let (server, tls) = (server.clone(), tls.clone());
+                // A client that hangs up is nothing to tell of.
+                tokio::spawn(async move { drop(server.serve(stream, tls).await) });
             }
         });
         Self {
@@ -276,6 +311,11 @@ impl R2 {
         self.fault(operation, false, skip, times, action)
     }
 
+    /// How many connections ended in their handshake, because they were to.
+    pub fn handshakes_ended(&self) -> usize {
+        self.lock().handshakes_ended
+    }
+
     /// Something goes wrong with checks from now on.
     pub fn fail_checks(&self, operation: Operation, times: usize, action: Action) -> Arc<Fault> {
         self.fault(operation, true, 0, times, action)
@@ -298,7 +338,10 @@ impl R2 {
             seen: AtomicUsize::new(0),
             struck: AtomicUsize::new(0),
         });
-        self.lock().faults.push(Arc::clone(&fault));
+        let mut state = self.lock();
+        // A connection that is open already would bring the request without a handshake.
+        state.one_each |= matches!(fault.action, Action::Break(Place::Handshake, _));
+        state.faults.push(Arc::clone(&fault));
         fault
     }
 
@@ -476,16 +519,44 @@ impl Server {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Serves one connection to its end.
+    async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) -> std::io::Result<()> {
+        let ends = self.lock().handshakes.pop_front();
+        if let Some(end) = ends {
+            self.lock().handshakes_ended += 1;
+            return end.of_handshake(stream).await;
+        }
+        let connection = Connection::of(stream, tls.as_ref()).await?;
+        let fate = connection.fate();
+        let service = hyper::service::service_fn(move |request| {
+            self.clone().answer_in_time(request, fate.clone())
+        });
+        let mut served = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(connection), service);
+        match (&mut served).await {
+            Ok(()) => Ok(()),
+            Err(_) => served.into_parts().io.into_inner().end().await,
+        }
+    }
+
     /// Answers with a clock that agrees with a faked one: that of the request.
     async fn answer_in_time(
         self,
         request: Request<Incoming>,
+        fate: Fate,
     ) -> Result<Response<Sent>, std::io::Error> {
-        let any_clock = self.lock().any_clock;
+        let (any_clock, one_each) = {
+            let state = self.lock();
+            (state.any_clock, state.one_each)
+        };
         let signed_at = request.headers().get("x-amz-date").and_then(|date| {
             NaiveDateTime::parse_from_str(date.to_str().ok()?, "%Y%m%dT%H%M%SZ").ok()
         });
-        let mut response = self.answer(request).await?;
+        let mut response = self.answer(request, &fate).await?;
+        if one_each {
+            let headers = response.headers_mut();
+            headers.insert("connection", "close".parse().unwrap());
+        }
         if let Some(signed_at) = signed_at.filter(|_| any_clock) {
             let date = signed_at.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
             response.headers_mut().insert("date", date.parse().unwrap());
@@ -493,7 +564,11 @@ impl Server {
         Ok(response)
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Sent>, std::io::Error> {
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+        fate: &Fate,
+    ) -> Result<Response<Sent>, std::io::Error> {
         let (head, body) = request.into_parts();
         let query = head.uri.query().unwrap_or_default();
         let decode = |text: &str| {
@@ -537,6 +612,8 @@ impl Server {
         match &action {
             Some(Action::Hang) => std::future::pending::<()>().await,
             Some(Action::Reset) => return Err(std::io::Error::other("reset")),
+            Some(Action::Break(Place::Handshake, end)) => self.lock().handshakes.push_back(*end),
+            Some(Action::Break(Place::Request, end)) => return break_off(fate, *end).await,
             Some(Action::Delay(time)) => tokio::time::sleep(*time).await,
             Some(Action::Corrupt) => {
                 let mut changed = call.body.to_vec();
@@ -563,6 +640,9 @@ impl Server {
                 status,
                 "<!doctype html><title>oops</title><h1>oops",
             )),
+            Some(Action::Break(Place::Handshake, _)) => {
+                refuse(503, "SlowDown", "Come back with another connection.")
+            }
             Some(Action::Body(status, ref body)) => Ok(respond(status, body)),
             Some(Action::Flood {
                 status,
@@ -606,6 +686,8 @@ impl Server {
         }
         match action {
             Some(Action::LoseAnswer) => return Err(std::io::Error::other("lost")),
+            Some(Action::Break(Place::Done, end)) => return break_off(fate, end).await,
+            Some(Action::Break(Place::Answer, end)) => fate.seal(end, true),
             Some(Action::WrongEtag) => {
                 response.headers_mut().insert(
                     "etag",
@@ -1079,6 +1161,15 @@ fn listed_parts(body: &Bytes, begun: &Begun) -> Result<Vec<Bytes>, Refusal> {
         }
     }
     Ok(parts)
+}
+
+/// No answer.
+async fn break_off(fate: &Fate, end: End) -> Result<Response<Sent>, std::io::Error> {
+    if end == End::Stall {
+        std::future::pending::<()>().await;
+    }
+    fate.seal(end, false);
+    Err(std::io::Error::other("it ends"))
 }
 
 fn hmac(key: &[u8], text: &str) -> Vec<u8> {

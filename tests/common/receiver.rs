@@ -3,15 +3,14 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 
+use super::certificates;
 use super::process::{LIMIT, wait_until};
 
 /// Part of every path: nobody but the receiver may ever see it.
@@ -65,34 +64,28 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// One that takes everything.
+    /// One that takes everything, over TLS with the certificate `good`.
     pub fn start() -> Self {
         Self::answering(&[], Answer::Status(200, String::new()))
     }
 
     /// One that answers so, and then in one way for ever.
     pub fn answering(first: &[Answer], rest: Answer) -> Self {
-        Self::start_with(first, rest, None)
+        Self::start_with(first, rest, Some(&certificates().path("good")))
     }
 
     /// One that takes everything, over TLS with this certificate.
-    pub fn start_tls(certificate: &PathBuf, key: &PathBuf) -> Self {
-        let certificates = CertificateDer::pem_file_iter(certificate)
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
-        let key = PrivateKeyDer::from_pem_file(key).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(certificates, key)
-            .unwrap();
-        Self::start_with(&[], Answer::Status(200, String::new()), Some(config.into()))
+    pub fn start_tls(certificate: &Path) -> Self {
+        Self::start_with(&[], Answer::Status(200, String::new()), Some(certificate))
     }
 
-    fn start_with(first: &[Answer], rest: Answer, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+    /// One that takes everything, without TLS.
+    pub fn start_plain() -> Self {
+        Self::start_with(&[], Answer::Status(200, String::new()), None)
+    }
+
+    fn start_with(first: &[Answer], rest: Answer, certificate: Option<&Path>) -> Self {
+        let tls = certificate.map(|path| certificates().server(path));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let shared = Arc::new(Shared {
             received: Mutex::default(),

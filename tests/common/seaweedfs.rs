@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::certificates;
 use super::process::{Folder, LIMIT, Process, free_ports, remove_at_end, tools, wait_until};
 
 /// The server's four parts listen on four ports in a row, and on the same plus this for their talk among themselves.
@@ -35,20 +36,22 @@ pub struct SeaweedFs {
 }
 
 impl SeaweedFs {
-    /// A server that has stored an object: all of its parts are up.
+    /// A server that has stored an object: all of its parts are up. It speaks TLS with the certificate `good`; questions asked
+    /// here do not check it.
     pub fn start() -> Self {
-        Self::start_with("http", &[])
-    }
-
-    /// The same over https on 127.0.0.1, with this certificate and key (absolute paths). Questions asked here do not check it.
-    pub fn start_tls(certificate: &str, key: &str) -> Self {
+        let (certificate, key) = (certificates().path("good"), certificates().key());
         Self::start_with(
             "https",
             &[
-                format!("-s3.cert.file={certificate}"),
-                format!("-s3.key.file={key}"),
+                format!("-s3.cert.file={}", certificate.display()),
+                format!("-s3.key.file={}", key.display()),
             ],
         )
+    }
+
+    /// The same without TLS.
+    pub fn start_plain() -> Self {
+        Self::start_with("http", &[])
     }
 
     fn start_with(scheme: &str, options: &[String]) -> Self {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::authority;
 use super::postgres::Postgres;
 use super::process::{LIMIT, Process, free_port, wait_until};
 use super::r2::R2;
@@ -39,6 +40,7 @@ impl Variables {
             .with("AWS_SECRET_ACCESS_KEY", store.secret_key)
             .with("AWS_S3_BUCKET", bucket)
             .with("AWS_S3_ENDPOINT", &store.endpoint)
+            .with("SSL_CERT_FILE", &authority())
             .with("BACKUP_DATABASE_URL", database_url)
             .with("BACKUP_RETRIES", "0")
             .with("PORT", &free_port().to_string())
@@ -51,6 +53,7 @@ impl Variables {
             .with("AWS_SECRET_ACCESS_KEY", &store.secret_key)
             .with("AWS_S3_BUCKET", store.bucket)
             .with("AWS_S3_ENDPOINT", &store.endpoint)
+            .with("SSL_CERT_FILE", &authority())
             .with("BACKUP_DATABASE_URL", database_url)
             .with("BACKUP_RETRIES", "0")
             .with("PORT", &free_port().to_string())

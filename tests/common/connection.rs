@@ -1,0 +1,175 @@
+//! A server's end of a connection, plain or over TLS, which comes to the end that a test wants.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// TLS says that nothing more follows (`close_notify`), and the connection is closed.
+    Goodbye,
+    /// The connection is closed, and TLS says nothing: what a process that dies, a proxy or a firewall leaves.
+    Silence,
+    /// The connection is reset.
+    Reset,
+    /// It stays open, and nothing comes any more.
+    Stall,
+}
+
+impl End {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Goodbye, Self::Silence, Self::Reset, Self::Stall];
+
+    /// Instead of a handshake: the client has said its part.
+    pub async fn of_handshake(self, mut stream: TcpStream) -> io::Result<()> {
+        // What nobody has read would turn the close into a reset.
+        let mut header = [0; 5];
+        stream.read_exact(&mut header).await?;
+        let mut hello = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
+        stream.read_exact(&mut hello).await?;
+        if self == Self::Goodbye {
+            // An alert (21) of TLS 1.2 (3, 3), of two bytes: a warning (1), close_notify (0).
+            stream.write_all(&[21, 3, 3, 0, 2, 1, 0]).await?;
+        }
+        self.of_tcp(stream).await
+    }
+
+    async fn of_tcp(self, mut stream: TcpStream) -> io::Result<()> {
+        match self {
+            Self::Goodbye | Self::Silence => stream.shutdown().await,
+            Self::Reset => stream.set_zero_linger(),
+            Self::Stall => {
+                // Until the client has had enough.
+                while stream.read(&mut [0; 1024]).await? > 0 {}
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What is to become of one connection; clones are of the same.
+#[derive(Debug, Clone, Default)]
+pub struct Fate(Arc<Mutex<Option<Ending>>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    end: End,
+    /// Whether half of what is written next still passes.
+    half: bool,
+}
+
+impl Fate {
+    /// Nothing more is sent but half of what is written next, if that is wanted.
+    pub fn seal(&self, end: End, half: bool) {
+        *self.lock() = Some(Ending { end, half });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Ending>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    fate: Fate,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connection {
+    /// One that was accepted, after its handshake.
+    pub async fn of(stream: TcpStream, tls: Option<&TlsAcceptor>) -> io::Result<Self> {
+        let stream = match tls {
+            None => Stream::Plain(stream),
+            Some(tls) => Stream::Tls(Box::new(tls.accept(stream).await?)),
+        };
+        Ok(Self {
+            stream,
+            fate: Fate::default(),
+        })
+    }
+
+    /// What is to become of it.
+    pub fn fate(&self) -> Fate {
+        self.fate.clone()
+    }
+
+    /// Ends it as it is to end; in silence if nothing was said about it.
+    pub async fn end(self) -> io::Result<()> {
+        let ending = *self.fate.lock();
+        let end = ending.map_or(End::Silence, |ending| ending.end);
+        match self.stream {
+            Stream::Plain(stream) => end.of_tcp(stream).await,
+            Stream::Tls(mut stream) if end == End::Goodbye => stream.shutdown().await,
+            Stream::Tls(stream) => end.of_tcp(stream.into_inner().0).await,
+        }
+    }
+
+    fn stream(&mut self) -> Pin<&mut (dyn Both + '_)> {
+        Pin::new(match &mut self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.as_mut(),
+        })
+    }
+}
+
+/// What can be read and written.
+trait Both: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream().poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let ending = *self.fate.lock();
+        let Some(ending) = ending else {
+            return self.stream().poll_write(context, bytes);
+        };
+        if ending.half {
+            let half = &bytes[..(bytes.len() / 2).max(1)];
+            let written = self.stream().poll_write(context, half);
+            if written.is_ready() {
+                self.fate.seal(ending.end, false);
+            }
+            return written;
+        }
+        if ending.end == End::Stall {
+            // A stream that is flushed by nobody else: what was written is on its way.
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(context)
+    }
+}
