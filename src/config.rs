@@ -3,10 +3,12 @@
 //! No problem's text repeats a value: half of the variables hold secrets, and operators paste the wrong one into the
 //! wrong field.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
+
+mod values;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -21,6 +23,7 @@ use crate::secret::Secret;
 use crate::store::StoreSettings;
 use crate::telemetry::LogFormat;
 use crate::webhook::Address;
+use values::{present, trimmed};
 
 /// Every variable that is read, and whether it holds a secret and so may come as `NAME_FILE`.
 pub const VARIABLES: &[(&str, bool)] = &[
@@ -198,11 +201,24 @@ impl Access {
         ];
         let mut findings = Findings::default();
         let present = present(variables, read_file, &mut findings);
-        findings.problems.retain(|problem| {
-            MATTER
-                .iter()
-                .any(|beginning| problem.variable.starts_with(beginning))
-        });
+        let (matter, rest) = std::mem::take(&mut findings.problems)
+            .into_iter()
+            .partition(|problem| {
+                MATTER
+                    .iter()
+                    .any(|beginning| problem.variable.starts_with(beginning))
+            });
+        findings.problems = matter;
+        for problem in rest {
+            if ["BACKUP_TIMEOUT", "VERIFY_SQL", "VERIFY_UNCONFINED"]
+                .contains(&problem.variable.as_str())
+            {
+                findings.warn(
+                    &problem.variable,
+                    format!("{}; it is not used", problem.text),
+                );
+            }
+        }
         let raw: Raw = envy::from_iter(present).unwrap_or_default();
         let store = store(&raw, &mut findings);
         let prefix = prefix(&raw, &mut findings);
@@ -259,7 +275,7 @@ pub fn log_settings(variables: &[(OsString, OsString)], terminal: bool) -> (LogF
         variables
             .iter()
             .find(|(n, _)| n == name)
-            .map(|(_, value)| value.to_string_lossy().trim().to_owned())
+            .map(|(_, value)| trimmed(&value.to_string_lossy()).to_owned())
     };
     let by_default = if terminal {
         LogFormat::Text
@@ -303,7 +319,7 @@ pub fn port(variables: &[(OsString, OsString)]) -> u16 {
         .iter()
         .find(|(name, _)| name == "PORT")
         .map(|(_, value)| value.to_string_lossy());
-    text.and_then(|text| text.trim().parse().ok())
+    text.and_then(|text| trimmed(&text).parse().ok())
         .filter(|port| *port != 0)
         .unwrap_or(DEFAULT_PORT)
 }
@@ -577,92 +593,6 @@ fn duration(text: &str) -> Option<Duration> {
     (1..=LONGEST)
         .contains(&seconds)
         .then(|| Duration::from_secs(seconds))
-}
-
-/// Without blanks and line ends around it, nor the byte order mark that editors on Windows put before a file's text.
-fn trimmed(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
-}
-
-/// What names of ours begin with, so that another one that does may be a misspelling.
-const OURS: [&str; 8] = [
-    "BACKUP_",
-    "AWS_S3_",
-    "ALERT_",
-    "ANOMALY_",
-    "HEARTBEAT_",
-    "RESTORE_DATABASE",
-    "STATUS_TOKEN",
-    "VERIFY_",
-];
-
-/// Our own variables, trimmed, the empty ones left out, the `_FILE` ones read.
-fn present(
-    variables: &[(OsString, OsString)],
-    read_file: impl Fn(&str) -> Result<String, String>,
-    findings: &mut Findings,
-) -> Vec<(String, String)> {
-    let mut ours: BTreeMap<String, String> = BTreeMap::new();
-    for (name, value) in variables {
-        let Some(name) = name.to_str() else { continue };
-        let known = VARIABLES.iter().any(|(known, secret)| {
-            name == *known || *secret && name.strip_suffix("_FILE") == Some(known)
-        });
-        if !known {
-            if OURS.iter().any(|ours| name.starts_with(ours)) {
-                findings.warn(
-                    name,
-                    "is not a variable of this service and is not read; look for a misspelling",
-                );
-            }
-            continue;
-        }
-        match value.to_str().map(trimmed) {
-            None => findings.refuse(name, "is not UTF-8 text"),
-            Some("") => {}
-            Some(text) => {
-                ours.insert(name.to_owned(), text.to_owned());
-            }
-        }
-    }
-    for (name, _) in VARIABLES.iter().filter(|(_, secret)| *secret) {
-        let file_name = format!("{name}_FILE");
-        let Some(path) = ours.remove(&file_name) else {
-            continue;
-        };
-        if ours.contains_key(*name) {
-            findings.refuse(name, format!("and {file_name} are both set; remove one"));
-            continue;
-        }
-        match read_file(&path).map(|content| trimmed(&content).to_owned()) {
-            Ok(content) if content.is_empty() => findings.refuse(&file_name, "names an empty file"),
-            Ok(content) => {
-                ours.insert((*name).to_owned(), content);
-            }
-            Err(reason) => findings.refuse(
-                &file_name,
-                format!("names a file that can't be used: {reason}"),
-            ),
-        }
-    }
-    let quotes = ['"', '\'', '`'];
-    for (name, value) in &ours {
-        if name != "BACKUP_OPTIONS"
-            && value.len() > 1
-            && quotes
-                .iter()
-                .any(|quote| value.starts_with(*quote) && value.ends_with(*quote))
-        {
-            findings.refuse(name, "has quotes around its value; remove them");
-        }
-    }
-    ours.retain(|name, _| {
-        !findings
-            .problems
-            .iter()
-            .any(|problem| problem.variable == *name)
-    });
-    ours.into_iter().collect()
 }
 
 /// A database's URL, if it is set and understood whole.
@@ -1221,6 +1151,19 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
     if words.iter().any(|word| word.contains('\0')) {
         refuse("holds a NUL character".to_owned());
     }
+    // "--exclude-table-data=logs --no-owner" in quotes is a pattern that no table has: nothing would be left out.
+    let holds_another = |word: &String| {
+        let mut inner = word.split_whitespace().skip(1);
+        word.starts_with('-')
+            && inner.any(|piece| {
+                piece.strip_prefix('-').is_some_and(|rest| {
+                    rest.starts_with(|c: char| c == '-' || c.is_ascii_alphabetic())
+                })
+            })
+    };
+    if words.iter().any(holds_another) {
+        refuse("has quotes around several options together, which makes them one; give each its own quotes, or none".to_owned());
+    }
     if creates {
         findings.warn(
             NAME,
@@ -1235,6 +1178,8 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
@@ -1549,9 +1494,7 @@ mod tests {
     fn quotes_around_a_value_are_refused_by_name() {
         for value in ["\"x y\"", "''", "`x`", "'\""] {
             let changes = VARIABLES.iter().map(|(name, _)| (*name, value));
-            let changes: Vec<_> = changes
-                .filter(|(name, _)| *name != "BACKUP_OPTIONS")
-                .collect();
+            let changes: Vec<_> = changes.collect();
             let expected = changes
                 .iter()
                 .map(|(name, _)| format!("{name} has quotes around its value; remove them"));
@@ -1563,8 +1506,8 @@ mod tests {
             );
         }
         // There a shell's quotes mean something.
-        let config = good(&[("BACKUP_OPTIONS", "'--no-owner'")]);
-        assert_eq!(config.options, ["--no-owner"]);
+        let config = good(&[("BACKUP_OPTIONS", "'--no-owner' '--no-acl'")]);
+        assert_eq!(config.options, ["--no-owner", "--no-acl"]);
     }
 
     #[test]
@@ -2169,7 +2112,9 @@ mod tests {
             ("other", "a word that is not an option"),
             ("-v other", "a word that is not an option"),
             ("-", "a word that is not an option"),
-            ("''", "a word that is not an option"),
+            ("-v ''", "a word that is not an option"),
+            ("\"-T logs -O\" -x", "quotes around several options"),
+            ("-x '--table=a --no-owner'", "quotes around several options"),
             ("--table=a b", "a word that is not an option"),
             ("; rm", "a word that is not an option"),
             ("-t 'a", "a quote that is not closed"),

@@ -13,6 +13,8 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use tokio::time::Instant;
 
+mod dialects;
+
 use crate::text::{shortened, visible};
 
 /// How much of a wrong expression an error repeats.
@@ -76,6 +78,9 @@ pub enum ScheduleError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Another program's way to write a schedule, with the form that is right here.
+    #[error("{0}")]
+    Foreign(String),
     /// Every field is good, but no day is like that, as with 30 February.
     #[error("never fires: no day in the next fifty years matches")]
     NeverFires,
@@ -89,14 +94,7 @@ impl Schedule {
     /// If it cannot be read, or would not fire within fifty years after `now`.
     pub fn parse(expression: &str, zone: Tz, now: DateTime<Utc>) -> Result<Self, ScheduleError> {
         let expression = expression.trim();
-        let fields = if expression.starts_with('@') {
-            let known = NICKNAMES
-                .iter()
-                .find(|(nickname, _)| nickname.eq_ignore_ascii_case(expression));
-            known.ok_or(ScheduleError::Nickname)?.1
-        } else {
-            expression
-        };
+        let fields = dialects::fields(expression)?;
         let fields: Vec<&str> = fields.split_whitespace().collect();
         let [second, minute, hour, day, month, weekday] = match *fields.as_slice() {
             [] => return Err(ScheduleError::Empty),
@@ -104,7 +102,6 @@ impl Schedule {
             [second, minute, hour, day, month, weekday] => {
                 [second, minute, hour, day, month, weekday]
             }
-            [_, _, _, _, _, _, _] => return Err(ScheduleError::Year),
             _ => return Err(ScheduleError::FieldCount(fields.len())),
         };
         let [second, minute, hour, day, month, weekday] = [
@@ -409,8 +406,15 @@ impl Field {
 
     fn item(&self, item: &str, alone: bool) -> Result<String, String> {
         if let Some((base, step)) = item.split_once('/') {
-            if number(step).is_none_or(|step| step == 0) {
+            let Some(steps) = number(step).filter(|steps| *steps > 0) else {
                 return Err("a step is a number above 0".to_owned());
+            };
+            // Only the first value would be left: */90 would be due every hour.
+            if steps > self.round() {
+                return Err(format!(
+                    "a step of {steps} goes beyond the field, which has {} values; list the times, or put the step into the next larger field (0 */2 * * * is every two hours)",
+                    self.round()
+                ));
             }
             let base = if base == "*" {
                 base.to_owned()
@@ -485,6 +489,15 @@ impl Field {
                 "neither a number nor a name"
             }
             .to_owned()),
+        }
+    }
+
+    /// How many values it has before it begins anew.
+    fn round(&self) -> u16 {
+        if self.most == WEEKDAY.most {
+            7
+        } else {
+            self.most - self.least + 1
         }
     }
 
@@ -870,6 +883,18 @@ mod tests {
             ),
             (
                 "@reboot",
+                "@reboot is no time; for a backup at each start set RUN_ON_STARTUP=true",
+            ),
+            (
+                "*/90 * * * *",
+                "minute */90: a step of 90 goes beyond the field, which has 60 values; list the times, or put the step into the next larger field (0 */2 * * * is every two hours)",
+            ),
+            (
+                "0 */25 * * *",
+                "hour */25: a step of 25 goes beyond the field, which has 24 values; list the times, or put the step into the next larger field (0 */2 * * * is every two hours)",
+            ),
+            (
+                "@noon",
                 "unknown nickname, expected one of @secondly @minutely @hourly @daily @midnight @weekly @weekdays @weekends @monthly @yearly @annually",
             ),
             ("0 25 * * *", "hour 25: 25 is not between 0 and 23"),

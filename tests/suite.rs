@@ -33,6 +33,7 @@ mod restore;
 mod round_trip;
 mod speed;
 mod store;
+mod strings;
 mod tidy;
 mod tls;
 mod troubleshooting;

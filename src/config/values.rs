@@ -1,0 +1,337 @@
+//! Variables as dashboards and files hand them over: made clean, and held against the same rules, whichever they are.
+//!
+//! A value that was not meant so is refused here, before anybody asks what it means: quotes that belong to a file's
+//! syntax, a reference that nobody resolved, a comment, a sign that nobody can see.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::{Findings, VARIABLES};
+
+/// What names of ours begin with, so that another one that does may be a misspelling.
+const OURS: [&str; 8] = [
+    "BACKUP_",
+    "AWS_S3_",
+    "ALERT_",
+    "ANOMALY_",
+    "HEARTBEAT_",
+    "RESTORE_DATABASE",
+    "STATUS_TOKEN",
+    "VERIFY_",
+];
+
+/// SQL has operators that look like a comment, braces and blanks of its own: only its quotes are held against the rules.
+const SQL: &str = "VERIFY_SQL";
+
+/// A shell's quotes protect what is in them.
+const SHELL: &str = "BACKUP_OPTIONS";
+
+/// Our own variables, trimmed, the empty ones left out, the `_FILE` ones read, and those that were refused left out.
+pub(super) fn present(
+    variables: &[(OsString, OsString)],
+    read_file: impl Fn(&str) -> Result<String, String>,
+    findings: &mut Findings,
+) -> Vec<(String, String)> {
+    let mut ours: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in variables {
+        let Some(name) = name.to_str() else { continue };
+        let known = VARIABLES.iter().any(|(known, secret)| {
+            name == *known || *secret && name.strip_suffix("_FILE") == Some(known)
+        });
+        if !known {
+            if OURS.iter().any(|ours| name.starts_with(ours)) && !is_injected(name, value.to_str())
+            {
+                findings.warn(
+                    name,
+                    "is not a variable of this service and is not read; look for a misspelling",
+                );
+            }
+            continue;
+        }
+        match value.to_str().map(trimmed) {
+            None => findings.refuse(name, "is not UTF-8 text"),
+            Some("") => {}
+            Some(text) => {
+                ours.insert(name.to_owned(), text.to_owned());
+            }
+        }
+    }
+    // The path of a file is a value like any other.
+    refuse_accidents(&mut ours, findings);
+    for (name, _) in VARIABLES.iter().filter(|(_, secret)| *secret) {
+        let file_name = format!("{name}_FILE");
+        let Some(path) = ours.remove(&file_name) else {
+            continue;
+        };
+        if ours.contains_key(*name) {
+            findings.refuse(name, format!("and {file_name} are both set; remove one"));
+            ours.remove(*name);
+            continue;
+        }
+        match read_file(&path).map(|content| trimmed(&content).to_owned()) {
+            Ok(content) if content.is_empty() => findings.refuse(&file_name, "names an empty file"),
+            Ok(content) => match accident(name, &content) {
+                Some(text) => {
+                    findings.refuse(&file_name, format!("names a file whose text {text}"));
+                }
+                None => {
+                    ours.insert((*name).to_owned(), content);
+                }
+            },
+            Err(reason) => findings.refuse(
+                &file_name,
+                format!("names a file that can't be used: {reason}"),
+            ),
+        }
+    }
+    ours.into_iter().collect()
+}
+
+fn refuse_accidents(ours: &mut BTreeMap<String, String>, findings: &mut Findings) {
+    ours.retain(|name, value| match accident(name, value) {
+        Some(text) => {
+            findings.refuse(name, text);
+            false
+        }
+        None => true,
+    });
+}
+
+/// Without blanks, line ends and invisible signs around it, such as the byte order mark that editors on Windows put before a
+/// file's text.
+pub(super) fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c))
+}
+
+/// Signs that have no width and no meaning in any value of ours.
+const fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    )
+}
+
+/// What shows that a value is not the one that was meant, as the rest of a sentence that begins with the variable's name.
+fn accident(name: &str, value: &str) -> Option<String> {
+    if is_quoted(name, value) {
+        return Some("has quotes around its value; remove them".to_owned());
+    }
+    let assigned = value.strip_prefix("export ").unwrap_or(value).trim_start();
+    if assigned
+        .strip_prefix(name)
+        .is_some_and(|rest| rest.trim_start().starts_with('='))
+    {
+        return Some(
+            "holds its own name; give it only what stands behind the = in the file".to_owned(),
+        );
+    }
+    if name == SQL {
+        return None;
+    }
+    if is_reference(value) {
+        return Some("holds a reference that was not resolved: on Railway it is ${{Service.VARIABLE}}, where the part before the dot is the name of the service that has the variable; elsewhere write the value itself".to_owned());
+    }
+    if has_comment(name, value) {
+        return Some("holds a comment: a # after a blank, with what follows it, would become part of the value; remove it".to_owned());
+    }
+    value
+        .chars()
+        .any(|c| is_invisible(c) || c.is_whitespace() && !c.is_ascii())
+        .then(|| "holds a sign that nobody can see, such as a no-break or zero-width space; type it in place of copying it".to_owned())
+}
+
+/// Whether quotes stand around the whole value, as `docker --env-file` and some dashboards keep them.
+fn is_quoted(name: &str, value: &str) -> bool {
+    const PAIRS: [(char, char); 7] = [
+        ('"', '"'),
+        ('\'', '\''),
+        ('`', '`'),
+        ('“', '”'),
+        ('„', '“'),
+        ('‘', '’'),
+        ('«', '»'),
+    ];
+    PAIRS.iter().any(|(opening, closing)| {
+        let inner = value
+            .strip_prefix(*opening)
+            .and_then(|rest| rest.strip_suffix(*closing));
+        // A shell's words may each have quotes: "-t a" "-t b".
+        inner.is_some_and(|inner| name != SHELL || !has_unescaped(inner, *closing))
+    })
+}
+
+fn has_unescaped(text: &str, quote: char) -> bool {
+    let mut escaped = false;
+    text.chars().any(|c| {
+        let found = c == quote && !escaped;
+        escaped = c == '\\' && !escaped;
+        found
+    })
+}
+
+/// Whether a platform's way to name another variable is still there.
+fn is_reference(value: &str) -> bool {
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    // Kubernetes leaves $(NAME) as it is where it knows no NAME.
+    let in_parentheses = value.split("$(").skip(1).any(|after| {
+        after
+            .split_once(')')
+            .is_some_and(|(name, _)| is_name(name) && name.len() > 1)
+    });
+    let is_shells = value.strip_prefix('$').is_some_and(|name| {
+        is_name(name) && name.contains('_') && !name.contains(|c: char| c.is_ascii_lowercase())
+    });
+    let is_template = value.starts_with("{{") && value.ends_with("}}");
+    value.contains("${") || in_parentheses || is_shells || is_template
+}
+
+/// Whether a `#` follows a blank, or a blank follows it at the beginning, outside a shell's quotes.
+fn has_comment(name: &str, value: &str) -> bool {
+    let mut before = None;
+    let mut quote = None;
+    let mut escaped = false;
+    if value.strip_prefix('#').is_some_and(|rest| {
+        rest.is_empty() || name == SHELL || rest.starts_with(char::is_whitespace)
+    }) {
+        return true;
+    }
+    value.chars().any(|c| {
+        let found = c == '#' && quote.is_none() && before.is_some_and(char::is_whitespace);
+        if name == SHELL && !escaped {
+            match quote {
+                Some(open) if c == open => quote = None,
+                None if c == '"' || c == '\'' => quote = Some(c),
+                _ => {}
+            }
+        }
+        escaped = c == '\\' && !escaped && quote != Some('\'');
+        before = Some(c);
+        found
+    })
+}
+
+/// Whether Kubernetes or Docker put the variable there for a service that is named so: a service `backup` brings
+/// `BACKUP_SERVICE_HOST`, `BACKUP_PORT=tcp://…` and `BACKUP_PORT_80_TCP_ADDR`.
+fn is_injected(name: &str, value: Option<&str>) -> bool {
+    const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
+    let of_port = name.rsplit_once("_PORT_").is_some_and(|(_, rest)| {
+        let mut words = rest.split('_');
+        let is_number = words
+            .next()
+            .is_some_and(|number| number.parse::<u16>().is_ok());
+        is_number && words.next().is_some_and(|word| PROTOCOLS.contains(&word))
+    }) || name.split_once("_PORT_").is_some_and(|(_, rest)| {
+        // BACKUP_PORT_80_TCP_PORT
+        PROTOCOLS
+            .iter()
+            .any(|protocol| rest.ends_with(&format!("_{protocol}_PORT")))
+    });
+    let is_address = value.is_some_and(|value| {
+        ["tcp://", "udp://", "sctp://"]
+            .iter()
+            .any(|scheme| value.starts_with(scheme))
+    });
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || name.ends_with("_PORT") && is_address
+        || of_port
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_meant_is_refused_and_what_may_be_meant_is_not() {
+        for (name, value, piece) in [
+            (
+                "BACKUP_OPTIONS",
+                "\"--exclude-table-data=logs --no-owner\"",
+                "quotes",
+            ),
+            ("BACKUP_OPTIONS", "'--no-owner'", "quotes"),
+            (
+                "BACKUP_OPTIONS",
+                r#""--table=\"My Table\" --no-owner""#,
+                "quotes",
+            ),
+            ("BUCKET_SUBFOLDER", "“nightly”", "quotes"),
+            ("VERIFY_SQL", "\"SELECT true\"", "quotes"),
+            ("BUCKET_SUBFOLDER", "nightly # folder", "comment"),
+            ("BUCKET_SUBFOLDER", "# none", "comment"),
+            ("BACKUP_FILE_PREFIX", "x\t#y", "comment"),
+            ("BACKUP_OPTIONS", "--no-owner # why", "comment"),
+            ("BACKUP_OPTIONS", "-t 'a b' #why", "comment"),
+            ("BACKUP_OPTIONS", "#-t a", "comment"),
+            ("BACKUP_CRON_SCHEDULE", "0 3 * * * # nightly", "comment"),
+            ("RUST_LOG", "info # all", "comment"),
+            ("BUCKET_SUBFOLDER", "${{shared.FOLDER}}", "reference"),
+            ("BACKUP_FILE_PREFIX", "a-${NAME}-b", "reference"),
+            ("AWS_S3_BUCKET", "$(BUCKET)", "reference"),
+            (
+                "BACKUP_DATABASE_URL",
+                "postgres://$(DB_USER):x@h/d",
+                "reference",
+            ),
+            ("BACKUP_DATABASE_URL", "$DATABASE_URL", "reference"),
+            ("TZ", "{{ .Values.zone }}", "reference"),
+            ("AWS_S3_REGION", "eu\u{200b}-central-1", "nobody can see"),
+            (
+                "BACKUP_OPTIONS",
+                "--no-owner\u{a0}--no-acl",
+                "nobody can see",
+            ),
+            ("TZ", "TZ=Europe/Berlin", "its own name"),
+            ("PORT", "export PORT = 80", "its own name"),
+        ] {
+            let told = accident(name, value);
+            assert!(
+                told.as_deref().is_some_and(|text| text.contains(piece)),
+                "{name}={value}: {told:?}"
+            );
+        }
+        for (name, value) in [
+            ("BACKUP_OPTIONS", "\"-t a\" \"-t b\""),
+            ("BACKUP_OPTIONS", "'--table=a #1' --no-owner"),
+            ("BACKUP_OPTIONS", r#"--table=\"a -t "b #c""#),
+            ("BACKUP_OPTIONS", "--role '$(touch x);`id`'"),
+            ("BUCKET_SUBFOLDER", "a#b"),
+            ("STATUS_TOKEN", "#0123456789$abcdef"),
+            ("STATUS_TOKEN", "$0123456789abcdef"),
+            ("STATUS_TOKEN", "\"0123456789abcdef"),
+            ("VERIFY_SQL", "SELECT data #> '{a}' = '${{x}}' # 3"),
+            ("HEARTBEAT_URL", "https://h/$x"),
+            ("BACKUP_FILE_PREFIX", "ä b"),
+        ] {
+            assert_eq!(accident(name, value), None, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn what_kubernetes_injects_is_no_misspelling() {
+        for (name, value) in [
+            ("BACKUP_SERVICE_HOST", "10.0.0.1"),
+            ("BACKUP_SERVICE_PORT", "80"),
+            ("BACKUP_SERVICE_PORT_HTTP", "80"),
+            ("VERIFY_PORT", "tcp://10.0.0.1:80"),
+            ("BACKUP_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("BACKUP_PORT_80_TCP_PROTO", "tcp"),
+            ("BACKUP_PORT_80_TCP_PORT", "80"),
+            ("ALERT_RELAY_PORT_53_UDP_ADDR", "10.0.0.1"),
+        ] {
+            assert!(is_injected(name, Some(value)), "{name}");
+        }
+        for (name, value) in [
+            ("BACKUP_PORT", "8080"),
+            ("BACKUP_HOST", "10.0.0.1"),
+            ("BACKUP_PORT_HTTP", "80"),
+            ("BACKUP_CRON_SCHEDUL", "tcp://x"),
+        ] {
+            assert!(!is_injected(name, Some(value)), "{name}");
+        }
+    }
+}
