@@ -10,6 +10,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use xmlparser::{ElementEnd, Token, Tokenizer};
 
+use crate::chain;
+
 /// The longest answer that is read. S3 puts at most 1000 entries into a page of a list and 1024 bytes into a key, which makes
 /// some seven megabytes where every character of every key has to be escaped.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
@@ -51,21 +53,6 @@ pub enum Unusable {
     NotS3(String),
 }
 
-impl Unusable {
-    /// Finds it among the causes of an error.
-    #[must_use]
-    pub fn among<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        let mut next = Some(error);
-        while let Some(cause) = next {
-            if let Some(found) = cause.downcast_ref() {
-                return Some(found);
-            }
-            next = cause.source();
-        }
-        None
-    }
-}
-
 /// Reads the body of an answer. The status of an error says enough without it, so that one which can't be had is left out
 /// there.
 ///
@@ -94,7 +81,7 @@ where
     match Limited::new(body, most).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Unusable::TooLong),
-        Err(error) => Err(Unusable::Broken(error.to_string())),
+        Err(error) => Err(Unusable::Broken(chain::words(error.as_ref()))),
     }
 }
 
@@ -148,6 +135,39 @@ fn check(body: &[u8]) -> Result<(), Unusable> {
         None if root.is_none() => Err(Unusable::NotS3("it holds no element".to_owned())),
         None => Ok(()),
     }
+}
+
+/// The text of an element that lies directly in the first one, such as `Region` in an `Error`; none if it holds anything
+/// but plain text.
+#[must_use]
+pub fn element(body: &[u8], name: &str) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let mut depth: usize = 0;
+    let mut found = None;
+    for token in Tokenizer::from(text) {
+        match token.ok()? {
+            Token::ElementStart { local, .. } => {
+                depth = depth.saturating_add(1);
+                found = (depth == 2 && local.as_str() == name).then(String::new);
+            }
+            Token::Text { text } => {
+                if let Some(found) = &mut found {
+                    found.push_str(text.as_str());
+                }
+            }
+            Token::ElementEnd { end, .. } => match end {
+                ElementEnd::Open => {}
+                ElementEnd::Empty | ElementEnd::Close(..) => {
+                    if let Some(found) = found.take() {
+                        return Some(found);
+                    }
+                    depth = depth.saturating_sub(1);
+                }
+            },
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -210,5 +230,19 @@ mod tests {
             let found = check(text.as_bytes());
             assert!(matches!(found, Err(Unusable::NotS3(_))), "{found:?}");
         }
+    }
+
+    #[test]
+    fn an_element_of_an_error_is_read_and_one_deeper_or_elsewhere_is_not() {
+        const ERROR: &str = "<?xml version=\"1.0\"?><Error xmlns=\"x\"><Code>C</Code><Region>eu-1</Region><Empty/><Deep><Bucket>b</Bucket></Deep><Bad>a<b/>c</Bad></Error>";
+        let read = |name| element(ERROR.as_bytes(), name);
+        assert_eq!(read("Region").as_deref(), Some("eu-1"));
+        assert_eq!(read("Code").as_deref(), Some("C"));
+        assert_eq!(read("Empty").as_deref(), Some(""));
+        for name in ["Bucket", "Error", "Other", "Bad"] {
+            assert_eq!(read(name), None, "{name}");
+        }
+        assert_eq!(element(b"<Error><Region>eu", "Region"), None);
+        assert_eq!(element(b"\xff", "Region"), None);
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Backup, Catalog, Listing};
@@ -228,13 +229,14 @@ impl Check {
             findings.push(schedule(&self.schedule, self.max_age, now));
             findings.push(alerts(&self.listeners));
         }
+        let (tell_size, size) = oneshot::channel();
         let (mut database, mut bucket) = tokio::join!(
             async {
-                stop.run_until_cancelled(self.look_at_database())
+                stop.run_until_cancelled(self.look_at_database(tell_size))
                     .await
                     .unwrap_or_default()
             },
-            self.look_at_bucket(stop)
+            self.look_at_bucket(size, stop)
         );
         findings.append(&mut database);
         findings.append(&mut bucket);
@@ -250,7 +252,7 @@ impl Check {
         (!stop.is_cancelled()).then_some(findings)
     }
 
-    async fn look_at_database(&self) -> Vec<Finding> {
+    async fn look_at_database(&self, tell_size: oneshot::Sender<u64>) -> Vec<Finding> {
         let asked = async {
             let newest = self.clients.newest()?;
             let server = postgres::probe(newest, &self.database).await?;
@@ -260,6 +262,8 @@ impl Check {
             Ok(asked) => asked,
             Err(error) => return vec![failed("database", error.text, error.hint)],
         };
+        // Nobody waits for it where the bucket can't be read.
+        let _told = tell_size.send(server.size_bytes);
         let chosen = self.clients.choose(server.major, &server.version);
         let mut findings = reached(&server, self.database.database(), chosen);
         let asked = Database {
@@ -308,7 +312,11 @@ impl Check {
         drills_by_url(superuser, same_server)
     }
 
-    async fn look_at_bucket(&self, stop: &CancellationToken) -> Vec<Finding> {
+    async fn look_at_bucket(
+        &self,
+        size: oneshot::Receiver<u64>,
+        stop: &CancellationToken,
+    ) -> Vec<Finding> {
         let (store, prefix) = (self.catalog.store(), self.catalog.prefix().as_str());
         let looked = stop.run_until_cancelled(async {
             let mut findings = Vec::new();
@@ -336,7 +344,12 @@ impl Check {
             Some(Err(findings)) => findings,
             Some(Ok(mut findings)) => {
                 let key = format!("{prefix}{PROBE}{:016x}", fastrand::u64(..));
-                findings.push(match try_upload(store, &key, stop).await {
+                let part = if store.provider().is_direct() {
+                    Bytes::from_static(b"postgres-s3-backups check")
+                } else {
+                    whole_part(size.await.unwrap_or_default())
+                };
+                findings.push(match try_upload(store, &key, part, stop).await {
                     Ok(()) => ok(
                         "upload",
                         "an upload was begun, got a part and was aborted; nothing stays behind",
@@ -381,9 +394,22 @@ impl Check {
 /// After the prefix it makes a key that is no backup's name.
 const PROBE: &str = "check-";
 
+/// As many bytes as a part of this database's backup has: a proxy in front of a store may refuse what is that long.
+fn whole_part(database_bytes: u64) -> Bytes {
+    // Longer ones are those of databases above 300 GiB; whoever takes this much takes them too.
+    const MOST_BYTES: usize = 64 * 1024 * 1024;
+    // Pages of zeros that are only read take no memory.
+    Bytes::from(vec![0; upload::part_size(database_bytes).min(MOST_BYTES)])
+}
+
 /// Begins an upload, sends a part and aborts it: all that a backup needs but the object. Once begun it is aborted, whatever
 /// happens in between.
-async fn try_upload(store: &Store, key: &str, stop: &CancellationToken) -> Result<(), StoreError> {
+async fn try_upload(
+    store: &Store,
+    key: &str,
+    body: Bytes,
+    stop: &CancellationToken,
+) -> Result<(), StoreError> {
     if stop.is_cancelled() {
         return Ok(());
     }
@@ -395,7 +421,6 @@ async fn try_upload(store: &Store, key: &str, stop: &CancellationToken) -> Resul
             () = tokio::time::sleep(Duration::from_secs(1)) => return Ok(()),
         }
     };
-    let body = Bytes::from_static(b"postgres-s3-backups check");
     let md5 = Md5::digest(&body).into();
     let sent = stop
         .run_until_cancelled(store.upload_part(key, &id, 1, &body, &md5))

@@ -17,6 +17,7 @@
 //!
 //! What is deliberately absent: a trait with one implementation, a temporary file, a shell, a delete of an object.
 
+pub mod chain;
 pub mod kind;
 pub mod secret;
 
@@ -68,6 +69,7 @@ pub mod alert;
 pub mod anomaly;
 pub mod heartbeat;
 pub mod text;
+pub mod tls;
 pub mod webhook;
 
 pub mod check;

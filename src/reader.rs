@@ -269,7 +269,7 @@ impl ReadError {
 
     /// What to do about it.
     #[must_use]
-    pub const fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &str {
         match self {
             Self::Missing => "look at the names with: postgres-s3-backups list",
             Self::Store(error) => error.hint(),

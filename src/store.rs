@@ -21,8 +21,9 @@ use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{
     CompletedMultipartUpload, CompletedPart, ExpirationStatus, LifecycleRule, ServerSideEncryption,
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -32,12 +33,21 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 
+mod cause;
 mod error;
+mod hint;
+mod place;
+mod provider;
+mod told;
 
 pub use error::StoreError;
-use error::{MOST_CODE, chain, shown};
+use error::{MOST_CODE, shown};
+use place::Place;
+pub use provider::Provider;
+use told::SignedAt;
 
 use crate::answer;
+use crate::chain;
 use crate::secret::{Redactor, Secret};
 
 /// Where the backups go and with whose rights.
@@ -101,6 +111,7 @@ const MOST_PAGES: usize = 10_000;
 pub struct Store {
     client: aws_sdk_s3::Client,
     bucket: Arc<str>,
+    place: Arc<Place>,
     /// Over TLS the payload needs no signature of its own: the connection and `Content-MD5` protect it, and hashing
     /// each part once more costs a tenth of the upload.
     unsigned: bool,
@@ -241,10 +252,14 @@ impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         // Only the bytes of an object are asked for by a range. They are read by `get`, which knows how many there are.
         let of_object = request.headers().contains_key("range");
+        let signed_at = request.headers().get("x-amz-date").and_then(SignedAt::read);
         let answered = self.0.call(request);
         HttpConnectorFuture::new(async move {
             let mut answer = answered.await?;
             let failed = !answer.status().is_success();
+            if let Some(signed_at) = signed_at {
+                answer.add_extension(signed_at);
+            }
             if of_object && !failed {
                 return Ok(answer);
             }
@@ -252,6 +267,21 @@ impl HttpConnector for Connector {
             let body = body.map_err(|error| ConnectorError::other(error.into(), None))?;
             *answer.body_mut() = SdkBody::from(body);
             Ok(answer)
+        })
+    }
+}
+
+/// The system's own search for addresses. Its failures have a type, which those of the SDK's own way have not.
+#[derive(Debug, Clone, Copy)]
+struct Resolver;
+
+impl ResolveDns for Resolver {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let found = tokio::net::lookup_host((name, 0)).await;
+            found
+                .map(|found| found.map(|address| address.ip()).collect())
+                .map_err(ResolveDnsError::new)
         })
     }
 }
@@ -307,8 +337,8 @@ impl Store {
             "environment",
         );
         let http_client = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
+            .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+            .build_with_resolver(Resolver);
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .http_client(Bounded(http_client))
@@ -331,6 +361,7 @@ impl Store {
         Self {
             client: aws_sdk_s3::Client::from_conf(config.build()),
             bucket: settings.bucket.as_str().into(),
+            place: Arc::new(Place::of(settings)),
             unsigned: settings
                 .endpoint
                 .as_deref()
@@ -354,6 +385,12 @@ impl Store {
     #[must_use]
     pub fn bucket(&self) -> &str {
         &self.bucket
+    }
+
+    /// Whose store it is.
+    #[must_use]
+    pub fn provider(&self) -> Provider {
+        self.place.provider
     }
 
     /// How often it asked for fewer requests.
@@ -429,7 +466,7 @@ impl Store {
             } else {
                 request.send().await
             };
-            let answer = sent.map_err(|e| self.error(ACTION, key, e))?;
+            let answer = sent.map_err(|e| self.error(ACTION, key, e).of_body(body.len()))?;
             let etag =
                 etag(answer.e_tag()).map_err(|what| StoreError::not_s3(ACTION, key, what))?;
             // With a customer's or KMS's key the ETag is not an MD5; Content-MD5 was checked by the store all the same.
@@ -825,7 +862,7 @@ impl Store {
                 self.refusals.fetch_add(1, Ordering::Relaxed);
             }
             match outcome {
-                Err(error) if error.transient && tries < self.patience.tries => {
+                Err(error) if error.is_transient() && tries < self.patience.tries => {
                     let jittered = wait.mul_f64(0.5 + fastrand::f64());
                     let wait_seconds = crate::backup::seconds(jittered);
                     if tries < NOTABLE_TRIES {
@@ -846,7 +883,7 @@ impl Store {
     where
         E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
-        StoreError::of(&self.redactor, action, key, error)
+        StoreError::of(&self.place, &self.redactor, action, key, error)
     }
 }
 
@@ -947,7 +984,7 @@ async fn read_piece(mut body: ByteStream, expected: u64) -> Result<Bytes, Piece>
             Ok(Some(bytes)) => piece.extend_from_slice(&bytes),
             Ok(None) if piece.len() == expected => return Ok(piece.freeze()),
             Ok(None) => return Err(Piece::Short(piece.len())),
-            Err(error) => return Err(Piece::Broken(chain(&error))),
+            Err(error) => return Err(Piece::Broken(chain::words(&error))),
         }
     }
 }

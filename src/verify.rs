@@ -58,7 +58,7 @@ impl VerifyError {
 
     /// What to do about it.
     #[must_use]
-    pub const fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &str {
         match self {
             Self::Read(error) => error.hint(),
             Self::Archive(_) => {

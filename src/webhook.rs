@@ -1,6 +1,5 @@
 //! Messages to addresses that are secrets: bounded in time and tries, and never followed to another host.
 
-use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
@@ -16,8 +15,10 @@ use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::TokioExecutor;
 
+use crate::chain;
 use crate::secret::{Redactor, Secret};
-use crate::text::{shortened, visible};
+use crate::text::shortened;
+use crate::tls::Distrust;
 
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(10);
@@ -338,31 +339,19 @@ async fn judge(address: &Address, answer: Response<Incoming>) -> Result<(), Unde
 /// A receiver's words, of which the address was taken out, as an error repeats them.
 fn told(said: &str) -> String {
     const MOST_CHARACTERS: usize = 200;
-    shortened(&visible(said.trim()), MOST_CHARACTERS)
+    shortened(said.trim(), MOST_CHARACTERS)
 }
 
 /// Finds the cause in an error of the client, whose own words are "client error (Connect)".
 fn broken(address: &Address, error: &legacy::Error) -> Undelivered {
-    let mut deepest: &dyn Error = error;
-    while let Some(cause) = deepest.source() {
-        deepest = cause;
-    }
-    let said = told(&address.redact(&deepest.to_string()));
-    if is_tls(error) {
+    let deepest = chain::causes(error).last();
+    let said = deepest.map_or_else(String::new, ToString::to_string);
+    let said = told(&address.redact(&said));
+    if Distrust::among(error).is_some() {
         Undelivered::Tls(said)
     } else {
         Undelivered::Unreachable(said)
     }
-}
-
-/// An error of `std::io` holds another as its inner one, which is not among its sources.
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let inner = error
-        .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>()
-        || inner.is_some_and(|inner| is_tls(inner))
-        || error.source().is_some_and(is_tls)
 }
 
 #[cfg(test)]

@@ -280,7 +280,7 @@ fn what_refuses_is_named_once_each_with_its_remedy() {
         .with("AWS_ACCESS_KEY_ID", seaweedfs().read_only_access_key)
         .with("AWS_SECRET_ACCESS_KEY", seaweedfs().read_only_secret_key);
     let ended = check(&reader);
-    fails(&ended, "upload", &["AccessDenied", "Object Read & Write"]);
+    fails(&ended, "upload", &["AccessDenied", "list, read and write"]);
     assert!(!ended.text().contains(seaweedfs().read_only_secret_key));
     assert_eq!(seaweedfs().uploads(&bucket), vec![]);
 
@@ -380,7 +380,7 @@ fn the_daemon_says_it_once_at_its_start_and_goes_on_whatever_it_found() {
         failed["hint"]
             .as_str()
             .unwrap()
-            .contains("Object Read & Write")
+            .contains("list, read and write")
     );
     ended.event("check finished");
     assert_eq!(ended.errors(), Vec::<Value>::new());

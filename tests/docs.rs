@@ -553,7 +553,7 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
             ),
             (
                 "`NoSuchBucket` (\"bucket not found\")",
-                &["troubleshooting::bucket_not_found_names_the_endpoint_and_jurisdictions"],
+                &["troubleshooting::bucket_not_found_names_the_bucket_and_the_endpoint"],
             ),
             (
                 "`the answer is not what S3 sends`, `the list says that there is more of it`, `the answer is longer than 8 MiB`",

