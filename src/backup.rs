@@ -232,7 +232,7 @@ async fn attempt(
         client,
         &job.database,
         server.session,
-        &job.options,
+        &server.dump_options(&job.options),
         &job.patience,
     ) {
         Ok(started) => started,
@@ -321,6 +321,19 @@ async fn prepare<'a>(
             client_version = client.version,
             hint,
             "no client of the server's major version"
+        );
+    }
+    let unknown = job.database.unknown_to(client.major);
+    if !unknown.is_empty() {
+        let hint = format!(
+            "they came with {} or libpq's own variables; a server whose client knows them is dumped with them",
+            job.database.variable()
+        );
+        tracing::warn!(
+            parameters = unknown.join(", "),
+            client_version = client.version,
+            hint,
+            "parameters left out: this client does not know them"
         );
     }
     Ok(Prepared::Ready(server, client))

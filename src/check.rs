@@ -266,9 +266,10 @@ impl Check {
         let _told = tell_size.send(server.size_bytes);
         let chosen = self.clients.choose(server.major, &server.version);
         let mut findings = reached(&server, self.database.database(), chosen);
+        let url = server.url(&self.database);
         let asked = Database {
             client: newest,
-            url: &self.database,
+            url: &url,
             session: server.session,
         };
         match Rights::ask(&asked).await {
@@ -1249,6 +1250,7 @@ mod tests {
             version: "16.4".to_owned(),
             major: 16,
             size_bytes: 100 << 30,
+            encoding: "UTF8".to_owned(),
             session,
         };
         let client = |major: u16| Client {

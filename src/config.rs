@@ -17,7 +17,7 @@ use crate::anomaly::{Factor, Thresholds};
 use crate::catalog::Prefix;
 use crate::drill::{self, DrillServer};
 use crate::level::{self, Level};
-use crate::postgres::DatabaseUrl;
+use crate::postgres::{DatabaseUrl, Inherited, Remark};
 use crate::schedule::{Schedule, ScheduleError};
 use crate::secret::Secret;
 use crate::store::StoreSettings;
@@ -103,6 +103,9 @@ struct Raw {
     status_token: Option<String>,
     log_format: Option<String>,
     rust_log: Option<String>,
+    /// libpq's own variables, which count under `BACKUP_DATABASE_URL`.
+    #[serde(skip)]
+    inherited: Inherited,
 }
 
 /// A configuration that is valid as a whole.
@@ -219,17 +222,20 @@ impl Access {
                 );
             }
         }
-        let raw: Raw = envy::from_iter(present).unwrap_or_default();
+        let mut raw: Raw = envy::from_iter(present).unwrap_or_default();
+        raw.inherited = Inherited::from_variables(variables);
         let store = store(&raw, &mut findings);
         let prefix = prefix(&raw, &mut findings);
         let source = database(
             "BACKUP_DATABASE_URL",
             raw.backup_database_url.as_ref(),
+            &raw.inherited,
             &mut findings,
         );
         let target = database(
             "RESTORE_DATABASE_URL",
             raw.restore_database_url.as_ref(),
+            &Inherited::default(),
             &mut findings,
         );
         let timeout = raw.backup_timeout.as_deref().and_then(duration);
@@ -360,7 +366,8 @@ impl Config {
         let mut findings = Findings::default();
         let present = present(variables, read_file, &mut findings);
         // Every field is an optional text, so nothing can fail to parse here.
-        let raw: Raw = envy::from_iter(present).unwrap_or_default();
+        let mut raw: Raw = envy::from_iter(present).unwrap_or_default();
+        raw.inherited = Inherited::from_variables(variables);
         let config = Self::from_raw(&raw, &mut findings, now);
         findings.sort();
         match config {
@@ -379,10 +386,11 @@ impl Config {
             raw.backup_database_url.as_ref(),
             "set it to the database's URL; on Railway to ${{Postgres.DATABASE_URL}}",
         );
-        let source = database("BACKUP_DATABASE_URL", url, findings);
+        let source = database("BACKUP_DATABASE_URL", url, &raw.inherited, findings);
         database(
             "RESTORE_DATABASE_URL",
             raw.restore_database_url.as_ref(),
+            &Inherited::default(),
             findings,
         );
         let drills = drills(raw, findings, now);
@@ -599,19 +607,21 @@ fn duration(text: &str) -> Option<Duration> {
 fn database(
     variable: &'static str,
     value: Option<&String>,
+    inherited: &Inherited,
     findings: &mut Findings,
 ) -> Option<DatabaseUrl> {
-    match DatabaseUrl::parse(value?) {
+    let name = |remark: &Remark| remark.variable.unwrap_or(variable);
+    match DatabaseUrl::parse_with(value?, inherited) {
         Ok((url, warnings)) => {
-            warnings
-                .into_iter()
-                .for_each(|text| findings.warn(variable, text));
+            for remark in warnings {
+                findings.warn(name(&remark), remark.text);
+            }
             Some(url.from_variable(variable))
         }
         Err(problems) => {
-            problems
-                .into_iter()
-                .for_each(|text| findings.refuse(variable, text));
+            for remark in problems {
+                findings.refuse(name(&remark), remark.text);
+            }
             None
         }
     }
@@ -668,7 +678,8 @@ fn thresholds(raw: &Raw, findings: &mut Findings) -> Thresholds {
 fn drills(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<(Schedule, Drilling)> {
     let server = match raw.verify_database_url.as_ref() {
         Some(word) if word.eq_ignore_ascii_case("embedded") => Some(DrillServer::Embedded),
-        url => database("VERIFY_DATABASE_URL", url, findings).map(DrillServer::At),
+        url => database("VERIFY_DATABASE_URL", url, &Inherited::default(), findings)
+            .map(DrillServer::At),
     };
     if raw
         .verify_sql
@@ -2221,7 +2232,9 @@ mod tests {
         }
         warned(
             &[("BACKUP_DATABASE_URL", "postgres://u:p@h/d?schema=public")],
-            &["BACKUP_DATABASE_URL parameter schema belongs to an ORM"],
+            &[
+                "BACKUP_DATABASE_URL has parameters that libpq does not know, so they are left out: schema",
+            ],
         );
     }
 

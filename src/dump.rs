@@ -196,7 +196,7 @@ impl Dump {
                 "--lock-wait-timeout={}",
                 patience.lock_wait.as_millis()
             ))
-            .arg(format!("--dbname={}", url.connection_string()))
+            .arg(format!("--dbname={}", url.connection_string(client.major)))
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -5,6 +5,7 @@ use std::time::Duration;
 mod cause;
 mod client;
 mod database;
+mod parameters;
 mod said;
 mod sql;
 mod url;
@@ -13,9 +14,10 @@ pub use cause::PostgresError;
 pub use client::{Client, Clients, client_directories};
 pub(crate) use database::limit_memory;
 pub use database::{Database, Idle, random_key};
+pub use parameters::Inherited;
 pub use said::relay;
 pub use sql::Sql;
-pub use url::{DatabaseUrl, Session};
+pub use url::{DatabaseUrl, Remark, Session};
 
 use crate::kind::Kind;
 
@@ -28,6 +30,8 @@ pub struct Server {
     pub major: u16,
     /// `pg_database_size` of the database.
     pub size_bytes: u64,
+    /// The encoding that the database has.
+    pub encoding: String,
     /// How the session may be opened.
     pub session: Session,
 }
@@ -37,26 +41,70 @@ const PROBE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Asks the server who it is, with `psql`: it shares libpq with `pg_dump`, so what connects for one connects for both.
 ///
+/// A server or a pooler may refuse what a session is opened with, each in words of its own. So what it refused is asked
+/// once more without, and what works shows the cause. A wrong password is not tried twice: that locks accounts.
+///
 /// # Errors
 /// Whatever `psql` said, with its kind.
 pub async fn probe(client: &Client, url: &DatabaseUrl) -> Result<Server, PostgresError> {
+    let refused = match ask(client, url, Session::Guarded).await {
+        Err(error) if is_refusal(&error) => error,
+        outcome => return outcome,
+    };
+    if let Ok(server) = ask(client, url, Session::Plain).await {
+        return Ok(settled(client, url, server, &refused).await);
+    }
+    let bytes = url.answered_in_bytes();
+    if let Ok(server) = ask(client, &bytes, Session::Plain).await {
+        return Ok(settled(client, &bytes, server, &refused).await);
+    }
+    let asked = url.start_up_options();
+    if !asked.is_empty() {
+        let without = url.without_start_up_options();
+        if ask(client, &without, Session::Plain).await.is_ok() {
+            let names = asked.join(" and ");
+            return Err(PostgresError {
+                hint: format!(
+                    "the server, or a pooler before it, takes connections only without what {names} asks for; remove {names} from {} or from this service's variables, or use the URL of the server itself",
+                    url.variable()
+                ),
+                ..refused
+            });
+        }
+    }
+    Err(refused)
+}
+
+/// The server that answered a plain session, with the guarded one if that was refused for a moment only.
+async fn settled(
+    client: &Client,
+    url: &DatabaseUrl,
+    plain: Server,
+    refused: &PostgresError,
+) -> Server {
     match ask(client, url, Session::Guarded).await {
-        Err(refused)
-            if refused.text.contains("unsupported startup parameter")
-                || refused
-                    .text
-                    .contains("unrecognized configuration parameter") =>
-        {
-            let server = ask(client, url, Session::Plain).await?;
+        Ok(guarded) => guarded,
+        Err(_) => {
             tracing::warn!(
                 error = refused.text,
-                hint = "with PgBouncer use DATABASE_UNPOOLED_URL in BACKUP_DATABASE_URL",
+                hint = "something before the server refuses start-up options, as PgBouncer and RDS Proxy do; use the URL of the server itself (on Railway DATABASE_UNPOOLED_URL)",
                 "server side keepalives dropped"
             );
-            Ok(server)
+            plain
         }
-        outcome => outcome,
     }
+}
+
+/// Whether somebody at the other end refused the session, in whatever language: libpq puts the severity, a colon and two
+/// blanks before a server's words, and nothing like it before its own. What is known to be about the password is not meant.
+fn is_refusal(error: &PostgresError) -> bool {
+    const LONGEST_SEVERITY: usize = 40;
+    error.kind != Kind::Auth
+        && error.text.split("failed: ").skip(1).any(|said| {
+            said.split_once(":  ").is_some_and(|(severity, _)| {
+                severity.len() <= LONGEST_SEVERITY && !severity.contains([':', ';'])
+            })
+        })
 }
 
 async fn ask(
@@ -71,7 +119,7 @@ async fn ask(
     };
     let answer = database
         .ask(
-            &Sql::new("SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_version'), pg_catalog.pg_database_size(pg_catalog.current_database());"),
+            &Sql::new("SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_version'), pg_catalog.pg_database_size(pg_catalog.current_database()), pg_catalog.current_setting('server_encoding');"),
             PROBE_LIMIT,
         )
         .await?;
@@ -80,15 +128,39 @@ async fn ask(
         let number: u32 = fields.next()?.parse().ok()?;
         let version = fields.next()?.to_owned();
         let size_bytes = fields.next()?.parse().ok()?;
+        let encoding = fields.next()?.to_owned();
         // 90624 was 9.6.24; since 10 the major is the number without its last four digits.
         Some(Server {
             version,
             major: u16::try_from(number / 10_000).ok()?,
             size_bytes,
+            encoding,
             session,
         })
     })();
     parsed.ok_or_else(|| not_understood(client))
+}
+
+impl Server {
+    /// How the database is asked further questions: one whose encoding has no way to UTF-8 answers in its own bytes.
+    #[must_use]
+    pub fn url(&self, url: &DatabaseUrl) -> DatabaseUrl {
+        if self.encoding == "MULE_INTERNAL" {
+            url.answered_in_bytes()
+        } else {
+            url.clone()
+        }
+    }
+
+    /// The options of a dump: in the database's own encoding, whatever is set for the role, unless the user's own options,
+    /// which follow, say otherwise.
+    #[must_use]
+    pub fn dump_options(&self, own: &[String]) -> Vec<String> {
+        let encoding = format!("--encoding={}", self.encoding);
+        std::iter::once(encoding)
+            .chain(own.iter().cloned())
+            .collect()
+    }
 }
 
 /// An answer of `psql` that is not what was asked for.

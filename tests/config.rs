@@ -467,9 +467,8 @@ fn children_get_our_environment_only_whatever_was_inherited() {
         .with("PGUSER", "wrong")
         .with("PGSERVICE", "x")
         .with("PGSERVICEFILE", "/nowhere")
-        .with("PGOPTIONS", "-c search_path=wrong")
-        .with("PGSSLMODE", "verify-full")
-        .with("PGTZ", "Mars/Phobos")
+        .with("PGOPTIONS", "-c geqo=off")
+        .with("PGSSLKEYLOGFILE", "/nowhere")
         .with("LD_LIBRARY_PATH", "/nowhere")
         .with("LC_ALL", "de_DE.UTF-8");
     let service = Service::start(&variables, &["backup"]);

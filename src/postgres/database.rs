@@ -215,10 +215,15 @@ impl Database<'_> {
     fn psql(&self) -> Command {
         let mut command = self.client.command("psql", self.url, self.session);
         // Else it would be the locale's, which says nothing about bytes beyond ASCII.
-        command.env("PGCLIENTENCODING", "UTF8");
+        command.env("PGCLIENTENCODING", self.url.answers_in());
         command.args(["-X", "-A", "-t", "-q", "-w", "-F", "\t"]);
         command.args(["-v", "ON_ERROR_STOP=1"]);
-        command.args(["-d", &self.url.connection_string(), "-f", "-"]);
+        command.args([
+            "-d",
+            &self.url.connection_string(self.client.major),
+            "-f",
+            "-",
+        ]);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -113,7 +113,12 @@ impl<'a> Psql<'a> {
             .args(["-v", "ON_ERROR_STOP=1", "-v", "AUTOCOMMIT=off"])
             // With the code of an error, which says more than words that can hold a table's name.
             .args(["-v", "VERBOSITY=verbose"])
-            .args(["-d", &database.url.connection_string(), "-f", "-"])
+            .args([
+                "-d",
+                &database.url.connection_string(database.client.major),
+                "-f",
+                "-",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

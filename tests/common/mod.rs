@@ -4,6 +4,7 @@ pub mod browser;
 pub mod certificates;
 pub mod connection;
 pub mod cut;
+pub mod doorman;
 pub mod halted;
 pub mod job;
 pub mod network;
