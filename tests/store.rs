@@ -33,7 +33,7 @@ fn small() -> String {
 }
 
 /// The one object is a whole dump, and nothing else is left.
-fn stored(r2: &R2, ended: &Ended) -> Value {
+pub fn stored(r2: &R2, ended: &Ended) -> Value {
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     let finished = ended.event("backup finished");
     let objects = r2.objects();

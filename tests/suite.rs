@@ -18,6 +18,7 @@ mod bounds;
 mod check;
 mod clock;
 mod config;
+mod connections;
 mod cut;
 mod docs;
 mod dump;

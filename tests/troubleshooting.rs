@@ -123,7 +123,8 @@ fn an_unknown_key_names_the_key() {
 #[test]
 fn a_tls_handshake_that_fails_names_the_endpoint() {
     let (variables, _) = working();
-    let endpoint = seaweedfs().endpoint.replace("http://", "https://");
+    let plain = R2::start_plain();
+    let endpoint = plain.endpoint.replace("http:", "https:");
     check(
         &failure(&variables.with("AWS_S3_ENDPOINT", &endpoint)),
         "tls",

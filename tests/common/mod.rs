@@ -11,6 +11,7 @@ pub mod network;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod r2;
 pub mod receiver;
 pub mod seaweedfs;

@@ -313,6 +313,11 @@ impl R2 {
         self.fault(operation, false, skip, times, action)
     }
 
+    /// The next connections end in their handshake.
+    pub fn end_handshakes(&self, times: usize, end: End) {
+        self.lock().handshakes.extend(vec![end; times]);
+    }
+
     /// How many connections ended in their handshake, because they were to.
     pub fn handshakes_ended(&self) -> usize {
         self.lock().handshakes_ended
@@ -430,6 +435,11 @@ impl R2 {
             modified_at,
         };
         self.lock().objects.insert(key.to_owned(), stored);
+    }
+
+    /// Removes all unfinished uploads.
+    pub fn forget_uploads(&self) {
+        self.lock().uploads.clear();
     }
 
     /// Leaves an unfinished upload there.
