@@ -50,6 +50,9 @@ use crate::answer;
 use crate::chain;
 use crate::secret::{Redactor, Secret};
 
+/// The part of the SDK that speaks HTTP, as it is named in the log.
+pub const HTTP_CLIENT: &str = "aws_smithy_http_client";
+
 /// Where the backups go and with whose rights.
 #[derive(Debug, Clone)]
 pub struct StoreSettings {

@@ -20,6 +20,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::store::HTTP_CLIENT;
 use crate::text::{visible, visible_json};
 
 /// A value that is longer is cut: no name and no error may fill the log.
@@ -57,9 +58,14 @@ pub fn start(format: LogFormat, filter: &str, channel: Channel) {
         .parse::<Targets>()
         .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     // The libraries below print whole requests at debug and trace, signatures and all: they are held at info whatever
-    // RUST_LOG says.
+    // RUST_LOG says. The client of HTTP asks for a report of each answer that is not HTTP, which this service logs itself.
     let filter = filter.and(filter_fn(|metadata| {
-        metadata.target().starts_with("postgres_s3_backups") || *metadata.level() <= Level::INFO
+        let most = match metadata.target() {
+            ours if ours.starts_with("postgres_s3_backups") => Level::TRACE,
+            client if client.starts_with(HTTP_CLIENT) => Level::ERROR,
+            _ => Level::INFO,
+        };
+        *metadata.level() <= most
     }));
     let layer = layer().event_format(format).with_writer(writer);
     if tracing_subscriber::registry()

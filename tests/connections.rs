@@ -295,3 +295,32 @@ fn a_dump_over_tls_that_was_insisted_on_is_made_again_too() {
         a_dump_loses(18, "?sslmode=require", lost);
     }
 }
+
+#[test]
+fn what_does_not_speak_http_is_named_and_the_log_holds_our_own_words_only() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = stream;
+            // What was not read would turn the close into a reset.
+            let _read = std::io::Read::read(&mut stream, &mut [0; 65536]);
+            let _written = std::io::Write::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.6\r\n");
+        }
+    });
+    let r2 = R2::start();
+    let ended = Service::start(
+        &variables(&r2).with("AWS_S3_ENDPOINT", &endpoint),
+        &["check"],
+    )
+    .end(LONG);
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    for said in ["does not speak HTTP", "invalid HTTP version parsed"] {
+        assert!(ended.text().contains(said), "{said}: {}", ended.text());
+    }
+    assert!(
+        !ended.text().contains("please file an issue"),
+        "{}",
+        ended.text()
+    );
+}

@@ -34,6 +34,8 @@ pub(super) enum Cause {
     // The answer is none.
     /// It can't be read, though its status is that of a success.
     Unreadable,
+    /// It is not even one of HTTP.
+    NotHttp,
     /// Something else than S3 answers, or against its rules.
     NotS3,
     /// What the store holds is not what was sent.
@@ -235,6 +237,9 @@ impl Cause {
         if chain::find(error).is_some_and(ConnectorError::is_timeout) {
             return Self::Timeout;
         }
+        if chain::find(error).is_some_and(hyper::Error::is_parse) {
+            return Self::NotHttp;
+        }
         let kinds = || {
             chain::causes(error).filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()))
         };
@@ -304,9 +309,12 @@ impl Cause {
     /// The name of the failure, and whether the same request may succeed a moment later.
     const fn row(self) -> (Kind, bool) {
         match self {
-            Self::Unresolved | Self::Unreachable | Self::Broken | Self::Busy | Self::Unreadable => {
-                (Kind::StoreUnavailable, true)
-            }
+            Self::Unresolved
+            | Self::Unreachable
+            | Self::Broken
+            | Self::Busy
+            | Self::Unreadable
+            | Self::NotHttp => (Kind::StoreUnavailable, true),
             Self::Timeout => (Kind::StoreTimeout, true),
             Self::Changed | Self::Mismatch => (Kind::StoreMismatch, true),
             Self::Distrusted(_) => (Kind::Tls, false),

@@ -57,6 +57,9 @@ pub(super) const fn everywhere(cause: Cause) -> &'static str {
         Cause::Unreadable | Cause::NotS3 => {
             "what answers at AWS_S3_ENDPOINT does not answer as S3 does; check that the endpoint is an S3 API, and look for a proxy in between"
         }
+        Cause::NotHttp => {
+            "what answers at AWS_S3_ENDPOINT does not speak HTTP; check the host and the port, and look for a proxy in between"
+        }
         Cause::Replaced => "a lifecycle rule or a person removed it; choose another backup",
         Cause::Conflict => {
             "another container wrote or removed the same backup at the same time; run one replica of this service for each prefix"
