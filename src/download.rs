@@ -42,7 +42,7 @@ impl Download {
             let mut from = 0;
             while from < size {
                 let to = size.min(from.saturating_add(PIECE_BYTES));
-                let piece = store.get(&key, &etag, from, to).await;
+                let piece = store.get(&key, &etag, from, to, size).await;
                 let failed = piece.is_err();
                 if sender.send(piece).await.is_err() || failed {
                     return;

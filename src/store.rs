@@ -603,7 +603,7 @@ impl Store {
         }
     }
 
-    /// Reads the bytes from `from` up to `to`, not included, of an object that still has this ETag.
+    /// Reads the bytes from `from` up to `to`, not included, of an object that still has this ETag and this size.
     ///
     /// # Errors
     /// What the store answered, or that the object is gone or another one now.
@@ -613,6 +613,7 @@ impl Store {
         etag: &str,
         from: u64,
         to: u64,
+        size: u64,
     ) -> Result<Bytes, StoreError> {
         const ACTION: &str = "read";
         let expected = to.saturating_sub(from);
@@ -637,8 +638,12 @@ impl Store {
                     return Err(StoreError::replaced(ACTION, key));
                 }
                 // One that ignores the range sends the whole object, or without end.
-                check_range(answer.content_range(), answer.content_length(), from, to)
-                    .map_err(|what| StoreError::not_s3(ACTION, key, what))?;
+                check_range(
+                    answer.content_range(),
+                    answer.content_length(),
+                    (from, to, size),
+                )
+                .map_err(|what| StoreError::not_s3(ACTION, key, what))?;
                 read_piece(answer.body, expected)
                     .await
                     .map_err(|failure| match failure {
@@ -945,12 +950,19 @@ fn taken(object: aws_sdk_s3::types::Object) -> Result<Object, String> {
     })
 }
 
-/// Whether an answer is about to send just the bytes from `from` up to `to`, as far as it says.
-fn check_range(range: Option<&str>, length: Option<i64>, from: u64, to: u64) -> Result<(), String> {
+/// Whether an answer is about to send just the bytes from `from` up to `to` of an object of this size, as far as it says.
+fn check_range(
+    range: Option<&str>,
+    length: Option<i64>,
+    (from, to, size): (u64, u64, u64),
+) -> Result<(), String> {
     let expected = to.saturating_sub(from);
     let asked = format!("bytes {from}-{}/", to.saturating_sub(1));
     let right_range = match range {
-        Some(range) => range.trim_start().starts_with(&asked),
+        Some(range) => range
+            .trim()
+            .strip_prefix(&asked)
+            .is_some_and(|total| total == "*" || total.parse() == Ok(size)),
         // Without it, what is sent begins at the beginning.
         None => from == 0,
     };
@@ -961,7 +973,7 @@ fn check_range(range: Option<&str>, length: Option<i64>, from: u64, to: u64) -> 
     }
     let range = range.unwrap_or("no range");
     Err(format!(
-        "{} came in place of {asked}…, in {} bytes",
+        "{} came in place of {asked}{size}, in {} bytes",
         shown(range, MOST_CODE),
         length.map_or_else(|| "an unknown number of".to_owned(), |n| n.to_string())
     ))
@@ -1000,4 +1012,30 @@ fn instant(time: &aws_sdk_s3::primitives::DateTime) -> Option<DateTime<Utc>> {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_range_that_was_asked_for_of_an_object_of_that_size_is_taken() {
+        let taken = |range, length| check_range(range, length, (4, 8, 10)).is_ok();
+        for (range, length, right) in [
+            (Some("bytes 4-7/10"), Some(4), true),
+            (Some(" bytes 4-7/10 "), None, true),
+            (Some("bytes 4-7/*"), Some(4), true),
+            // Fewer bytes may be more the next time.
+            (Some("bytes 4-7/10"), Some(3), true),
+            (Some("bytes 4-7/10"), Some(5), false),
+            (Some("bytes 4-7/11"), Some(4), false),
+            (Some("bytes 4-7/"), Some(4), false),
+            (Some("bytes 4-7"), Some(4), false),
+            (Some("bytes 5-8/10"), Some(4), false),
+            (None, Some(4), false),
+        ] {
+            assert_eq!(taken(range, length), right, "{range:?} {length:?}");
+        }
+        assert!(check_range(None, Some(4), (0, 4, 10)).is_ok());
+    }
 }

@@ -265,6 +265,11 @@ fn an_object_that_is_longer_than_what_was_asked_for_costs_no_memory() {
             "no range came in place of bytes 4194304-",
         ),
         (0, Action::OtherRange, "bytes 10-4194303/"),
+        (
+            0,
+            Action::OtherTotal,
+            "bytes 0-4194303/50000000 came in place of",
+        ),
     ] {
         let r2 = R2::start();
         r2.put(NAME, &vec![0x1f; 5_000_000]);
@@ -394,7 +399,10 @@ fn an_answer_that_trickles_ends_at_the_limit_of_one_try() {
     let error = runtime.block_on(async {
         let store = job::store(&r2, patience);
         let head = store.head(NAME).await.unwrap().unwrap();
-        store.get(NAME, &head.etag, 0, head.size).await.unwrap_err()
+        store
+            .get(NAME, &head.etag, 0, head.size, head.size)
+            .await
+            .unwrap_err()
     });
     assert_eq!(error.kind(), Kind::StoreTimeout, "{error}");
 }

@@ -88,6 +88,8 @@ pub enum Action {
     },
     /// Send other bytes of the object than those that were asked for, and say so.
     OtherRange,
+    /// Say that the object is ten times as long.
+    OtherTotal,
 }
 
 /// Where a connection ends.
@@ -720,6 +722,11 @@ impl Server {
             Some(Action::OtherRange) => {
                 let range = response.headers()["content-range"].to_str().unwrap();
                 let other = range.replacen("bytes ", "bytes 1", 1).parse().unwrap();
+                response.headers_mut().insert("content-range", other);
+            }
+            Some(Action::OtherTotal) => {
+                let range = response.headers()["content-range"].to_str().unwrap();
+                let other = format!("{range}0").parse().unwrap();
                 response.headers_mut().insert("content-range", other);
             }
             Some(Action::WrongSize) => {
