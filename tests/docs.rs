@@ -569,7 +569,49 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 ],
             ),
             (
-                "Another request is refused (HTTP 4xx, 501)",
+                "`AuthorizationHeaderMalformed`, `PermanentRedirect`, `IllegalLocationConstraintException`, `InvalidRegionName`",
+                &["remedies::a_bucket_in_another_region_names_the_region"],
+            ),
+            (
+                "`NoSuchBucket` for another name than `AWS_S3_BUCKET`, or the bucket's name before the host does not resolve",
+                &["remedies::a_bucket_that_is_asked_for_in_the_wrong_place_names_the_path_style"],
+            ),
+            (
+                "`ExpiredToken`, `InvalidToken`, `TokenRefreshRequired`",
+                &["remedies::each_code_has_its_own_remedy_whatever_the_words_are"],
+            ),
+            (
+                "`AccountProblem`, `AllAccessDisabled`",
+                &["remedies::each_code_has_its_own_remedy_whatever_the_words_are"],
+            ),
+            (
+                "`QuotaExceeded`, `XMinioStorageFull`, HTTP 507",
+                &[
+                    "remedies::each_code_has_its_own_remedy_whatever_the_words_are",
+                    "remedies::a_status_alone_is_told_with_what_there_is_and_with_who_answered",
+                ],
+            ),
+            (
+                "`KMS.…`",
+                &["remedies::each_code_has_its_own_remedy_whatever_the_words_are"],
+            ),
+            (
+                "`InvalidObjectState`",
+                &["remedies::each_code_has_its_own_remedy_whatever_the_words_are"],
+            ),
+            (
+                "HTTP 413, `EntityTooLarge`",
+                &[
+                    "remedies::a_proxys_limit_on_bodies_is_found_by_the_check_and_named_by_a_run",
+                    "remedies::each_code_has_its_own_remedy_whatever_the_words_are",
+                ],
+            ),
+            (
+                "HTTP 301, 302, 307 or 308",
+                &["remedies::a_redirect_says_where_to_and_keeps_the_key"],
+            ),
+            (
+                "Another request is refused (HTTP 4xx, 501), such as `MethodNotAllowed`, `MissingContentLength`, `NotImplemented`",
                 &[
                     "troubleshooting::an_endpoint_that_is_no_s3_names_the_endpoint_and_the_region",
                     "store::a_complete_refused_for_good_leaves_nothing",
@@ -632,8 +674,11 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 ],
             ),
             (
-                "`RequestTimeTooSkewed`",
-                &["store::a_clock_that_is_off_is_named"],
+                "`RequestTimeTooSkewed`, `RequestExpired`, or a refusal whose own date is more than 15 minutes off",
+                &[
+                    "store::a_clock_that_is_off_is_named",
+                    "remedies::a_clock_that_is_off_is_known_by_the_date_of_the_refusal",
+                ],
             ),
             (
                 "`Connection refused`, `timeout expired`, no route",

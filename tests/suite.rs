@@ -30,6 +30,7 @@ mod name;
 mod network;
 mod page;
 mod regress;
+mod remedies;
 mod restore;
 mod round_trip;
 mod speed;

@@ -122,11 +122,10 @@ fn an_unknown_key_names_the_key() {
 
 #[test]
 fn a_tls_handshake_that_fails_names_the_endpoint() {
-    let (variables, _) = working();
     let plain = R2::start_plain();
-    let endpoint = plain.endpoint.replace("http:", "https:");
+    let endpoint = plain.endpoint.replace("http://", "https://");
     check(
-        &failure(&variables.with("AWS_S3_ENDPOINT", &endpoint)),
+        &failure(&working().0.with("AWS_S3_ENDPOINT", &endpoint)),
         "tls",
         "",
         &["AWS_S3_ENDPOINT", "does not speak TLS"],

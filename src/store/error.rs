@@ -72,9 +72,17 @@ impl StoreError {
         }
         let answer = error.raw_response();
         let status = answer.map(|answer| answer.status().as_u16());
+        // Where there is no body, the SDK makes up a code of its own for 404.
+        let has_body = answer
+            .and_then(|answer| answer.body().bytes())
+            .is_some_and(|body| !body.is_empty());
         let (code, mut message) = match &error {
             SdkError::ServiceError(service) => (
-                service.err().code().map(str::to_owned),
+                service
+                    .err()
+                    .code()
+                    .filter(|code| has_body && !code.trim().is_empty())
+                    .map(str::to_owned),
                 service.err().message().unwrap_or_default().to_owned(),
             ),
             _ => (None, String::new()),
@@ -136,7 +144,7 @@ impl StoreError {
     }
 
     /// One whose remedy does not depend on the store.
-    fn known(action: &'static str, key: &str, cause: Cause, message: String) -> Self {
+    pub(super) fn known(action: &'static str, key: &str, cause: Cause, message: String) -> Self {
         Self {
             action,
             key: key.to_owned(),

@@ -8,6 +8,7 @@ pub mod doorman;
 pub mod halted;
 pub mod job;
 pub mod network;
+pub mod nginx;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
