@@ -8,11 +8,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Backup, BackupName, Catalog};
+use crate::check;
 use crate::dump::{Dump, DumpError, DumpOutput, Patience};
 use crate::kind::Kind;
 use crate::part::{Buffers, Cutter};
 use crate::pipeline::{Compression, Effects, Ended, Pipeline, PipelineError};
-use crate::postgres::{self, Client, Clients, DatabaseUrl, PostgresError, Server};
+use crate::postgres::{
+    self, Cause, Client, Clients, Database, DatabaseUrl, Locks, PostgresError, Server, Unlogged,
+};
 use crate::schedule::Clock;
 use crate::script::Contents;
 use crate::store::StoreError;
@@ -136,7 +139,12 @@ impl BackupError {
     /// Whether another attempt under the same name can end better.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
-        !matches!(self, Self::NameTaken(_) | Self::NamePlanted(_)) && self.kind().may_pass()
+        match self {
+            Self::NameTaken(_) | Self::NamePlanted(_) => false,
+            Self::Postgres(error) => error.may_pass(),
+            Self::Dump(error) => error.may_pass(),
+            error => error.kind().may_pass(),
+        }
     }
 
     /// What to do about it.
@@ -226,12 +234,19 @@ async fn attempt(
     };
     tracing::info!(name = %name, attempt = number, server_version = server.version, client_version = client.version, database_bytes = server.size_bytes, "backup started");
 
+    if server.is_standby {
+        tokio::select! {
+            () = tell_of_unlogged(job, &server, client) => {}
+            error = early() => return Err(error),
+        }
+    }
+
     let part_size = upload::part_size(server.size_bytes);
     let mut upload = begin(job, name, part_size, early()).await?;
     let (dump, output) = match Dump::start(
         client,
         &job.database,
-        server.session,
+        &server,
         &server.dump_options(&job.options),
         &job.patience,
     ) {
@@ -246,11 +261,12 @@ async fn attempt(
         error = early() => Err(error),
     };
     let proof = match streamed {
-        Ok((output, effects)) => dump
-            .finish(output)
-            .await
-            .map(|proof| (proof, effects))
-            .map_err(BackupError::from),
+        Ok((output, effects)) => match dump.finish(output).await {
+            Ok(proof) => Ok((proof, effects)),
+            Err(error) => Err(BackupError::from(
+                look_closer(job, &server, client, error).await,
+            )),
+        },
         Err(error) => {
             dump.stop().await;
             Err(error)
@@ -356,6 +372,54 @@ async fn reach(job: &Job) -> Result<Server, BackupError> {
             outcome => return Ok(outcome?),
         }
     }
+}
+
+/// Says which rows a standby does not have. A question that fails stops no backup: the dump will tell what is wrong.
+async fn tell_of_unlogged(job: &Job, server: &Server, client: &Client) {
+    let database = Database {
+        client,
+        url: &job.database,
+        session: server.session,
+    };
+    match Unlogged::ask(&database, postgres::PROBE_LIMIT).await {
+        Ok(unlogged) if unlogged.count > 0 => {
+            tracing::warn!(
+                found = unlogged.text(),
+                hint = postgres::UNLOGGED_HINT,
+                "rows missing on a standby"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, "could not ask for unlogged tables"),
+    }
+}
+
+/// Asks the server about a dump that failed for a reason of which its words do not tell enough: whether it can have room for
+/// the locks at another time, and, where the words are not known (they are in the server's language), whether this user may
+/// read everything. Options may leave out what is in the way, so with options neither is known.
+async fn look_closer(job: &Job, server: &Server, client: &Client, error: DumpError) -> DumpError {
+    let DumpError::Exit { status, said } = error else {
+        return error;
+    };
+    let database = Database {
+        client,
+        url: &job.database,
+        session: server.session,
+    };
+    let cause = match said.cause {
+        _ if !job.options.is_empty() => None,
+        Cause::LocksExhausted => match Locks::ask(&database, postgres::PROBE_LIMIT).await {
+            Ok(locks) if locks.are_too_few() => Some(Cause::LocksTooFew),
+            _ => None,
+        },
+        Cause::Other => check::what_is_closed(&database).await.unwrap_or(None),
+        _ => None,
+    };
+    let said = match cause {
+        Some(cause) => said.because(cause).about(&job.database),
+        None => said,
+    };
+    DumpError::Exit { status, said }
 }
 
 /// Begins the upload. If the run ends while the request is under way, its answer is waited for a moment, so that an

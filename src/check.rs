@@ -18,7 +18,8 @@ use crate::config::{Config, Drilling, Problem};
 use crate::confine;
 use crate::drill::DrillServer;
 use crate::postgres::{
-    self, Client, Clients, Database, DatabaseUrl, PostgresError, Server, Session, Sql,
+    self, Cause, Client, Clients, Database, DatabaseUrl, Locks, PostgresError, Server, Session,
+    Sql, Unlogged,
 };
 use crate::schedule::{Clock, Schedule, seconds};
 use crate::store::{Expiry, Store, StoreError, StorePatience, Unfinished};
@@ -278,6 +279,16 @@ impl Check {
                 findings.append(&mut judge(&rights, server.major, self.partial));
             }
             Err(error) => findings.push(failed("rights", error.text, error.hint)),
+        }
+        match Locks::ask(&asked, LIMIT).await {
+            Ok(room) => findings.push(lock_room(room, self.partial)),
+            Err(error) => findings.push(warning("lock_room", error.text, error.hint)),
+        }
+        if server.is_standby {
+            findings.push(match Unlogged::ask(&asked, LIMIT).await {
+                Ok(unlogged) => standby(&unlogged),
+                Err(error) => warning("standby", error.text, error.hint),
+            });
         }
         findings
     }
@@ -552,6 +563,23 @@ struct Rights {
     held: Vec<Held>,
 }
 
+/// What of a whole database this user may not read, so that no dump of all of it can succeed.
+///
+/// # Errors
+/// Whatever `psql` said, with its kind.
+pub async fn what_is_closed(database: &Database<'_>) -> Result<Option<Cause>, PostgresError> {
+    let rights = Rights::ask(database).await?;
+    Ok(if rights.schemas.count > 0 || rights.unreadable.count > 0 {
+        Some(Cause::Permission)
+    } else if rights.row_security.count > 0 {
+        Some(Cause::RowSecurity)
+    } else if rights.large_objects.count > 0 {
+        Some(Cause::LargeObject)
+    } else {
+        None
+    })
+}
+
 impl Rights {
     async fn ask(database: &Database<'_>) -> Result<Self, PostgresError> {
         let answer = database.ask(&rights(), LIMIT).await?;
@@ -728,6 +756,38 @@ fn locks(held: &[Held]) -> Finding {
             format!("a dump would wait for {}", young.join(", ")),
         )
     }
+}
+
+/// Whether the server can hold a lock on each table at once.
+fn lock_room(locks: Locks, partial: bool) -> Finding {
+    let Locks { tables, room } = locks;
+    let text = format!(
+        "{tables} tables, and the server makes room for {room} locks of all sessions together"
+    );
+    if !locks.are_too_few() {
+        return ok("lock_room", text);
+    }
+    let so = if partial {
+        "unless BACKUP_OPTIONS leave enough of them out"
+    } else {
+        "too few for a dump"
+    };
+    let hint =
+        "raise max_locks_per_transaction and restart the server: a dump locks every table at once";
+    // No failure: a server finds a little more room than it promises.
+    warning("lock_room", format!("{text}: {so}"), hint)
+}
+
+/// What is not on a standby.
+fn standby(unlogged: &Unlogged) -> Finding {
+    if unlogged.count == 0 {
+        return ok("standby", "this server is one; no table is unlogged");
+    }
+    warning(
+        "standby",
+        format!("this server is one, and has no rows of {}", unlogged.text()),
+        postgres::UNLOGGED_HINT,
+    )
 }
 
 /// Who would be told. Nothing is sent: a false alarm is worse than none.
@@ -1207,6 +1267,32 @@ mod tests {
     }
 
     #[test]
+    fn more_tables_than_locks_are_foreseen_and_rows_that_a_standby_lacks_named() {
+        let room = |tables, partial| lock_room(Locks { tables, room: 550 }, partial);
+        is(&room(550, false), Outcome::Ok, "550 tables");
+        is(
+            &room(551, false),
+            Outcome::Warning,
+            "max_locks_per_transaction",
+        );
+        is(&room(551, true), Outcome::Warning, "unless BACKUP_OPTIONS");
+        let named = |count, first: &[&str]| Unlogged {
+            count,
+            first: first.iter().map(|&name| name.to_owned()).collect(),
+        };
+        is(
+            &standby(&named(0, &[])),
+            Outcome::Ok,
+            "no table is unlogged",
+        );
+        is(
+            &standby(&named(4, &["a.b", "a.c", "a.d"])),
+            Outcome::Warning,
+            "no rows of 4 unlogged tables (a.b, a.c, a.d, …)",
+        );
+    }
+
+    #[test]
     fn that_nobody_would_be_told_is_worth_knowing() {
         is(&alerts(&[]), Outcome::Warning, "HEARTBEAT_URL is set");
         is(
@@ -1251,6 +1337,8 @@ mod tests {
             major: 16,
             size_bytes: 100 << 30,
             encoding: "UTF8".to_owned(),
+            is_standby: false,
+            may_choose_language: true,
             session,
         };
         let client = |major: u16| Client {

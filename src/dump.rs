@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinSet;
 
 use crate::kind::Kind;
-use crate::postgres::{self, Client, DatabaseUrl, PostgresError, Session};
+use crate::postgres::{self, Client, DatabaseUrl, PostgresError, Said, Server, Session};
 use crate::script::{Contents, Script};
 
 /// How patient a dump is. The values are promises to the source database, not matters of taste, so they are not
@@ -51,8 +51,10 @@ impl Default for Patience {
 pub struct Dump {
     child: Child,
     /// Reads stderr to its end: 64 KiB of unread warnings would stop `pg_dump` for ever.
-    stderr: JoinSet<String>,
+    stderr: JoinSet<Said>,
     patience: Patience,
+    /// For what is to be done about a failure.
+    url: DatabaseUrl,
 }
 
 /// The output of a [`Dump`], read as it is written.
@@ -152,6 +154,15 @@ impl DumpError {
         }
     }
 
+    /// Whether another attempt can end better.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Exit { said, .. } => said.may_pass(),
+            error => error.kind().may_pass(),
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> &str {
@@ -184,11 +195,16 @@ impl Dump {
     pub fn start(
         client: &Client,
         url: &DatabaseUrl,
-        session: Session,
+        server: &Server,
         options: &[String],
         patience: &Patience,
     ) -> Result<(Self, DumpOutput), DumpError> {
-        let mut command = client.command("pg_dump", url, session);
+        let mut command = client.command("pg_dump", url, server.session);
+        if server.may_choose_language && server.session == Session::Guarded {
+            // pg_dump shows a server's words and no code, so they are asked for in the one language that is known here.
+            let options = url.options(server.session);
+            command.env("PGOPTIONS", format!("{options} -c lc_messages=C"));
+        }
         command
             .arg("--format=plain")
             .arg("--no-password")
@@ -231,6 +247,7 @@ impl Dump {
                 child,
                 stderr: tasks,
                 patience: patience.clone(),
+                url: url.clone(),
             },
             output,
         ))
@@ -254,7 +271,13 @@ impl Dump {
             }
         };
         let said = self.said().await;
-        judge(status, &output.script, said)
+        judge(status, &output.script, &said).map_err(|error| match error {
+            DumpError::Exit { status, said } => DumpError::Exit {
+                status,
+                said: said.about(&self.url),
+            },
+            error => error,
+        })
     }
 
     /// Why the output broke off: what the process says once it is stopped.
@@ -281,16 +304,17 @@ impl Dump {
     }
 
     /// The last lines of stderr; a grandchild that keeps the pipe open is not waited for.
-    async fn said(&mut self) -> String {
+    async fn said(&mut self) -> Said {
         tokio::select! {
             said = self.stderr.join_next() => said.and_then(Result::ok).unwrap_or_default(),
-            () = tokio::time::sleep(Duration::from_secs(5)) => String::new(),
+            () = tokio::time::sleep(Duration::from_secs(5)) => Said::default(),
         }
     }
 }
 
-fn judge(status: ExitStatus, script: &Script, said: String) -> Result<CleanExit, DumpError> {
+fn judge(status: ExitStatus, script: &Script, said: &Said) -> Result<CleanExit, DumpError> {
     if let Some(signal) = status.signal() {
+        let said = said.shown().to_owned();
         return Err(DumpError::Signal { signal, said });
     }
     match status.code() {
@@ -300,13 +324,13 @@ fn judge(status: ExitStatus, script: &Script, said: String) -> Result<CleanExit,
         }),
         Some(0) => Err(DumpError::NotWhole {
             bytes: script.contents().bytes,
-            said,
+            said: said.shown().to_owned(),
         }),
         code => {
             let status = code.unwrap_or(-1);
             Err(DumpError::Exit {
                 status,
-                said: PostgresError::from_stderr(&said, Kind::DumpExit),
+                said: PostgresError::of_pg_dump(said, script.contents().bytes > 0),
             })
         }
     }

@@ -18,7 +18,7 @@ use folder::Folder;
 
 use crate::confine::{self, Confinement};
 use crate::kind::Kind;
-use crate::postgres::{self, Client, Clients, Database, DatabaseUrl, Session, Sql};
+use crate::postgres::{self, Client, Clients, Database, DatabaseUrl, Said, Session, Sql};
 use crate::reader::Summary;
 use crate::secret::Redactor;
 
@@ -34,7 +34,7 @@ pub struct Embedded {
     child: Child,
     url: DatabaseUrl,
     confinement: Confinement,
-    said: JoinSet<String>,
+    said: JoinSet<Said>,
     // After the server: its files may go when it is gone.
     folder: Folder,
 }
@@ -278,7 +278,8 @@ impl Embedded {
                 },
                 _ = self.child.wait() => {
                     let said = self.said.join_next().await.and_then(Result::ok);
-                    return Err(EmbeddedError::Start(said.unwrap_or_default()));
+                    let said = said.unwrap_or_default().shown().to_owned();
+                    return Err(EmbeddedError::Start(said));
                 }
             }
         }

@@ -5,18 +5,27 @@ use std::time::Duration;
 mod cause;
 mod client;
 mod database;
+mod locks;
+mod message;
 mod parameters;
+mod refusal;
 mod said;
 mod sql;
+mod standby;
 mod url;
+mod words;
 
-pub use cause::PostgresError;
+pub(crate) use cause::one_line;
+pub use cause::{Cause, PostgresError};
 pub use client::{Client, Clients, client_directories};
 pub(crate) use database::limit_memory;
 pub use database::{Database, Idle, random_key};
+pub use locks::Locks;
+pub(crate) use message::{last_error, without_codes};
 pub use parameters::Inherited;
-pub use said::relay;
+pub use said::{Said, relay};
 pub use sql::Sql;
+pub use standby::{UNLOGGED_HINT, Unlogged};
 pub use url::{DatabaseUrl, Remark, Session};
 
 use crate::kind::Kind;
@@ -32,12 +41,16 @@ pub struct Server {
     pub size_bytes: u64,
     /// The encoding that the database has.
     pub encoding: String,
+    /// Whether it follows a primary.
+    pub is_standby: bool,
+    /// Whether this user may have its messages in another language than the server's own.
+    pub may_choose_language: bool,
     /// How the session may be opened.
     pub session: Session,
 }
 
 /// How long one question to the server may take, name resolution and TLS included.
-const PROBE_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const PROBE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Asks the server who it is, with `psql`: it shares libpq with `pg_dump`, so what connects for one connects for both.
 ///
@@ -119,7 +132,7 @@ async fn ask(
     };
     let answer = database
         .ask(
-            &Sql::new("SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_version'), pg_catalog.pg_database_size(pg_catalog.current_database()), pg_catalog.current_setting('server_encoding');"),
+            &Sql::new("SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('server_version'), pg_catalog.pg_database_size(pg_catalog.current_database()), pg_catalog.current_setting('server_encoding'), pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'on';"),
             PROBE_LIMIT,
         )
         .await?;
@@ -129,12 +142,16 @@ async fn ask(
         let version = fields.next()?.to_owned();
         let size_bytes = fields.next()?.parse().ok()?;
         let encoding = fields.next()?.to_owned();
+        let is_standby = fields.next()? == "t";
+        let may_choose_language = fields.next()? == "t";
         // 90624 was 9.6.24; since 10 the major is the number without its last four digits.
         Some(Server {
             version,
             major: u16::try_from(number / 10_000).ok()?,
             size_bytes,
             encoding,
+            is_standby,
+            may_choose_language,
             session,
         })
     })();
@@ -166,12 +183,12 @@ impl Server {
 /// An answer of `psql` that is not what was asked for.
 #[must_use]
 pub fn not_understood(client: &Client) -> PostgresError {
-    PostgresError {
-        kind: Kind::Internal,
-        text: "psql's answer was not understood".to_owned(),
-        hint: format!(
+    PostgresError::new(
+        Kind::Internal,
+        "psql's answer was not understood".to_owned(),
+        format!(
             "{} must be an executable psql",
             client.path("psql").display()
         ),
-    }
+    )
 }

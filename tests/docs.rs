@@ -563,6 +563,12 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 ],
             ),
             (
+                "`invalid HTTP version parsed`",
+                &[
+                    "connections::what_does_not_speak_http_is_named_and_the_log_holds_our_own_words_only",
+                ],
+            ),
+            (
                 "`the answer breaks off in the middle`",
                 &[
                     "bounds::a_list_that_is_cut_anywhere_is_asked_for_again_and_never_taken_for_whole",
@@ -667,7 +673,7 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 &["tls::an_unknown_authority_of_the_store_says_how_to_make_it_known"],
             ),
             (
-                "`server does not support SSL`, `certificate verify failed`",
+                "`server does not support SSL`, `SSL connection is required`",
                 &[
                     "tls::a_database_without_tls_is_named_where_the_url_insists_on_it",
                     "tls::the_databases_certificate_is_checked_as_sslmode_says",
@@ -679,6 +685,17 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                     "store::a_clock_that_is_off_is_named",
                     "remedies::a_clock_that_is_off_is_known_by_the_date_of_the_refusal",
                 ],
+            ),
+            (
+                "`root certificate file … does not exist`, `certificate verify failed`, `does not match host name`",
+                &[
+                    "tls::the_databases_certificate_is_checked_as_sslmode_says",
+                    "causes::tls_has_a_remedy_for_each_of_its_causes",
+                ],
+            ),
+            (
+                "`private key file … has group or world access`",
+                &["causes::tls_has_a_remedy_for_each_of_its_causes"],
             ),
             (
                 "`Connection refused`, `timeout expired`, no route",
@@ -711,12 +728,45 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 &["troubleshooting::a_missing_database_names_the_url"],
             ),
             (
+                "`role \"x\" is not permitted to log in`, `database \"x\" is not currently accepting connections`, `permission denied for database \"x\"`",
+                &["causes::the_statement_in_a_hint_lets_a_role_in"],
+            ),
+            (
+                "Words in another language with `(SQLSTATE …)` behind them",
+                &[
+                    "causes::a_server_that_speaks_german_is_understood_by_its_codes",
+                    "causes::a_refusal_in_any_language_has_its_remedy_over_tls_too",
+                ],
+            ),
+            (
+                "`Tenant or user not found`, `(ENOTFOUND) tenant/user …`, `Invalid Username specified`, `no such database: x`",
+                &["causes::a_refusal_in_any_language_has_its_remedy_over_tls_too"],
+            ),
+            (
+                "`no more connections allowed`, `Max client connections reached`, `server login has been failing`",
+                &[
+                    "causes::a_refusal_in_any_language_has_its_remedy_over_tls_too",
+                    "causes::pgbouncers_own_refusals_have_theirs",
+                ],
+            ),
+            (
+                "`SSL connection has been closed unexpectedly`, `SSL SYSCALL error: EOF detected`, `server closed the connection unexpectedly`, `terminating connection due to administrator command`",
+                &[
+                    "causes::a_dump_that_loses_its_session_is_tried_again_over_tls_too",
+                    "causes::a_front_that_agrees_to_tls_and_closes_is_waited_for",
+                ],
+            ),
+            (
                 "`no pg_hba.conf entry`, `pg_hba.conf rejects`",
                 &["troubleshooting::pg_hba_names_the_servers_file"],
             ),
             (
                 "`permission denied for table x`",
                 &["troubleshooting::permission_denied_for_a_table_says_what_to_grant"],
+            ),
+            (
+                "`permission denied for large object 16385`",
+                &["causes::the_statement_in_a_hint_lets_a_role_in"],
             ),
             (
                 "`query would be affected by row-level security policy`",
@@ -729,6 +779,22 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
             (
                 "`canceling statement due to statement timeout`",
                 &["dump::a_lock_held_by_another_session_ends_the_attempt_after_a_minute"],
+            ),
+            (
+                "`canceling statement due to conflict with recovery`",
+                &["causes::a_standby_says_what_it_could_not_wait_for_and_what_it_lacks"],
+            ),
+            (
+                "`out of shared memory`",
+                &["causes::more_tables_than_locks_are_foreseen_and_not_tried_again"],
+            ),
+            (
+                "`invalid memory alloc request size`, `string buffer exceeds maximum allowed length`, `Cannot enlarge string buffer`",
+                &["causes::what_no_attempt_can_dump_is_not_tried_again"],
+            ),
+            (
+                "`could not access file \"$libdir/…\"`",
+                &["causes::what_no_attempt_can_dump_is_not_tried_again"],
             ),
             (
                 "Empty or missing backup; `pg_dump exited with status 1`",

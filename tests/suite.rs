@@ -15,6 +15,7 @@ mod common;
 mod alert;
 mod archive;
 mod bounds;
+mod causes;
 mod check;
 mod clock;
 mod config;

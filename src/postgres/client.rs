@@ -182,11 +182,11 @@ impl Clients {
     /// # Errors
     /// When there is no client at all.
     pub fn newest(&self) -> Result<&Client, PostgresError> {
-        self.0.values().next_back().ok_or_else(|| PostgresError {
-            kind: Kind::Version,
-            text: "no PostgreSQL client found: no pg_dump with a psql beside it in /usr/lib/postgresql/*/bin, /usr/libexec/postgresql* or PATH".to_owned(),
-            hint: "use this service's image, or install the package postgresql-client of the server's major version".to_owned(),
-        })
+        self.0.values().next_back().ok_or_else(|| PostgresError::new(
+            Kind::Version,
+            "no PostgreSQL client found: no pg_dump with a psql beside it in /usr/lib/postgresql/*/bin, /usr/libexec/postgresql* or PATH".to_owned(),
+            "use this service's image, or install the package postgresql-client of the server's major version".to_owned(),
+        ))
     }
 
     /// The client for a server: the same major; a newer one only where the same is missing; an older one never, since
@@ -200,11 +200,11 @@ impl Clients {
         server_version: &str,
     ) -> Result<&Client, PostgresError> {
         self.newest()?;
-        self.0.range(server_major..).next().map(|(_, client)| client).ok_or_else(|| PostgresError {
-            kind: Kind::Version,
-            text: format!("the server is PostgreSQL {server_version}, the clients here are {}: pg_dump cannot dump a server newer than itself", self.majors()),
-            hint: format!("deploy an image that carries the PostgreSQL {server_major} client (build argument PG_MAJORS)"),
-        })
+        self.0.range(server_major..).next().map(|(_, client)| client).ok_or_else(|| PostgresError::new(
+            Kind::Version,
+            format!("the server is PostgreSQL {server_version}, the clients here are {}: pg_dump cannot dump a server newer than itself", self.majors()),
+            format!("deploy an image that carries the PostgreSQL {server_major} client (build argument PG_MAJORS)"),
+        ))
     }
 }
 

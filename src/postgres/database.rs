@@ -13,7 +13,8 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
 
-use super::{Client, DatabaseUrl, PostgresError, Session, Sql, said};
+use super::said::{self, Said};
+use super::{Cause, Client, DatabaseUrl, PostgresError, Session, Sql, refusal};
 use crate::kind::Kind;
 
 /// The most that an answer to a question of ours can have: the names of all roles and extensions of a large server.
@@ -88,9 +89,9 @@ impl Database<'_> {
                     child.start_kill().ok();
                     said::last_lines(stderr, &self.url.redactor(), |_| {}).await
                 }
-                None => String::new(),
+                None => Said::default(),
             };
-            Err(PostgresError::from_stderr(&said, Kind::Connect).about(self.url))
+            Err(PostgresError::of_psql(&said, Some(2)).about(self.url))
         }
     }
 
@@ -177,7 +178,7 @@ impl Database<'_> {
             let said = async {
                 match stderr {
                     Some(stderr) => said::last_lines(stderr, &self.url.redactor(), |_| {}).await,
-                    None => String::new(),
+                    None => Said::default(),
                 }
             };
             // An answer that is too long is not read to its end, so psql would not end by itself.
@@ -195,20 +196,23 @@ impl Database<'_> {
                 Err(error) => return Err(self.not_run(&error)),
             },
             () = tokio::time::sleep(limit) => {
-                return Err(PostgresError::from_stderr("timeout expired: the server accepted the connection but did not answer", Kind::Connect).about(self.url));
+                let said = "timeout expired: the server accepted the connection but did not answer";
+                return Err(PostgresError::of(Cause::Unreachable, Kind::Connect, said).about(self.url));
             }
         };
         if status.success() {
             return Ok(String::from_utf8_lossy(&answer).into_owned());
         }
-        // 2: there is no connection, or none any more. Any other failure is that of a statement, whatever its words are.
-        let lost = status.code() == Some(2);
-        let otherwise = if lost { Kind::Connect } else { Kind::Internal };
-        let mut error = PostgresError::from_stderr(&said, otherwise).about(self.url);
-        if !lost && matches!(error.kind, Kind::Connect | Kind::Tls | Kind::Auth) {
-            error.kind = Kind::Internal;
-        }
-        Err(error)
+        let error = PostgresError::of_psql(&said, status.code());
+        let code = match error.cause {
+            Cause::Refused => refusal::code(self.url).await,
+            _ => None,
+        };
+        let error = match code {
+            Some(code) => error.with_code(&code),
+            None => error,
+        };
+        Err(error.about(self.url))
     }
 
     /// `psql` that reads a script from its standard input and stops at the first error.
@@ -224,6 +228,8 @@ impl Database<'_> {
             "-f",
             "-",
         ]);
+        // With the code of an error, which says more than words that can hold a name, in whatever language.
+        command.args(["-v", "VERBOSITY=verbose"]);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -242,25 +248,25 @@ impl Database<'_> {
     }
 
     fn not_run(&self, error: &std::io::Error) -> PostgresError {
-        PostgresError {
-            kind: Kind::Internal,
-            text: format!("run psql: {error}"),
-            hint: format!(
+        PostgresError::new(
+            Kind::Internal,
+            format!("run psql: {error}"),
+            format!(
                 "{} must be an executable psql",
                 self.client.path("psql").display()
             ),
-        }
+        )
     }
 
     fn too_long(&self, most_bytes: u64) -> PostgresError {
-        PostgresError {
-            kind: Kind::Refused,
-            text: format!("the answer is longer than {most_bytes} bytes and was not read"),
-            hint: format!(
+        PostgresError::new(
+            Kind::Refused,
+            format!("the answer is longer than {most_bytes} bytes and was not read"),
+            format!(
                 "find out what the database of {} has changed about this answer",
                 self.url.variable()
             ),
-        }
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a child program says on its standard error: passed on line by line, and its last lines kept for an error.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::ChildStderr;
@@ -16,9 +17,65 @@ const KEPT_LINES: usize = 20;
 /// A dump can raise warnings in a loop. After so many the log would hold nothing else.
 const MOST_WARNINGS: u32 = 1000;
 
+/// The last lines that a program said, twice: with secrets taken out for people, and as they were for judging them. A
+/// password such as `database` would otherwise change the words that tell what is wrong.
+#[derive(Clone, Default)]
+pub struct Said {
+    shown: String,
+    raw: String,
+    /// Whether these are all of its lines.
+    is_whole: bool,
+}
+
+impl Said {
+    /// What may be shown.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// What was said. It may hold a secret, and is for decisions only.
+    #[must_use]
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// The same from its very beginning, if that is still known.
+    #[must_use]
+    pub fn whole(&self) -> Option<&str> {
+        self.is_whole.then_some(&self.raw)
+    }
+}
+
+#[cfg(test)]
+impl Said {
+    /// All that was said, without a secret in it.
+    pub(super) fn of(said: &str) -> Self {
+        Self {
+            shown: said.to_owned(),
+            raw: said.to_owned(),
+            is_whole: true,
+        }
+    }
+
+    /// The end of something.
+    pub(super) fn cut(said: &str) -> Self {
+        Self {
+            is_whole: false,
+            ..Self::of(said)
+        }
+    }
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Said").field(&self.shown).finish()
+    }
+}
+
 /// Re-logs a child's stderr line by line, redacted, and returns its last lines. Inherited, it would be marked as an error
 /// by the platform, and could show a secret.
-pub async fn relay(stderr: ChildStderr, redactor: Redactor, program: &'static str) -> String {
+pub async fn relay(stderr: ChildStderr, redactor: Redactor, program: &'static str) -> Said {
     let mut warnings = Warnings::default();
     last_lines(stderr, &redactor, |line| {
         let is_warning = line.starts_with("pg_dump: warning:")
@@ -56,16 +113,17 @@ impl Warnings {
     }
 }
 
-/// Hands each line to `each` and returns the last ones, redacted and cut.
+/// Hands each line to `each`, redacted and cut, and returns the last ones.
 pub(super) async fn last_lines(
     stream: impl AsyncRead + Unpin,
     redactor: &Redactor,
     mut each: impl FnMut(&str),
-) -> String {
+) -> Said {
     // A secret that lies across the cut is whole here, so that it is found before the line is cut.
     let held_bytes = LINE_BYTES.saturating_add(redactor.longest());
     let mut reader = BufReader::new(stream);
     let mut kept = VecDeque::new();
+    let mut is_whole = true;
     let mut line = Vec::new();
     loop {
         let (taken, ended) = match reader.fill_buf().await {
@@ -85,7 +143,8 @@ pub(super) async fn last_lines(
         reader.consume(taken);
         if ended && !line.is_empty() {
             let is_cut = line.len() == held_bytes;
-            let mut text = redactor.redact(String::from_utf8_lossy(&line).trim_end());
+            let raw = String::from_utf8_lossy(&line).trim_end().to_owned();
+            let mut text = redactor.redact(&raw);
             if is_cut {
                 // The beginning of a secret may be all that there is of it at the end.
                 let sure = text.len().saturating_sub(redactor.longest());
@@ -94,13 +153,19 @@ pub(super) async fn last_lines(
             text.truncate(text.floor_char_boundary(LINE_BYTES));
             line.clear();
             each(&text);
-            kept.push_back(text);
+            kept.push_back((text, raw));
             if kept.len() > KEPT_LINES {
                 kept.pop_front();
+                is_whole = false;
             }
         }
         if taken == 0 {
-            return kept.into_iter().collect::<Vec<_>>().join("\n");
+            let (shown, raw): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
+            return Said {
+                shown: shown.join("\n"),
+                raw: raw.join("\n"),
+                is_whole,
+            };
         }
     }
 }
@@ -112,7 +177,9 @@ mod tests {
 
     async fn kept(said: &[u8]) -> String {
         let secret = Secret::new("hunter2-and-more".to_owned());
-        last_lines(said, &Redactor::new([&secret]), |_| {}).await
+        let said = last_lines(said, &Redactor::new([&secret]), |_| {}).await;
+        assert!(!format!("{said:?}").contains("hunter"));
+        said.shown
     }
 
     #[tokio::test]
@@ -137,6 +204,22 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_is_judged_is_what_was_said() {
+        let secret = Secret::new("database".to_owned());
+        let redactor = Redactor::new([&secret]);
+        let said = last_lines(&b"FATAL:  database \"x\"\n"[..], &redactor, |line| {
+            assert_eq!(line, "FATAL:  [redacted] \"x\"");
+        });
+        let said = said.await;
+        assert_eq!(said.shown(), "FATAL:  [redacted] \"x\"");
+        assert_eq!(said.raw(), "FATAL:  database \"x\"");
+        assert_eq!(said.whole(), Some(said.raw()));
+        let many = "x\n".repeat(KEPT_LINES + 1);
+        let said = last_lines(many.as_bytes(), &redactor, |_| {}).await;
+        assert_eq!(said.whole(), None);
+    }
+
     #[test]
     fn warnings_in_a_loop_do_not_fill_the_log() {
         let mut warnings = Warnings::default();
@@ -159,7 +242,9 @@ mod tests {
         assert_eq!(kept.lines().count(), KEPT_LINES);
         assert!(kept.ends_with("line 9999"));
         assert_eq!(
-            last_lines(&b"\xff\n\n"[..], &Redactor::default(), |_| {}).await,
+            last_lines(&b"\xff\n\n"[..], &Redactor::default(), |_| {})
+                .await
+                .shown,
             "\u{fffd}"
         );
     }

@@ -225,6 +225,38 @@ impl DatabaseUrl {
         self.variable
     }
 
+    /// Where its servers are, each with its port.
+    pub(super) fn addresses(&self) -> Vec<(String, u16)> {
+        let hosts = self.parameter("hostaddr").unwrap_or(&self.hosts);
+        let ports: Vec<&str> = self.ports.split(',').collect();
+        let port_of = |at: usize| {
+            let port = ports
+                .get(at)
+                .or(ports.first())
+                .and_then(|port| port.parse().ok());
+            port.unwrap_or(5432)
+        };
+        let each = hosts.split(',').enumerate();
+        each.map(|(at, host)| (host.to_owned(), port_of(at)))
+            .collect()
+    }
+
+    /// One of libpq's own parameters.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str)
+    }
+
+    /// The password, for the one place that proves it to a server.
+    pub(super) const fn password(&self) -> Option<&Secret> {
+        self.password.as_ref()
+    }
+
+    /// The user's name.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// The database's name.
     #[must_use]
     pub fn database(&self) -> &str {

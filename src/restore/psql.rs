@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::RestoreError;
 use super::walls::{Transaction, Walls};
-use crate::postgres::{self, Database, PostgresError, Sql};
+use super::{RestoreError, cause};
+use crate::postgres::{self, Database, Said, Sql};
 use crate::reader::ReadWhole;
 use crate::target::Survey;
 
@@ -72,7 +72,7 @@ pub(super) struct Psql<'a> {
     reading: JoinSet<bool>,
     /// Whether all of the text is done and the transaction was still open then, so that the commit is this service's.
     asked: Arc<AtomicBool>,
-    stderr: JoinSet<String>,
+    stderr: JoinSet<Said>,
     database: Database<'a>,
     walls: Arc<Walls>,
     /// The transaction, once it has begun.
@@ -83,7 +83,7 @@ pub(super) struct Psql<'a> {
 /// What became of a `psql` that was ended early.
 pub(super) struct Killed {
     /// What it said.
-    pub(super) said: String,
+    pub(super) said: Said,
     /// Its exit status, if it ended by itself.
     pub(super) status: Option<i32>,
     /// Whether the walls stopped it.
@@ -219,7 +219,7 @@ impl<'a> Psql<'a> {
         if printed && is_committed(&self.database, &transaction).await != Some(false) {
             return Ok(());
         }
-        let stopped = self.walls.stopped(&said);
+        let stopped = self.walls.stopped(said.shown());
         let aftermath = aftermath(
             &self.database,
             &self.name,
@@ -251,7 +251,7 @@ impl<'a> Psql<'a> {
         }
         drop(self.stdin);
         let said = said(&mut self.stderr).await;
-        let escaped = self.walls.stopped(&said);
+        let escaped = self.walls.stopped(said.shown());
         let aftermath = aftermath(
             &self.database,
             &self.name,
@@ -369,27 +369,25 @@ async fn is_committed(database: &Database<'_>, transaction: &Transaction) -> Opt
     }
 }
 
-async fn said(stderr: &mut JoinSet<String>) -> String {
+async fn said(stderr: &mut JoinSet<Said>) -> Said {
     tokio::select! {
         said = stderr.join_next() => said.and_then(Result::ok).unwrap_or_default(),
-        () = tokio::time::sleep(Duration::from_secs(5)) => String::new(),
+        () = tokio::time::sleep(Duration::from_secs(5)) => Said::default(),
     }
 }
 
-fn judge(status: ExitStatus, said: &str, aftermath: Aftermath) -> RestoreError {
+fn judge(status: ExitStatus, said: &Said, aftermath: Aftermath) -> RestoreError {
     match (status.code(), aftermath) {
         // 2: the connection was lost. If the server can't be asked, nobody can say whether the commit arrived before.
-        (Some(2), Aftermath::NotSeen) => {
-            RestoreError::Unknown(PostgresError::from_psql(&without_codes(said)).text)
-        }
+        (Some(2), Aftermath::NotSeen) => RestoreError::Unknown(cause::of_psql(said).text),
         (None, Aftermath::NotSeen) => RestoreError::Unknown("psql was killed".to_owned()),
         (_, aftermath) => ended(said, status.code(), aftermath),
     }
 }
 
 /// What a `psql` that gave up said, as an error: the backup's, or the server's that could not go on.
-pub(super) fn ended(said: &str, status: Option<i32>, aftermath: Aftermath) -> RestoreError {
-    let mut error = PostgresError::from_psql(&without_codes(said));
+pub(super) fn ended(said: &Said, status: Option<i32>, aftermath: Aftermath) -> RestoreError {
+    let mut error = cause::of_psql(said);
     if error.text.is_empty() {
         "psql ended without a word".clone_into(&mut error.text);
     }
@@ -399,69 +397,10 @@ pub(super) fn ended(said: &str, status: Option<i32>, aftermath: Aftermath) -> Re
     let is_servers = |code: &str| SERVERS.iter().any(|class| code.starts_with(class));
     // 2: the connection to the server went bad. 1: psql itself could not go on, for want of memory. None: a signal ended it.
     // An error of a statement is 3.
-    if status != Some(3) || last_code(said).is_some_and(is_servers) {
+    let code = postgres::last_error(said.raw()).map(|(code, _)| code);
+    if status != Some(3) || code.is_some_and(is_servers) {
         RestoreError::Server(error, aftermath)
     } else {
         RestoreError::Psql(error, aftermath)
-    }
-}
-
-/// A line of `psql` in its verbose form, cut at the error's code: `psql:<stdin>:34: ERROR:  ` `53100` `could not …`.
-fn cut_at_code(line: &str) -> Option<(&str, &str, &str)> {
-    let rest = line.strip_prefix("psql:<stdin>:")?;
-    let (number, rest) = rest.split_once(": ")?;
-    let (severity, rest) = rest.split_once(":  ")?;
-    let (code, text) = rest.split_once(": ")?;
-    let is_code = code.len() == 5
-        && code
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
-    let is_line = number.bytes().all(|byte| byte.is_ascii_digit()) && !severity.contains(' ');
-    let before = line.len().checked_sub(rest.len())?;
-    (is_code && is_line).then_some((line.get(..before)?, code, text))
-}
-
-/// The code of the last error that the server gave.
-fn last_code(said: &str) -> Option<&str> {
-    said.lines()
-        .filter_map(cut_at_code)
-        .map(|(_, code, _)| code)
-        // Warnings and notices are of other classes.
-        .rfind(|code| !code.starts_with("00") && !code.starts_with("01"))
-}
-
-/// What `psql` says in its usual form: without codes, and without the places in the server's own sources.
-fn without_codes(said: &str) -> String {
-    said.lines()
-        .filter(|line| !line.starts_with("LOCATION:  "))
-        .map(|line| match cut_at_code(line) {
-            Some((before, _, text)) => format!("{before}{text}"),
-            None => line.to_owned(),
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_code_of_an_error_is_told_from_its_words() {
-        let said = "psql:<stdin>:12: WARNING:  01000: 53100: no space\nLOCATION:  exec_stmt_raise, pl_exec.c:3923\npsql:<stdin>:34: ERROR:  53100: could not extend file \"x: 22012: y\"\nHINT:  Check free disk space.\nLOCATION:  mdextend, md.c:500";
-        assert_eq!(last_code(said), Some("53100"));
-        assert_eq!(
-            without_codes(said),
-            "psql:<stdin>:12: WARNING:  53100: no space\npsql:<stdin>:34: ERROR:  could not extend file \"x: 22012: y\"\nHINT:  Check free disk space."
-        );
-        for other in [
-            "psql:<stdin>:33: error: backslash commands are restricted",
-            "psql: error: connection to server failed: FATAL:  53300: x",
-            "HINT:  53100: x",
-            "",
-        ] {
-            assert_eq!(last_code(other), None, "{other}");
-            assert_eq!(without_codes(other), other);
-        }
     }
 }
