@@ -2,10 +2,16 @@
 //!
 //! The SDK collects an answer however long it is, and stops without a word where its XML breaks off: of a list that was cut
 //! on the way it makes a shorter list. So each answer is read here first, and what is not whole is an error.
+//!
+//! Of an entry of a list it needs a few elements, and gives up the whole list where it can't read one of any kind. So what can't
+//! be read of an entry, and what is not needed, is left out here, and only the entry is lacking then.
 
+use std::borrow::Cow;
 use std::error::Error;
+use std::ops::Range;
 
 use bytes::Bytes;
+use chrono::DateTime;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use xmlparser::{ElementEnd, Token, Tokenizer};
@@ -67,10 +73,10 @@ where
         return Ok(collect(body, MOST_ERROR_BYTES).await.unwrap_or_default());
     }
     let body = collect(body, MOST_BYTES).await?;
-    if !body.trim_ascii().is_empty() {
-        check(&body)?;
+    if body.trim_ascii().is_empty() {
+        return Ok(body);
     }
-    Ok(body)
+    readable(body)
 }
 
 async fn collect<B>(body: B, most: usize) -> Result<Bytes, Unusable>
@@ -85,18 +91,48 @@ where
     }
 }
 
-/// Whether it is one XML document from its first element to the end of that element.
-fn check(body: &[u8]) -> Result<(), Unusable> {
-    let text = match std::str::from_utf8(body) {
-        Ok(text) => text,
-        // Cut inside a character.
-        Err(error) if error.error_len().is_none() => {
-            let (whole, _) = body.split_at(error.valid_up_to());
-            std::str::from_utf8(whole).unwrap_or_default()
-        }
-        Err(_) => return Err(Unusable::NotS3("it is not UTF-8".to_owned())),
-    };
-    let mut open = Vec::new();
+/// The body, if it is one XML document from its first element to the end of that element; without what the SDK can't read of the
+/// entries of a list.
+fn readable(body: Bytes) -> Result<Bytes, Unusable> {
+    let mut text = String::from_utf8_lossy(&body);
+    // Names may hold characters that XML may not, and some stores write them as they are.
+    if !text.chars().all(is_of_xml) {
+        let replaced = text
+            .chars()
+            .map(|c| if is_of_xml(c) { c } else { '\u{fffd}' });
+        text = Cow::Owned(replaced.collect());
+    }
+    let mut needless = needless(&text)?.into_iter().peekable();
+    if needless.peek().is_none() && matches!(text, Cow::Borrowed(_)) {
+        drop(text);
+        return Ok(body);
+    }
+    let mut kept = String::with_capacity(text.len());
+    let mut from = 0;
+    for range in needless {
+        kept.push_str(text.get(from..range.start).unwrap_or_default());
+        from = range.end;
+    }
+    kept.push_str(text.get(from..).unwrap_or_default());
+    Ok(kept.into())
+}
+
+const fn is_of_xml(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// An element whose end was not seen yet.
+struct Open<'a> {
+    name: (&'a str, &'a str),
+    /// Where it starts, and where what it holds does.
+    start: usize,
+    inside: usize,
+}
+
+/// Walks a document to its end, and says where the entries of a list hold what is not needed or can't be read.
+fn needless(text: &str) -> Result<Vec<Range<usize>>, Unusable> {
+    let mut open: Vec<Open<'_>> = Vec::new();
+    let mut needless = Vec::new();
     let mut root = None;
     let mut elements: usize = 0;
     let broken = |root: Option<&str>, what: String| {
@@ -107,33 +143,56 @@ fn check(body: &[u8]) -> Result<(), Unusable> {
         }
     };
     for token in Tokenizer::from(text) {
-        match token {
+        let (closed, content, end) = match token {
             Err(error) => return Err(broken(root, error.to_string())),
-            Ok(Token::ElementStart { prefix, local, .. }) => {
+            Ok(Token::ElementStart {
+                prefix,
+                local,
+                span,
+            }) => {
                 elements = elements.saturating_add(1);
                 if elements > MOST_ELEMENTS || open.len() >= MOST_DEPTH {
                     let what = "it holds more elements than a page of a list has";
                     return Err(Unusable::NotS3(what.to_owned()));
                 }
                 root.get_or_insert(local.as_str());
-                open.push((prefix.as_str(), local.as_str()));
+                open.push(Open {
+                    name: (prefix.as_str(), local.as_str()),
+                    start: span.start(),
+                    inside: span.end(),
+                });
+                continue;
             }
-            Ok(Token::ElementEnd { end, .. }) => match end {
-                ElementEnd::Open => {}
-                ElementEnd::Empty => drop(open.pop()),
-                ElementEnd::Close(prefix, local) => {
-                    if open.pop() != Some((prefix.as_str(), local.as_str())) {
-                        return Err(broken(root, "an element has another's end".to_owned()));
+            Ok(Token::ElementEnd { end, span }) => match end {
+                ElementEnd::Open => {
+                    if let Some(last) = open.last_mut() {
+                        last.inside = span.end();
                     }
+                    continue;
                 }
+                ElementEnd::Empty => match open.pop() {
+                    Some(closed) => (closed, "", span.end()),
+                    None => continue,
+                },
+                ElementEnd::Close(prefix, local) => match open.pop() {
+                    Some(closed) if closed.name == (prefix.as_str(), local.as_str()) => {
+                        let content = text.get(closed.inside..span.start());
+                        (closed, content.unwrap_or_default(), span.end())
+                    }
+                    _ => return Err(broken(root, "an element has another's end".to_owned())),
+                },
             },
-            Ok(_) => {}
+            Ok(_) => continue,
+        };
+        let in_entry = matches!(open.as_slice(), [_, entry] if ENTRIES.contains(&entry.name.1));
+        if in_entry && !is_needed(closed.name.1, content) {
+            needless.push(closed.start..end);
         }
     }
     match open.last() {
         Some(_) => Err(broken(root, "an element has no end".to_owned())),
         None if root.is_none() => Err(Unusable::NotS3("it holds no element".to_owned())),
-        None => Ok(()),
+        None => Ok(needless),
     }
 }
 
@@ -170,9 +229,82 @@ pub fn element(body: &[u8], name: &str) -> Option<String> {
     None
 }
 
+/// The entries of the lists.
+const ENTRIES: [&str; 2] = ["Contents", "Upload"];
+
+/// Whether an element of an entry is needed, and holds what the SDK can read.
+fn is_needed(name: &str, content: &str) -> bool {
+    match name {
+        "Key" | "ETag" | "UploadId" => content.split('&').skip(1).all(is_reference),
+        "Size" => content.parse::<i64>().is_ok(),
+        "LastModified" | "Initiated" => {
+            content.as_bytes().get(10) == Some(&b'T')
+                && DateTime::parse_from_rfc3339(content).is_ok()
+        }
+        _ => false,
+    }
+}
+
+/// Whether this begins with what may follow an `&`.
+fn is_reference(text: &str) -> bool {
+    let Some((name, _)) = text.split_once(';') else {
+        return false;
+    };
+    let number = match name.strip_prefix('#') {
+        None => return ["amp", "lt", "gt", "quot", "apos"].contains(&name),
+        Some(number) => match number.strip_prefix(['x', 'X']) {
+            Some(digits) => u32::from_str_radix(digits, 16),
+            None => number.parse(),
+        },
+    };
+    number.ok().and_then(char::from_u32).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(body: &[u8]) -> Result<(), Unusable> {
+        readable(Bytes::copy_from_slice(body)).map(drop)
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_an_entry_is_left_out_of_it() {
+        let list = |entries: &str| {
+            format!(
+                "<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>"
+            )
+        };
+        let kept = "<Contents><Key>k&amp;&#x1;&#13;</Key><Size>1</Size><LastModified>2026-01-01T00:00:00.5Z</LastModified><ETag>&quot;e&quot;</ETag></Contents>";
+        for (entries, left) in [
+            (kept, kept),
+            (
+                "<Contents><Key>k</Key><Size>many</Size><Size/><LastModified>Thu, 1 Jan 2026</LastModified><Owner><ID>&no;</ID></Owner></Contents>",
+                "<Contents><Key>k</Key></Contents>",
+            ),
+            (
+                "<Contents><Key>a&b</Key><Size>1</Size></Contents><Contents><Key>&#x110000;</Key></Contents>",
+                "<Contents><Size>1</Size></Contents><Contents></Contents>",
+            ),
+            (
+                "<Contents><Key>a\u{1}b\u{ffff}</Key></Contents>",
+                "<Contents><Key>a\u{fffd}b\u{fffd}</Key></Contents>",
+            ),
+            (
+                "<Upload><Key>k</Key><UploadId>i</UploadId><Initiated>never</Initiated></Upload>",
+                "<Upload><Key>k</Key><UploadId>i</UploadId></Upload>",
+            ),
+            // Not of an entry.
+            ("<Owner><ID>x</ID></Owner>", "<Owner><ID>x</ID></Owner>"),
+        ] {
+            let read = readable(list(entries).into()).unwrap();
+            assert_eq!(String::from_utf8_lossy(&read), list(left));
+        }
+        let read = readable(Bytes::from_static(
+            b"<ListBucketResult><Contents><Key>\xff</Key></Contents></ListBucketResult>",
+        ));
+        assert!(String::from_utf8_lossy(&read.unwrap()).contains("<Key>\u{fffd}</Key>"));
+    }
 
     const LIST: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name><Prefix/>\
         <IsTruncated>false</IsTruncated><Contents><Key>a&amp;b&lt;ä</Key><Size>5</Size><Owner><ID>1</ID></Owner></Contents></ListBucketResult>\n";

@@ -169,6 +169,9 @@ impl BackupError {
     }
 }
 
+/// What a run that is told to stop in its last step gets to end well: everything was sent.
+const LAST_STEP: Duration = Duration::from_secs(2);
+
 /// Runs a backup, with further attempts where waiting can mend the failure. Every run ends in one log line.
 ///
 /// # Errors
@@ -179,10 +182,12 @@ pub async fn run(
     stop: &CancellationToken,
 ) -> Result<Outcome, BackupError> {
     let name = job.catalog.prefix().name_at(trigger.at());
+    // The same for all attempts: an object that one of them stored without knowing it is known to the next.
+    let mark = format!("{:032x}", fastrand::u128(..));
     let mut waits = job.retry_waits.iter();
     let mut number: u32 = 1;
     loop {
-        let error = match attempt(job, trigger, &name, number, stop).await {
+        let error = match attempt(job, trigger, &name, number, &mark, stop).await {
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
@@ -215,6 +220,7 @@ async fn attempt(
     trigger: Trigger,
     name: &BackupName,
     number: u32,
+    mark: &str,
     stop: &CancellationToken,
 ) -> Result<Outcome, BackupError> {
     let started = Instant::now();
@@ -226,7 +232,7 @@ async fn attempt(
     };
 
     let (server, client) = tokio::select! {
-        prepared = prepare(job, trigger, name) => match prepared? {
+        prepared = prepare(job, trigger, name, mark) => match prepared? {
             Prepared::Ready(server, client) => (server, client),
             Prepared::Exists(backup) => return Ok(skipped(backup)),
         },
@@ -242,7 +248,7 @@ async fn attempt(
     }
 
     let part_size = upload::part_size(server.size_bytes);
-    let mut upload = begin(job, name, part_size, early()).await?;
+    let mut upload = begin(job, name, part_size, mark, early()).await?;
     let (dump, output) = match Dump::start(
         client,
         &job.database,
@@ -280,7 +286,14 @@ async fn attempt(
         }
     };
     let contents = proof.contents().clone();
-    match upload.complete(proof).await {
+    let late = async {
+        let error = early().await;
+        if matches!(error, BackupError::Cancelled) {
+            tokio::time::sleep(LAST_STEP).await;
+        }
+        error
+    };
+    match upload.complete(proof, late).await {
         Ok(stored) => {
             let backup = job
                 .catalog
@@ -296,14 +309,20 @@ async fn attempt(
             Ok(Outcome::Finished(made))
         }
         // Another container completed the same name first: the backup exists, which is what the run was for.
-        Err(error) if error.kind() == Kind::StoreConflict => match job.catalog.find(name).await {
-            Ok(Some(backup)) if backup.is_dated_ahead((job.clock)()) => {
-                Err(BackupError::NamePlanted(name.to_string()))
+        Err(error) if error.kind() == Kind::StoreConflict => {
+            let found = tokio::select! {
+                found = job.catalog.find(name) => found.ok().flatten(),
+                error = early() => return Err(error),
+            };
+            match found {
+                Some(backup) if backup.is_dated_ahead((job.clock)()) => {
+                    Err(BackupError::NamePlanted(name.to_string()))
+                }
+                Some(backup) => Ok(skipped(backup)),
+                None => Err(error),
             }
-            Ok(Some(backup)) => Ok(skipped(backup)),
-            _ => Err(error.into()),
-        },
-        Err(error) => Err(error.into()),
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -317,6 +336,7 @@ async fn prepare<'a>(
     job: &'a Job,
     trigger: Trigger,
     name: &BackupName,
+    mark: &str,
 ) -> Result<Prepared<'a>, BackupError> {
     if let Some(backup) = job.catalog.find(name).await? {
         if backup.is_dated_ahead((job.clock)()) {
@@ -324,6 +344,8 @@ async fn prepare<'a>(
         }
         return match trigger {
             Trigger::Scheduled(_) => Ok(Prepared::Exists(backup)),
+            // An attempt before this one stored it, and did not come to know.
+            Trigger::Manual(_) if is_ours(job, name, mark).await => Ok(Prepared::Exists(backup)),
             Trigger::Manual(_) => Err(BackupError::NameTaken(name.to_string())),
         };
     }
@@ -353,6 +375,12 @@ async fn prepare<'a>(
         );
     }
     Ok(Prepared::Ready(server, client))
+}
+
+/// Whether the object of that name carries this run's mark.
+async fn is_ours(job: &Job, name: &BackupName, mark: &str) -> bool {
+    let head = job.catalog.store().head(&name.to_string()).await;
+    head.is_ok_and(|head| head.is_some_and(|head| head.mark.as_deref() == Some(mark)))
 }
 
 /// Asks the server for its version; one that is away is asked again for a while.
@@ -428,10 +456,11 @@ async fn begin(
     job: &Job,
     name: &BackupName,
     part_size: usize,
+    mark: &str,
     early: impl Future<Output = BackupError>,
 ) -> Result<Upload, BackupError> {
     let key = name.to_string();
-    let mut request = Box::pin(Upload::begin(job.catalog.store(), &key, part_size));
+    let mut request = Box::pin(Upload::begin(job.catalog.store(), &key, part_size, mark));
     tokio::select! {
         begun = &mut request => Ok(begun?),
         error = early => {

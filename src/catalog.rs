@@ -34,6 +34,9 @@ const MOST_AHEAD_KEPT: usize = 1000;
 /// How many unfinished uploads are aborted in one sweep; the next one aborts more.
 const MOST_SWEPT: usize = 1000;
 
+/// After how many failures a sweep leaves the others to the next one.
+const MOST_FAILURES: usize = 3;
+
 /// What every key of this service begins with: `[BUCKET_SUBFOLDER/]BACKUP_FILE_PREFIX`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix(Arc<str>);
@@ -425,13 +428,27 @@ impl Catalog {
                 left_behind.push(upload);
             }
         };
+        // A run that waits for this is waited for itself.
+        let store = self.store.hurried();
         // What was seen of a list that broke off can be aborted all the same.
-        if let Err(error) = self.store.list_uploads(&self.prefix.0, visit).await {
-            tracing::warn!(error = %error, hint = error.hint(), "could not look for unfinished uploads");
+        match store.list_uploads(&self.prefix.0, visit).await {
+            Ok(()) => {}
+            // It is so at each run: the check tells of it.
+            Err(error) if error.is_not_offered() => {
+                tracing::debug!(error = %error, "the store does not list unfinished uploads");
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, hint = error.hint(), "could not look for unfinished uploads");
+            }
         }
+        let mut failures: usize = 0;
         for upload in left_behind {
-            if let Err(error) = self.store.abort_upload(&upload.key, &upload.id).await {
+            if let Err(error) = store.abort_upload(&upload.key, &upload.id).await {
                 tracing::warn!(key = upload.key, upload = upload.id, error = %error, "could not abort upload");
+                failures = failures.saturating_add(1);
+                if failures >= MOST_FAILURES {
+                    break;
+                }
                 continue;
             }
             let initiated_at = seconds(upload.initiated_at);

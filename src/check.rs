@@ -17,12 +17,13 @@ use crate::cli::{age, size};
 use crate::config::{Config, Drilling, Problem};
 use crate::confine;
 use crate::drill::DrillServer;
+use crate::kind::Kind;
 use crate::postgres::{
     self, Cause, Client, Clients, Database, DatabaseUrl, Locks, PostgresError, Server, Session,
     Sql, Unlogged,
 };
 use crate::schedule::{Clock, Schedule, seconds};
-use crate::store::{Expiry, Store, StoreError, StorePatience, Unfinished};
+use crate::store::{Rules, Store, StoreError, StorePatience, Unfinished};
 use crate::target;
 use crate::text::{visible, visible_json};
 use crate::upload;
@@ -345,8 +346,8 @@ impl Check {
                 Err(error) => return Err(vec![refused("bucket", &error)]),
             }
             findings.push(self.look_at_uploads().await);
-            findings.push(match store.expiries().await {
-                Ok(rules) => lifecycle(rules.as_deref(), prefix, self.max_age),
+            findings.push(match store.rules().await {
+                Ok(rules) => lifecycle(&rules, prefix, self.max_age),
                 Err(error) => warning("lifecycle", error.to_string(), error.hint()),
             });
             Ok(findings)
@@ -356,6 +357,8 @@ impl Check {
             Some(Err(findings)) => findings,
             Some(Ok(mut findings)) => {
                 let key = format!("{prefix}{PROBE}{:016x}", fastrand::u64(..));
+                let read = stop.run_until_cancelled(store.head(&key)).await;
+                findings.extend(read.and_then(|read| reading(read.err()?)));
                 let part = if store.provider().is_direct() {
                     Bytes::from_static(b"postgres-s3-backups check")
                 } else {
@@ -392,7 +395,15 @@ impl Check {
             }
         };
         if let Err(error) = store.list_uploads(prefix.as_str(), visit).await {
-            return warning("unfinished_uploads", error.to_string(), error.hint());
+            return if error.is_not_offered() {
+                warning(
+                    "unfinished_uploads",
+                    "this store does not list them, so that what a killed run leaves behind is not seen, and stays",
+                    "have the store delete unfinished uploads after some days, if it can: docs/stores.md",
+                )
+            } else {
+                warning("unfinished_uploads", error.to_string(), error.hint())
+            };
         }
         for probe in probes {
             if let Err(error) = store.abort_upload(&probe.key, &probe.id).await {
@@ -425,7 +436,7 @@ async fn try_upload(
     if stop.is_cancelled() {
         return Ok(());
     }
-    let mut begin = Box::pin(store.create_upload(key));
+    let mut begin = Box::pin(store.create_upload(key, "check"));
     let id = tokio::select! {
         begun = &mut begin => begun?,
         () = stop.cancelled() => tokio::select! {
@@ -440,6 +451,18 @@ async fn try_upload(
     let aborted = store.abort_upload(key, &id).await;
     sent.transpose()?;
     aborted
+}
+
+/// Whether objects may be read. A store that knows no such object says 404, which is no error; one that refuses the question will
+/// refuse it for a backup.
+fn reading(error: StoreError) -> Option<Finding> {
+    (error.kind() == Kind::StoreDenied).then(|| {
+        warning(
+            "read",
+            "this key may write and list objects, but not read them: backups are made and their size is taken from the list, but nothing can be verified or restored with it",
+            "give the key the right to read objects (s3:GetObject), or keep another key for restores and drills",
+        )
+    })
 }
 
 fn refused(name: &'static str, error: &StoreError) -> Finding {
@@ -930,13 +953,22 @@ fn unfinished(
 }
 
 /// Whether the bucket deletes old backups, and not too early.
-fn lifecycle(rules: Option<&[Expiry]>, prefix: &str, max_age: Duration) -> Finding {
+fn lifecycle(rules: &Rules, prefix: &str, max_age: Duration) -> Finding {
     const REMEDY: &str = "docs/operations.md, \"Keeping backups for 30 days\"";
-    let Some(rules) = rules else {
-        return ok(
-            "lifecycle",
-            "rules cannot be read with this token, as it should be; look in the store's console whether one deletes old backups",
-        );
+    let rules = match rules {
+        Rules::Told(rules) => rules,
+        Rules::Refused => {
+            return ok(
+                "lifecycle",
+                "rules cannot be read with this token, as it should be; look in the store's console whether one deletes old backups",
+            );
+        }
+        Rules::NotTold => {
+            return ok(
+                "lifecycle",
+                "this store does not tell its rules; look in its console whether one deletes old backups",
+            );
+        }
     };
     let ours = rules.iter().filter(|rule| prefix.starts_with(&rule.prefix));
     match ours.map(|rule| rule.days).min() {
@@ -1038,6 +1070,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::Prefix;
+    use crate::store::Expiry;
 
     fn now() -> DateTime<Utc> {
         Utc.with_ymd_and_hms(2026, 1, 26, 4, 0, 0).unwrap()
@@ -1095,7 +1128,7 @@ mod tests {
             prefix: prefix.to_owned(),
             days,
         };
-        let judged = |rules: &[Expiry]| lifecycle(Some(rules), "db_", DAY);
+        let judged = |rules: &[Expiry]| lifecycle(&Rules::Told(rules.to_vec()), "db_", DAY);
         is(&judged(&[]), Outcome::Warning, "prefix db_ after 30 days");
         is(
             &judged(&[rule("other", 9), rule("db_2026", 9)]),
@@ -1113,7 +1146,9 @@ mod tests {
             Outcome::Warning,
             "after 1 days",
         );
-        is(&lifecycle(None, "db_", DAY), Outcome::Ok, "cannot be read");
+        let untold = |rules| lifecycle(&rules, "db_", DAY);
+        is(&untold(Rules::Refused), Outcome::Ok, "cannot be read");
+        is(&untold(Rules::NotTold), Outcome::Ok, "does not tell");
     }
 
     #[test]

@@ -16,11 +16,12 @@ use serde::Deserialize;
 use crate::anomaly::{Factor, Thresholds};
 use crate::catalog::Prefix;
 use crate::drill::{self, DrillServer};
+use crate::endpoint::{Endpoint, is_local};
 use crate::level::{self, Level};
 use crate::postgres::{DatabaseUrl, Inherited, Remark};
 use crate::schedule::{Schedule, ScheduleError};
 use crate::secret::Secret;
-use crate::store::StoreSettings;
+use crate::store::{Credentials, Keys, StoreSettings};
 use crate::telemetry::LogFormat;
 use crate::webhook::Address;
 use values::{present, trimmed};
@@ -30,6 +31,7 @@ pub const VARIABLES: &[(&str, bool)] = &[
     ("AWS_ACCESS_KEY_ID", true),
     ("AWS_SECRET_ACCESS_KEY", true),
     ("AWS_SESSION_TOKEN", true),
+    ("AWS_CREDENTIALS", false),
     ("AWS_S3_BUCKET", false),
     ("AWS_S3_ENDPOINT", false),
     ("AWS_S3_REGION", false),
@@ -71,6 +73,7 @@ struct Raw {
     aws_access_key_id: Option<String>,
     aws_secret_access_key: Option<String>,
     aws_session_token: Option<String>,
+    aws_credentials: Option<String>,
     aws_s3_bucket: Option<String>,
     aws_s3_endpoint: Option<String>,
     aws_s3_region: Option<String>,
@@ -742,14 +745,16 @@ fn status_token(raw: &Raw, findings: &mut Findings) -> Option<Secret> {
 }
 
 fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
-    let remedy = "create an R2 API token (R2, Manage API tokens) and copy it";
-    let access_key_id =
-        findings.required("AWS_ACCESS_KEY_ID", raw.aws_access_key_id.as_ref(), remedy);
-    let secret_access_key = findings.required(
-        "AWS_SECRET_ACCESS_KEY",
-        raw.aws_secret_access_key.as_ref(),
-        remedy,
-    );
+    let chain = uses_chain(raw, findings);
+    let remedy = "create an R2 API token (R2, Manage API tokens) and copy it; for a role of AWS set AWS_CREDENTIALS=chain";
+    let mut key = |name: &str, value| {
+        if chain {
+            return None;
+        }
+        findings.required(name, value, remedy)
+    };
+    let access_key_id = key("AWS_ACCESS_KEY_ID", raw.aws_access_key_id.as_ref());
+    let secret_access_key = key("AWS_SECRET_ACCESS_KEY", raw.aws_secret_access_key.as_ref());
     let bucket = findings.required(
         "AWS_S3_BUCKET",
         raw.aws_s3_bucket.as_ref(),
@@ -785,9 +790,7 @@ fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
         }
     }
     let endpoint = endpoint(raw, findings);
-    let is_r2 = endpoint
-        .as_deref()
-        .is_some_and(|endpoint| host(endpoint).ends_with(R2_HOST));
+    let is_r2 = endpoint.as_ref().is_some_and(Endpoint::is_r2);
     if is_r2 {
         let (id_length, secret_length) = (
             access_key_id.map_or(32, String::len),
@@ -815,11 +818,10 @@ fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
             "holds a character that no region's name has; for R2 remove the variable or set it to auto",
         );
     }
-    let is_aws = endpoint.as_deref().is_none_or(|endpoint| {
-        [".amazonaws.com", ".amazonaws.com.cn"]
-            .iter()
-            .any(|domain| host(endpoint).ends_with(domain))
-    });
+    let is_aws = endpoint.as_ref().is_none_or(Endpoint::is_aws);
+    if chain && !is_aws {
+        findings.refuse("AWS_CREDENTIALS", "is chain, but AWS_S3_ENDPOINT is not AWS's: no other store takes the keys of AWS's roles; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+    }
     if region == "auto"
         && is_aws
         && !findings
@@ -832,109 +834,73 @@ fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
     let path_style = findings.boolean(
         "AWS_S3_FORCE_PATH_STYLE",
         raw.aws_s3_force_path_style.as_ref(),
-        true,
+        // Where the bucket stood before the host, the store answers there. R2's certificates do not always hold for it.
+        is_r2 || !endpoint.as_ref().is_some_and(|found| found.named_bucket),
     );
     Some(StoreSettings {
-        access_key_id: Secret::new(access_key_id?.clone()),
-        secret_access_key: Secret::new(secret_access_key?.clone()),
-        session_token: raw.aws_session_token.clone().map(Secret::new),
+        credentials: if chain {
+            Credentials::Chain
+        } else {
+            Credentials::Keys(Keys {
+                access_key_id: Secret::new(access_key_id?.clone()),
+                secret_access_key: Secret::new(secret_access_key?.clone()),
+                session_token: raw.aws_session_token.clone().map(Secret::new),
+            })
+        },
         bucket: bucket?.clone(),
-        endpoint,
+        endpoint: endpoint.map(|endpoint| endpoint.url),
         region,
         path_style,
     })
 }
 
-const R2_HOST: &str = ".r2.cloudflarestorage.com";
-
-/// The endpoint without a path. R2's dashboard shows the URL with the bucket at its end; left there, every object would
-/// silently land under `bucket/`.
-fn endpoint(raw: &Raw, findings: &mut Findings) -> Option<String> {
-    const NAME: &str = "AWS_S3_ENDPOINT";
-    let text = raw.aws_s3_endpoint.as_deref()?;
-    let Some((scheme, rest)) = text
-        .split_once("://")
-        .filter(|(scheme, _)| ["http", "https"].contains(scheme))
-    else {
-        findings.refuse(NAME, "is not a URL that begins with https://; for R2 it is https://ACCOUNT_ID.r2.cloudflarestorage.com");
-        return None;
-    };
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if authority.contains('@') {
-        findings.refuse(NAME, "holds a user or password; credentials go into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
-        return None;
-    }
-    let authority_is_plain = authority
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
-    let url = format!("{scheme}://{authority}");
-    let port = authority.strip_prefix(host(&url)).unwrap_or_default();
-    let port_is_good = port.is_empty()
-        || port
-            .strip_prefix(':')
-            .is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-    if host(&url).is_empty()
-        || !port_is_good
-        || !authority_is_plain
-        || rest.contains(['?', '#'])
-        || text.parse::<axum::http::Uri>().is_err()
-    {
-        findings.refuse(NAME, "is not a plain https://host URL; replace placeholders such as {ACCOUNT_ID}, and remove ? and #, and a port that is not a number");
-        return None;
-    }
-    let path = path.trim_matches('/');
-    if !path.is_empty() {
-        if raw.aws_s3_bucket.as_deref() == Some(path) {
-            findings.warn(
-                NAME,
-                "ends in the bucket's name, as R2's dashboard shows it; the name was left out",
-            );
-        } else {
+/// Whether the keys are those of a role, which AWS hands out. It must be said, since it is asked for on the network.
+fn uses_chain(raw: &Raw, findings: &mut Findings) -> bool {
+    const NAME: &str = "AWS_CREDENTIALS";
+    match raw.aws_credentials.as_deref() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("chain") => {
+            let keys = [
+                ("AWS_ACCESS_KEY_ID", &raw.aws_access_key_id),
+                ("AWS_SECRET_ACCESS_KEY", &raw.aws_secret_access_key),
+                ("AWS_SESSION_TOKEN", &raw.aws_session_token),
+            ];
+            let set = keys.iter().find(|(_, value)| value.is_some());
+            if let Some((key, _)) = set {
+                findings.refuse(
+                    NAME,
+                    format!("is chain, but {key} is set as well; remove one of the two"),
+                );
+            }
+            set.is_none()
+        }
+        Some(_) => {
             findings.refuse(
                 NAME,
-                "holds a path; give the host only, and the folder in BUCKET_SUBFOLDER",
+                "is not chain, the only value there is; remove it where AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set",
             );
-            return None;
+            false
         }
     }
-    let endpoint = format!("{scheme}://{authority}");
-    let host = host(&endpoint);
-    if let Some(account) = host.strip_suffix(R2_HOST) {
-        let account = [".eu", ".fedramp"]
-            .iter()
-            .find_map(|jurisdiction| account.strip_suffix(jurisdiction))
-            .unwrap_or(account);
-        if account.len() != 32 || !account.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            findings.refuse(NAME, "does not hold an account id: the host must be the 32 hexadecimal digits of the account id, then .r2.cloudflarestorage.com, with nothing before them");
+}
+
+/// The endpoint without what does not belong to it.
+fn endpoint(raw: &Raw, findings: &mut Findings) -> Option<Endpoint> {
+    const NAME: &str = "AWS_S3_ENDPOINT";
+    let text = raw.aws_s3_endpoint.as_deref()?;
+    match Endpoint::parse(text, raw.aws_s3_bucket.as_deref()) {
+        Ok(endpoint) => {
+            endpoint
+                .warnings
+                .iter()
+                .for_each(|&text| findings.warn(NAME, text));
+            Some(endpoint)
+        }
+        Err(problem) => {
+            findings.refuse(NAME, problem);
+            None
         }
     }
-    if scheme == "http" && !is_local(host) {
-        findings.warn(
-            NAME,
-            "begins with http://: the whole database travels unencrypted",
-        );
-    }
-    Some(endpoint)
-}
-
-/// Whether nobody outside can listen on the way there.
-fn is_local(host: &str) -> bool {
-    ["localhost", "127.0.0.1", "[::1]"].contains(&host)
-        || host.ends_with(".internal")
-        || !host.contains(['.', ':'])
-}
-
-/// The host of `scheme://host[:port]`.
-fn host(endpoint: &str) -> &str {
-    let authority = endpoint
-        .split_once("://")
-        .map_or(endpoint, |(_, authority)| authority);
-    if authority.starts_with('[') {
-        return authority.split_once(']').map_or(authority, |(host, _)| {
-            authority.get(..=host.len()).unwrap_or(authority)
-        });
-    }
-    authority.split(':').next().unwrap_or(authority)
 }
 
 fn schedule(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<Schedule> {
@@ -1266,12 +1232,19 @@ mod tests {
         config
     }
 
+    fn keys(config: &Config) -> Keys {
+        match &config.store.credentials {
+            Credentials::Keys(keys) => keys.clone(),
+            Credentials::Chain => panic!("no keys"),
+        }
+    }
+
     #[test]
     fn what_is_not_set_has_its_default() {
         let config = warned(&[], &[]);
         assert_eq!(config.store.region, "auto");
         assert!(config.store.path_style);
-        assert!(config.store.session_token.is_none());
+        assert!(keys(&config).session_token.is_none());
         assert_eq!(config.schedule.expression(), "0 3 * * *");
         assert_eq!(config.schedule.zone(), chrono_tz::UTC);
         assert_eq!(config.prefix, Prefix::new(None, "vlvt_backup_"));
@@ -1319,7 +1292,7 @@ mod tests {
             ],
             &[],
         );
-        assert_eq!(config.store.session_token.unwrap().expose(), "token");
+        assert_eq!(keys(&config).session_token.unwrap().expose(), "token");
         assert_eq!(config.store.region, "weur");
         assert!(!config.store.path_style && !config.catch_up);
         assert!(config.run_on_startup && config.single_shot);
@@ -1575,7 +1548,7 @@ mod tests {
             ("BACKUP_DATABASE_URL_FILE", " /run/url "),
         ];
         let config = warned(&files, &[]);
-        assert_eq!(config.store.access_key_id.expose(), "d".repeat(32));
+        assert_eq!(keys(&config).access_key_id.expose(), "d".repeat(32));
         assert!(format!("{:?}", config.database).contains("elsewhere"));
     }
 
@@ -1622,6 +1595,7 @@ mod tests {
             ("AWS_S3_REGION", "eu central"),
             ("AWS_S3_ENDPOINT", "ftp://x"),
             ("AWS_S3_BUCKET", "a/b"),
+            ("AWS_CREDENTIALS", "role"),
             ("AWS_SESSION_TOKEN", "a b"),
             ("AWS_SECRET_ACCESS_KEY", "a b"),
             ("AWS_ACCESS_KEY_ID", "a b"),
@@ -1686,8 +1660,18 @@ mod tests {
                 &[],
             ),
             (
-                format!("https://{ACCOUNT}.fedramp.r2.cloudflarestorage.com"),
-                &r2.replace(".r2", ".fedramp.r2"),
+                format!("https://{ACCOUNT}.us.r2.cloudflarestorage.com"),
+                &r2.replace(".r2", ".us.r2"),
+                &[],
+            ),
+            (
+                format!("HTTPS://vlvt-backups.{ACCOUNT}.r2.cloudflarestorage.com"),
+                &r2,
+                &["begins with the bucket's name"],
+            ),
+            (
+                "https://x.supabase.co/storage/v1/s3".to_owned(),
+                "https://x.supabase.co/storage/v1/s3",
                 &[],
             ),
             (
@@ -1734,7 +1718,7 @@ mod tests {
             ),
         ] {
             let mut changes = vec![("AWS_S3_ENDPOINT", text.as_str())];
-            if !text.contains("r2.") {
+            if !text.contains("r2.cloud") {
                 // What R2 asks of keys it asks of nobody else.
                 changes.extend([
                     ("AWS_ACCESS_KEY_ID", "short"),
@@ -1798,10 +1782,9 @@ mod tests {
                 "does not hold an account id",
             ),
             (
-                r2.replace("https://", "https://vlvt-backups."),
+                r2.replace("https://", "https://other."),
                 "does not hold an account id",
             ),
-            (r2.replace(".r2", ".us.r2"), "does not hold an account id"),
             (
                 r2.replace("abcdef", "abcdeg"),
                 "does not hold an account id",
@@ -2411,6 +2394,6 @@ mod tests {
             ("HEARTBEAT_URL", &format!("https://h/{CANARY}?x={CANARY}")),
         ]);
         check_for_canary("Config", &format!("{config:?} {config:#?}"), true);
-        assert_eq!(config.store.access_key_id.expose(), CANARY);
+        assert_eq!(keys(&config).access_key_id.expose(), CANARY);
     }
 }

@@ -22,6 +22,7 @@ pub mod kind;
 pub mod secret;
 
 pub mod config;
+pub mod endpoint;
 pub mod telemetry;
 
 pub mod daemon;

@@ -1,54 +1,48 @@
 //! The one place that names the S3 SDK: a bucket as this service uses it.
 
-use std::collections::HashSet;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use aws_sdk_s3::config::http::HttpRequest;
-use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, ConfigBag, Credentials, HttpClient, Intercept, Region,
-    RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents, SharedHttpClient,
+    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::error::{BoxError, ConnectorError, ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::primitives::{ByteStream, SdkBody};
-use aws_sdk_s3::types::{
-    CompletedMultipartUpload, CompletedPart, ExpirationStatus, LifecycleRule, ServerSideEncryption,
-};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
-use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 
 mod cause;
+mod connector;
+mod credentials;
 mod error;
 mod hint;
+mod lifecycle;
+mod list;
 mod place;
 mod provider;
 mod told;
 
+pub use credentials::{Credentials, Keys};
 pub use error::StoreError;
-use error::{MOST_CODE, shown};
-use place::Place;
+pub use lifecycle::{Expiry, Rules};
 pub use provider::Provider;
-use told::SignedAt;
 
-use crate::answer;
+use connector::{Bounded, Resolver};
+use error::{MOST_CODE, shown};
+use list::handle;
+use place::Place;
+
 use crate::chain;
-use crate::secret::{Redactor, Secret};
+use crate::secret::Redactor;
 
 /// The part of the SDK that speaks HTTP, as it is named in the log.
 pub const HTTP_CLIENT: &str = "aws_smithy_http_client";
@@ -56,15 +50,11 @@ pub const HTTP_CLIENT: &str = "aws_smithy_http_client";
 /// Where the backups go and with whose rights.
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
-    /// `AWS_ACCESS_KEY_ID`
-    pub access_key_id: Secret,
-    /// `AWS_SECRET_ACCESS_KEY`
-    pub secret_access_key: Secret,
-    /// `AWS_SESSION_TOKEN`
-    pub session_token: Option<Secret>,
+    /// The keys, or where AWS keeps them.
+    pub credentials: Credentials,
     /// `AWS_S3_BUCKET`
     pub bucket: String,
-    /// `AWS_S3_ENDPOINT` without a path; none means AWS itself.
+    /// `AWS_S3_ENDPOINT` without the bucket; none means AWS itself.
     pub endpoint: Option<String>,
     /// `AWS_S3_REGION`
     pub region: String,
@@ -106,8 +96,8 @@ const MOST_ETAG_BYTES: usize = 256;
 /// requests whose first line is longer.
 const MOST_HANDLE_BYTES: usize = 8 * 1024;
 
-/// The most pages of a list, which have 1000 entries each: ten million objects under one prefix.
-const MOST_PAGES: usize = 10_000;
+/// The header in which an upload carries what tells this service's own object from another's; `x-amz-meta-` stands before it.
+const MARK: &str = "backup-run";
 
 /// One bucket.
 #[derive(Clone)]
@@ -122,6 +112,17 @@ pub struct Store {
     redactor: Redactor,
     refusals: Arc<AtomicU64>,
     sent: Sent,
+    /// Whether it was said that lists hold what can't be read.
+    told_unreadable: Arc<AtomicBool>,
+}
+
+/// A part that the store has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// What the store calls it.
+    pub etag: String,
+    /// Whether that is the part's MD5.
+    pub is_md5: bool,
 }
 
 /// How many parts a store acknowledged, and how often one was sent again. Clones share the counts.
@@ -159,6 +160,8 @@ pub struct Object {
     pub size: u64,
     /// When the store made it visible; 1970, the beginning of time, if the store does not say.
     pub modified_at: DateTime<Utc>,
+    /// Its ETag as the store writes it, if the list tells.
+    pub etag: Option<String>,
 }
 
 /// What `HEAD` says of an object.
@@ -166,8 +169,10 @@ pub struct Object {
 pub struct Head {
     /// Its size in bytes.
     pub size: u64,
-    /// Its ETag without quotes.
+    /// Its ETag without quotes; a weak one as it stands. Empty if there is none.
     pub etag: String,
+    /// The mark that its upload was begun with, if the store tells.
+    pub mark: Option<String>,
 }
 
 /// A multipart upload that was begun and neither completed nor aborted.
@@ -181,172 +186,23 @@ pub struct Unfinished {
     pub initiated_at: DateTime<Utc>,
 }
 
-/// A rule of the bucket that deletes objects by their age.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expiry {
-    /// What the keys of the objects begin with; empty for all.
-    pub prefix: String,
-    /// After how many days.
-    pub days: u32,
-}
-
-/// Takes the time out of an answer's `Date`, which no output of the SDK holds.
-#[derive(Debug, Clone, Default)]
-struct AnswerTime(Arc<OnceLock<DateTime<Utc>>>);
-
-impl Intercept for AnswerTime {
-    fn name(&self) -> &'static str {
-        "AnswerTime"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        if let Some(at) = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok()) {
-            // The first answer counts.
-            let _first = self.0.get_or_init(|| at.to_utc());
-        }
-        Ok(())
-    }
-}
-
-/// A client whose answers are read whole, and checked, before the SDK sees them.
-#[derive(Debug)]
-struct Bounded(SharedHttpClient);
-
-impl HttpClient for Bounded {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Connector(self.0.http_connector(settings, components)))
-    }
-
-    fn validate_base_client_config(
-        &self,
-        components: &RuntimeComponentsBuilder,
-        config: &ConfigBag,
-    ) -> Result<(), BoxError> {
-        HttpClient::validate_base_client_config(&self.0, components, config)
-    }
-
-    fn validate_final_config(
-        &self,
-        components: &RuntimeComponents,
-        config: &ConfigBag,
-    ) -> Result<(), BoxError> {
-        HttpClient::validate_final_config(&self.0, components, config)
-    }
-
-    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
-        self.0.connector_metadata()
-    }
-}
-
-#[derive(Debug)]
-struct Connector(SharedHttpConnector);
-
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        // Only the bytes of an object are asked for by a range. They are read by `get`, which knows how many there are.
-        let of_object = request.headers().contains_key("range");
-        let signed_at = request.headers().get("x-amz-date").and_then(SignedAt::read);
-        let answered = self.0.call(request);
-        HttpConnectorFuture::new(async move {
-            let mut answer = answered.await?;
-            let failed = !answer.status().is_success();
-            if let Some(signed_at) = signed_at {
-                answer.add_extension(signed_at);
-            }
-            if of_object && !failed {
-                return Ok(answer);
-            }
-            let body = answer::read(answer.take_body(), failed).await;
-            let body = body.map_err(|error| ConnectorError::other(error.into(), None))?;
-            *answer.body_mut() = SdkBody::from(body);
-            Ok(answer)
-        })
-    }
-}
-
-/// The system's own search for addresses. Its failures have a type, which those of the SDK's own way have not.
-#[derive(Debug, Clone, Copy)]
-struct Resolver;
-
-impl ResolveDns for Resolver {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(async move {
-            let found = tokio::net::lookup_host((name, 0)).await;
-            found
-                .map(|found| found.map(|address| address.ip()).collect())
-                .map_err(ResolveDnsError::new)
-        })
-    }
-}
-
-/// What an enabled rule deletes by age alone: one with a condition beyond the prefix may not hold for our objects.
-fn expiry(rule: &LifecycleRule) -> Option<Expiry> {
-    let days = u32::try_from(rule.expiration()?.days()?).ok()?;
-    let prefix = match rule.filter() {
-        Some(filter) => {
-            let conditional = filter.tag().is_some()
-                || filter.object_size_greater_than().is_some()
-                || filter.object_size_less_than().is_some()
-                || filter.and().is_some_and(|and| {
-                    !and.tags().is_empty()
-                        || and.object_size_greater_than().is_some()
-                        || and.object_size_less_than().is_some()
-                });
-            if conditional {
-                return None;
-            }
-            filter
-                .prefix()
-                .or_else(|| filter.and().and_then(|and| and.prefix()))
-        }
-        None => {
-            #[expect(deprecated, reason = "old rules have their prefix here")]
-            let prefix = rule.prefix();
-            prefix
-        }
-    };
-    (*rule.status() == ExpirationStatus::Enabled).then(|| Expiry {
-        prefix: prefix.unwrap_or_default().to_owned(),
-        days,
-    })
-}
-
 /// From this try on a request that failed is worth a line: an answer of 500 now and then is every store's daily life.
 const NOTABLE_TRIES: u32 = 3;
 
 impl Store {
     /// A client for the bucket. Nothing is sent yet, and nothing but the arguments is read: the SDK's own search for
-    /// credentials would ask a metadata service on the network.
+    /// credentials would ask a metadata service on the network, which only [`Credentials::Chain`] allows.
     #[must_use]
     pub fn new(settings: &StoreSettings, patience: StorePatience) -> Self {
-        let credentials = Credentials::new(
-            settings.access_key_id.expose(),
-            settings.secret_access_key.expose(),
-            settings
-                .session_token
-                .as_ref()
-                .map(|token| token.expose().to_owned()),
-            None,
-            "environment",
-        );
         let http_client = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
             .build_with_resolver(Resolver);
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
-            .http_client(Bounded(http_client))
+            .http_client(Bounded(http_client.clone()))
             .region(Region::new(settings.region.clone()))
-            .credentials_provider(credentials)
+            .credentials_provider(settings.credentials.provider(&settings.region, http_client))
+            .identity_cache(credentials::cache())
             .force_path_style(settings.path_style)
             // R2 answers 501 to the SDK's default checksums on parts; Content-MD5 is what every vendor takes.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -372,16 +228,29 @@ impl Store {
             patience,
             refusals: Arc::default(),
             sent: Sent::default(),
-            redactor: Redactor::new(
-                [
-                    Some(&settings.access_key_id),
-                    Some(&settings.secret_access_key),
-                    settings.session_token.as_ref(),
-                ]
-                .into_iter()
-                .flatten(),
-            ),
+            told_unreadable: Arc::default(),
+            redactor: Redactor::new(settings.credentials.secrets()),
         }
+    }
+
+    /// The same store, for what is not worth waiting for: two tries of ten seconds.
+    #[must_use]
+    pub fn hurried(&self) -> Self {
+        let patience = StorePatience {
+            tries: self.patience.tries.min(2),
+            answer: self.patience.answer.min(Duration::from_secs(10)),
+            ..self.patience
+        };
+        Self {
+            patience,
+            ..self.clone()
+        }
+    }
+
+    /// How patient it is.
+    #[must_use]
+    pub const fn patience(&self) -> &StorePatience {
+        &self.patience
     }
 
     /// The bucket's name.
@@ -408,11 +277,11 @@ impl Store {
         self.sent.clone()
     }
 
-    /// Begins a multipart upload; nothing is visible until it is completed.
+    /// Begins a multipart upload; nothing is visible until it is completed. [`Store::head`] gives the mark back.
     ///
     /// # Errors
     /// What the store answered: this is where wrong credentials show.
-    pub async fn create_upload(&self, key: &str) -> Result<String, StoreError> {
+    pub async fn create_upload(&self, key: &str, mark: &str) -> Result<String, StoreError> {
         const ACTION: &str = "begin upload of";
         self.retrying(ACTION, key, self.patience.answer, || async {
             let answer = self
@@ -422,6 +291,7 @@ impl Store {
                 .key(key)
                 // Never Content-Encoding: gzip, or clients would unpack the file behind the user's back.
                 .content_type("application/gzip")
+                .metadata(MARK, mark)
                 .send()
                 .await
                 .map_err(|e| self.error(ACTION, key, e))?;
@@ -434,7 +304,7 @@ impl Store {
         .await
     }
 
-    /// Sends one part and returns its ETag, which was compared with the part's MD5.
+    /// Sends one part and returns its ETag, which was compared with the part's MD5 if it may be one.
     ///
     /// # Errors
     /// When it was refused, or could not be sent in several tries.
@@ -445,7 +315,7 @@ impl Store {
         number: i32,
         body: &Bytes,
         md5: &[u8; 16],
-    ) -> Result<String, StoreError> {
+    ) -> Result<Acknowledged, StoreError> {
         const ACTION: &str = "upload a part of";
         let needed = Duration::from_secs(
             u64::try_from(body.len()).unwrap_or(u64::MAX) / SLOWEST_BYTES_PER_SECOND,
@@ -478,18 +348,28 @@ impl Store {
                     answer.server_side_encryption(),
                     Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse)
                 );
-            if !encrypted && !etag.eq_ignore_ascii_case(&hex(md5)) {
+            let (etag, expected) = (opaque(&etag), hex(md5));
+            let is_md5 = etag.eq_ignore_ascii_case(&expected);
+            let may_be_md5 = etag.len() == expected.len()
+                && etag.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && !encrypted;
+            if !is_md5 && may_be_md5 {
                 return Err(StoreError::mismatch(
                     ACTION,
                     key,
                     format!("the store answered part {number} with the ETag of other bytes"),
                 ));
             }
-            Ok(etag)
+            // Complete must name one; a store that gave none has nothing else to compare it with.
+            let etag = if etag.is_empty() { &expected } else { etag };
+            Ok(Acknowledged {
+                etag: etag.to_owned(),
+                is_md5,
+            })
         });
-        let etag = sent.await?;
+        let acknowledged = sent.await?;
         self.sent.0.0.fetch_add(1, Ordering::Relaxed);
-        Ok(etag)
+        Ok(acknowledged)
     }
 
     /// Makes the object of these parts visible, unless the key is taken.
@@ -516,6 +396,7 @@ impl Store {
         let parts = CompletedMultipartUpload::builder()
             .set_parts(Some(parts))
             .build();
+        let refused = AtomicBool::new(false);
         let request = |condition: Option<&str>| {
             let call = self
                 .client
@@ -526,23 +407,35 @@ impl Store {
                 .multipart_upload(parts.clone())
                 .set_if_none_match(condition.map(str::to_owned))
                 .send();
+            let refused = &refused;
             async move {
-                call.await
-                    .map(|_| ())
-                    .map_err(|e| self.error(ACTION, key, e))
+                call.await.map(|_| ()).map_err(|e| {
+                    refused.store(refuses_condition(&e), Ordering::Relaxed);
+                    self.error(ACTION, key, e)
+                })
             }
         };
-        match self
+        let conditional = self
             .retrying(ACTION, key, self.patience.answer, || request(Some("*")))
-            .await
-        {
-            // A vendor that does not know conditional writes gets it once without.
-            Err(error) if error.status == Some(501) => {
-                self.retrying(ACTION, key, self.patience.answer, || request(None))
-                    .await
-            }
-            outcome => outcome,
+            .await;
+        let Err(error) = conditional else {
+            return conditional;
+        };
+        if !refused.load(Ordering::Relaxed) {
+            return Err(error);
         }
+        tracing::warn!(
+            key,
+            error = %error,
+            hint = "nothing is to be done where one container makes the backups; two that are due at the same time could overwrite each other's",
+            "the store cannot be told to keep an existing object: completing the upload without that condition"
+        );
+        // Without the condition, what another container made meanwhile would be overwritten.
+        if self.listed(key).await?.is_some() {
+            return Err(StoreError::taken(ACTION, key));
+        }
+        self.retrying(ACTION, key, self.patience.answer, || request(None))
+            .await
     }
 
     /// Ends an upload without an object. An upload that is gone already counts as aborted.
@@ -597,6 +490,7 @@ impl Store {
                         StoreError::not_s3(ACTION, key, what)
                     })?,
                 etag: etag(head.e_tag()).map_err(|what| StoreError::not_s3(ACTION, key, what))?,
+                mark: head.metadata().and_then(|all| all.get(MARK).cloned()),
             })),
             Err(error) if error.status == Some(404) => Ok(None),
             Err(error) => Err(error),
@@ -618,6 +512,8 @@ impl Store {
         const ACTION: &str = "read";
         let expected = to.saturating_sub(from);
         let needed = Duration::from_secs(expected / SLOWEST_BYTES_PER_SECOND);
+        // A weak ETag is never equal to another in a condition, not even to itself.
+        let strong = Some(etag).filter(|etag| !etag.is_empty() && !etag.starts_with(WEAK));
         let outcome = self
             .retrying(ACTION, key, self.patience.answer.max(needed), || async {
                 let answer = self
@@ -625,7 +521,7 @@ impl Store {
                     .get_object()
                     .bucket(&*self.bucket)
                     .key(key)
-                    .if_match(format!("\"{etag}\""))
+                    .set_if_match(strong.map(|etag| format!("\"{etag}\"")))
                     .range(format!("bytes={from}-{}", to.saturating_sub(1)))
                     .send()
                     .await
@@ -633,7 +529,7 @@ impl Store {
                 // A store that ignores the condition says at least which object it sends.
                 if answer
                     .e_tag()
-                    .is_some_and(|now| now.trim_matches('"') != etag)
+                    .is_some_and(|now| !etag.is_empty() && opaque(now) != opaque(etag))
                 {
                     return Err(StoreError::replaced(ACTION, key));
                 }
@@ -666,182 +562,6 @@ impl Store {
                 Err(StoreError::replaced(ACTION, key))
             }
             outcome => outcome,
-        }
-    }
-
-    /// Lists every object whose key begins with `prefix`, a page at a time: what `visit` does not keep is forgotten. Gives
-    /// what the store's clock said last, if its answers tell.
-    ///
-    /// # Errors
-    /// What the store answered; a list is whole or an error, and after an error what was visited counts for nothing.
-    pub async fn list(
-        &self,
-        prefix: &str,
-        mut visit: impl FnMut(Object),
-    ) -> Result<Option<DateTime<Utc>>, StoreError> {
-        const ACTION: &str = "list objects under";
-        let not_whole = |what: String| StoreError::not_s3(ACTION, prefix, what);
-        let mut pages = Pages::default();
-        let mut token: Option<String> = None;
-        loop {
-            let (page, time) = self
-                .retrying(ACTION, prefix, self.patience.answer, || async {
-                    let time = AnswerTime::default();
-                    let request = self
-                        .client
-                        .list_objects_v2()
-                        .bucket(&*self.bucket)
-                        .prefix(prefix)
-                        .set_continuation_token(token.clone());
-                    let page = request
-                        .customize()
-                        .interceptor(time.clone())
-                        .send()
-                        .await
-                        .map_err(|e| self.error(ACTION, prefix, e))?;
-                    Ok((page, time.0.get().copied()))
-                })
-                .await?;
-            let (truncated, next) = (page.is_truncated, page.next_continuation_token);
-            for object in page.contents.unwrap_or_default() {
-                visit(taken(object).map_err(not_whole)?);
-            }
-            let next = next.filter(|next| !next.is_empty());
-            match (truncated, next) {
-                (Some(false), None) => return Ok(time),
-                (Some(true), Some(next)) => token = Some(pages.turn(&next).map_err(not_whole)?),
-                (Some(true), None) => {
-                    return Err(not_whole(
-                        "the list says that there is more of it, and not how to ask for it"
-                            .to_owned(),
-                    ));
-                }
-                (Some(false) | None, Some(_)) => {
-                    return Err(not_whole(
-                        "the list tells how to ask for more of it, and does not say that there is more"
-                            .to_owned(),
-                    ));
-                }
-                (None, None) => {
-                    return Err(not_whole(
-                        "the list does not say whether it is whole (IsTruncated)".to_owned(),
-                    ));
-                }
-            }
-        }
-    }
-
-    /// Lists every unfinished upload whose key begins with `prefix`, a page at a time.
-    ///
-    /// # Errors
-    /// What the store answered; there are more uploads then than were visited.
-    pub async fn list_uploads(
-        &self,
-        prefix: &str,
-        mut visit: impl FnMut(Unfinished),
-    ) -> Result<(), StoreError> {
-        const ACTION: &str = "list unfinished uploads under";
-        let not_whole = |what: String| StoreError::not_s3(ACTION, prefix, what);
-        let mut pages = Pages::default();
-        let mut marker: (Option<String>, Option<String>) = (None, None);
-        loop {
-            let page = self
-                .retrying(ACTION, prefix, self.patience.answer, || async {
-                    let request = self
-                        .client
-                        .list_multipart_uploads()
-                        .bucket(&*self.bucket)
-                        .prefix(prefix);
-                    let request = request
-                        .set_key_marker(marker.0.clone())
-                        .set_upload_id_marker(marker.1.clone());
-                    request
-                        .send()
-                        .await
-                        .map_err(|e| self.error(ACTION, prefix, e))
-                })
-                .await?;
-            let truncated = page.is_truncated == Some(true);
-            let next = (page.next_key_marker, page.next_upload_id_marker);
-            for upload in page.uploads.unwrap_or_default() {
-                // One whose age is not told can't be known for left behind.
-                let initiated_at = upload.initiated().and_then(instant);
-                let (Some(key), Some(id), Some(initiated_at)) =
-                    (upload.key, upload.upload_id, initiated_at)
-                else {
-                    continue;
-                };
-                visit(Unfinished {
-                    key,
-                    id: handle(&id).map_err(not_whole)?,
-                    initiated_at,
-                });
-            }
-            // SeaweedFS leaves out whether there is more where there is none, and the key where there is.
-            if !truncated {
-                return Ok(());
-            }
-            let present = |marker: Option<String>| marker.filter(|marker| !marker.is_empty());
-            let next = (present(next.0), present(next.1));
-            if next == (None, None) {
-                return Err(not_whole(
-                    "the list says that there is more of it, and not how to ask for it".to_owned(),
-                ));
-            }
-            let text = format!(
-                "{}\n{}",
-                next.0.as_deref().unwrap_or_default(),
-                next.1.as_deref().unwrap_or_default()
-            );
-            pages.turn(&text).map_err(not_whole)?;
-            marker = next;
-        }
-    }
-
-    /// What the store's clock says, if its answers tell.
-    ///
-    /// # Errors
-    /// What the store answered.
-    pub async fn time(&self, prefix: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
-        const ACTION: &str = "list objects under";
-        self.retrying(ACTION, prefix, self.patience.answer, || async {
-            let time = AnswerTime::default();
-            self.client
-                .list_objects_v2()
-                .bucket(&*self.bucket)
-                .prefix(prefix)
-                .max_keys(1)
-                .customize()
-                .interceptor(time.clone())
-                .send()
-                .await
-                .map_err(|e| self.error(ACTION, prefix, e))?;
-            Ok(time.0.get().copied())
-        })
-        .await
-    }
-
-    /// The bucket's rules that delete objects by age; none if the store has no such rules or this token may not read them.
-    ///
-    /// # Errors
-    /// What else the store answered.
-    pub async fn expiries(&self) -> Result<Option<Vec<Expiry>>, StoreError> {
-        const ACTION: &str = "read the lifecycle rules of";
-        let outcome = self
-            .retrying(ACTION, &self.bucket, self.patience.answer, || async {
-                self.client
-                    .get_bucket_lifecycle_configuration()
-                    .bucket(&*self.bucket)
-                    .send()
-                    .await
-                    .map_err(|e| self.error(ACTION, &self.bucket, e))
-            })
-            .await;
-        match outcome {
-            Ok(answer) => Ok(Some(answer.rules().iter().filter_map(expiry).collect())),
-            Err(error) if error.is_code("NoSuchLifecycleConfiguration") => Ok(Some(Vec::new())),
-            Err(error) if matches!(error.status, Some(401 | 403 | 405 | 501)) => Ok(None),
-            Err(error) => Err(error),
         }
     }
 
@@ -891,63 +611,58 @@ impl Store {
     where
         E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
+        if let Some(error) = credentials::missing(action, key, &error) {
+            return error;
+        }
         StoreError::of(&self.place, &self.redactor, action, key, error)
     }
 }
 
-/// The pages of a list so far. A list goes on only to a page that it has not been at, and not for ever.
-#[derive(Debug, Default)]
-struct Pages {
-    state: RandomState,
-    seen: HashSet<u64>,
+/// What a weak ETag begins with.
+const WEAK: &str = "W/";
+
+/// The bare text of an ETag, weak or not.
+pub(crate) fn opaque(etag: &str) -> &str {
+    let etag = etag.trim();
+    etag.strip_prefix(WEAK).unwrap_or(etag).trim_matches('"')
 }
 
-impl Pages {
-    /// What stands for the next page, if the list may go on there.
-    fn turn(&mut self, next: &str) -> Result<String, String> {
-        let next = handle(next)?;
-        if !self.seen.insert(self.state.hash_one(&next)) {
-            return Err(
-                "the list leads back to a page that was read already, and has no end".to_owned(),
-            );
-        }
-        if self.seen.len() >= MOST_PAGES {
-            return Err(format!("the list has more than {MOST_PAGES} pages"));
-        }
-        Ok(next)
+/// Whether an answer says that the condition of the request can't be had here, and not that it does not hold. Beside the codes
+/// that S3 has for that, some stores name the header.
+fn refuses_condition<E>(error: &SdkError<E>) -> bool
+where
+    E: ProvideErrorMetadata,
+{
+    let Some(answer) = error.raw_response() else {
+        return false;
+    };
+    let status = answer.status().as_u16();
+    let code = match error {
+        SdkError::ServiceError(service) => service.err().code(),
+        _ => None,
+    };
+    if code == Some("NotImplemented") || matches!(status, 405 | 501) {
+        return true;
     }
+    let body = answer.body().bytes().unwrap_or_default();
+    status == 400
+        && String::from_utf8_lossy(body)
+            .to_ascii_lowercase()
+            .contains("if-none-match")
 }
 
-/// What a store wants back with a later request, if it is short enough to be sent.
-fn handle(text: &str) -> Result<String, String> {
-    if text.len() > MOST_HANDLE_BYTES {
-        return Err(format!(
-            "what it wants back with the next request is longer than {MOST_HANDLE_BYTES} bytes"
-        ));
-    }
-    Ok(text.to_owned())
-}
-
-/// An ETag without quotes; empty if there is none.
+/// An ETag without quotes, a weak one as it stands; empty if there is none.
 fn etag(text: Option<&str>) -> Result<String, String> {
-    let etag = text.unwrap_or_default().trim_matches('"');
+    let text = text.unwrap_or_default().trim();
+    let etag = if text.starts_with(WEAK) {
+        text
+    } else {
+        text.trim_matches('"')
+    };
     if etag.len() > MOST_ETAG_BYTES {
         return Err(format!("the ETag is longer than {MOST_ETAG_BYTES} bytes"));
     }
     Ok(etag.to_owned())
-}
-
-/// An entry of a list.
-fn taken(object: aws_sdk_s3::types::Object) -> Result<Object, String> {
-    let modified_at = object.last_modified().and_then(instant);
-    Ok(Object {
-        size: object
-            .size()
-            .and_then(|size| u64::try_from(size).ok())
-            .unwrap_or_default(),
-        modified_at: modified_at.unwrap_or_default(),
-        key: object.key.ok_or("the list holds an object without a key")?,
-    })
 }
 
 /// Whether an answer is about to send just the bytes from `from` up to `to` of an object of this size, as far as it says.

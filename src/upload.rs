@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::dump::CleanExit;
 use crate::part::Part;
-use crate::store::{Store, StoreError, hex};
+use crate::store::{Acknowledged, Head, Store, StoreError, hex, opaque};
 
 /// S3's limit on the parts of one upload.
 const MOST_PARTS: u64 = 10_000;
@@ -85,6 +85,17 @@ pub fn part_size(database_bytes: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }
 
+/// How long the store is waited for when an upload has to be aborted, and how long when the run's own time is over.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_AT_THE_END: Duration = Duration::from_secs(5);
+
+/// How often an object that the store says it made is looked at before it counts as not there, and how often before it counts
+/// as unknown: a quarter of a minute, and two minutes or more.
+const LOOKS_FOR_NOTHING: usize = 6;
+const LOOKS_WITHOUT_ANSWER: usize = 12;
+
+const ACTION: &str = "complete upload of";
+
 /// An upload that was begun and is not visible. It ends once: by [`Upload::complete`] or by [`Upload::abort`]. Dropped,
 /// it stays behind in the bucket until the next start sweeps it.
 #[derive(Debug)]
@@ -93,10 +104,14 @@ pub struct Upload {
     store: Store,
     key: String,
     id: String,
+    /// What tells the object from another's, whatever its ETag is.
+    mark: String,
     bytes: u64,
     md5s: Vec<[u8; 16]>,
     etags: Vec<Option<String>>,
-    in_flight: JoinSet<Result<(usize, String), StoreError>>,
+    /// Whether it was said that ETags are no MD5s here.
+    strange_etag: bool,
+    in_flight: JoinSet<Result<(usize, Acknowledged), StoreError>>,
     pace: Pace,
 }
 
@@ -109,20 +124,35 @@ pub struct Stored {
     pub parts: usize,
 }
 
+/// What is in the store under the key.
+#[derive(Debug, Clone, Copy)]
+struct There {
+    size: u64,
+    /// Whether it is what this upload made; none if the store does not tell.
+    is_ours: Option<bool>,
+}
+
 impl Upload {
     /// Begins before the first byte is dumped, so that refused credentials cost the database nothing.
     ///
     /// # Errors
     /// What the store answered.
-    pub async fn begin(store: &Store, key: &str, part_size: usize) -> Result<Self, StoreError> {
-        let id = store.create_upload(key).await?;
+    pub async fn begin(
+        store: &Store,
+        key: &str,
+        part_size: usize,
+        mark: &str,
+    ) -> Result<Self, StoreError> {
+        let id = store.create_upload(key, mark).await?;
         Ok(Self {
             store: store.clone(),
             key: key.to_owned(),
             id,
+            mark: mark.to_owned(),
             bytes: 0,
             md5s: Vec::new(),
             etags: Vec::new(),
+            strange_etag: false,
             in_flight: JoinSet::new(),
             pace: Pace::new(most_in_flight(part_size), store.refusals()),
         })
@@ -148,7 +178,7 @@ impl Upload {
             store
                 .upload_part(&key, &id, number, &part.body, &part.md5)
                 .await
-                .map(|etag| (index, etag))
+                .map(|acknowledged| (index, acknowledged))
         });
         Ok(())
     }
@@ -166,7 +196,15 @@ impl Upload {
 
     async fn settle_one(&mut self, waited_for: bool) -> Result<(), StoreError> {
         match self.in_flight.join_next().await {
-            Some(Ok(Ok((index, etag)))) => {
+            Some(Ok(Ok((index, Acknowledged { etag, is_md5 })))) => {
+                if !is_md5 && !self.strange_etag {
+                    self.strange_etag = true;
+                    tracing::warn!(
+                        key = self.key,
+                        hint = "nothing is to be done: the store compared each part with its Content-MD5; stores that encrypt with a key of yours and some gateways answer so",
+                        "the store's ETags are no MD5s: they say nothing about the bytes that it has"
+                    );
+                }
                 let pace = self.pace.after(self.store.refusals(), waited_for);
                 if pace.limit < self.pace.limit {
                     tracing::warn!(
@@ -190,78 +228,142 @@ impl Upload {
         }
     }
 
-    /// Makes the object visible. It takes the proof that the dump ended well; without one this does not compile:
+    /// Makes the object visible, unless it has to end `early`. It takes the proof that the dump ended well; without one this does
+    /// not compile:
     ///
     /// ```compile_fail
+    /// use postgres_s3_backups::store::StoreError;
+    ///
     /// async fn forged(upload: postgres_s3_backups::upload::Upload) {
-    ///     let _ = upload.complete(()).await;
+    ///     let _ = upload.complete((), std::future::pending::<StoreError>()).await;
     /// }
     /// ```
     ///
-    /// The object is looked at afterwards: its size must be what was sent, and if the answer was lost, its ETag tells
+    /// The object is looked at afterwards: its size must be what was sent, and if the answer was lost, its mark tells
     /// whether it is ours.
     ///
     /// # Errors
     /// When the object is not there, or is somebody else's; the upload was aborted then.
-    pub async fn complete(mut self, _proof: CleanExit) -> Result<Stored, StoreError> {
-        match self.commit().await {
-            Ok(stored) => Ok(stored),
-            Err(error) => {
-                self.abort().await;
-                Err(error)
-            }
+    pub async fn complete<E: From<StoreError>>(
+        mut self,
+        _proof: CleanExit,
+        early: impl Future<Output = E>,
+    ) -> Result<Stored, E> {
+        let (ended, limit) = tokio::select! {
+            ended = self.commit() => (ended.map_err(E::from), PATIENCE),
+            error = early => (Err(error), PATIENCE_AT_THE_END),
+        };
+        if ended.is_err() {
+            self.abort_within(limit).await;
         }
+        ended
     }
 
     async fn commit(&mut self) -> Result<Stored, StoreError> {
-        const ACTION: &str = "complete upload of";
         self.settle().await?;
         let etags: Vec<String> = self.etags.iter().flatten().cloned().collect();
         if etags.len() != self.md5s.len() {
-            return Err(StoreError::mismatch(
-                ACTION,
-                &self.key,
-                "a part was not acknowledged".to_owned(),
-            ));
+            return Err(self.mismatch("a part was not acknowledged".to_owned()));
         }
         let answer = self
             .store
             .complete_upload(&self.key, &self.id, &etags)
             .await;
-        let head = match (answer, self.store.head(&self.key).await) {
-            (Ok(()), head) => head?,
-            // The first error wins: what happened to Complete says more than what happened to the look afterwards.
-            (Err(error), Err(_)) => return Err(error),
-            (Err(error), Ok(head)) => {
-                if head.as_ref().is_none_or(|head| {
-                    !head.etag.eq_ignore_ascii_case(&self.expected_etag())
-                        || head.size != self.bytes
-                }) {
-                    return Err(error);
+        match answer {
+            Ok(()) => self.confirm().await,
+            // What happened to Complete says more than what happened to the look afterwards.
+            Err(error) => match self.look(&self.store).await {
+                Ok(Some(there)) if there.is_ours == Some(true) && there.size == self.bytes => {
+                    tracing::warn!(error = %error, "the answer to Complete was lost, but the object is there and is ours");
+                    Ok(self.stored())
                 }
-                tracing::warn!(error = %error, "the answer to Complete was lost, but the object is there and is ours");
-                head
-            }
-        };
-        match head {
-            Some(head) if head.size == self.bytes => Ok(Stored {
-                size_bytes: self.bytes,
-                parts: self.md5s.len(),
-            }),
-            Some(head) => Err(StoreError::mismatch(
-                ACTION,
-                &self.key,
-                format!(
-                    "the object has {} bytes, {} were sent",
-                    head.size, self.bytes
-                ),
-            )),
-            None => Err(StoreError::mismatch(
-                ACTION,
-                &self.key,
-                "the object is not there".to_owned(),
-            )),
+                _ => Err(error),
+            },
         }
+    }
+
+    /// Looks at what the store says it made. A store that is a little behind itself, or out of order for a while, is asked again:
+    /// everything was sent, and there is nothing better to do.
+    async fn confirm(&self) -> Result<Stored, StoreError> {
+        let store = self.store.hurried();
+        let patience = self.store.patience();
+        let mut wait = patience.first_wait;
+        let mut looks: usize = 1;
+        loop {
+            let (error, most) = match self.look(&store).await {
+                Ok(Some(there)) if there.is_ours == Some(false) => {
+                    return Err(StoreError::taken(ACTION, &self.key));
+                }
+                Ok(Some(there)) if there.size == self.bytes => return Ok(self.stored()),
+                Ok(Some(there)) => {
+                    return Err(self.mismatch(format!(
+                        "the object has {} bytes, {} were sent",
+                        there.size, self.bytes
+                    )));
+                }
+                Ok(None) => (
+                    self.mismatch("the object is not there".to_owned()),
+                    LOOKS_FOR_NOTHING,
+                ),
+                Err(error) => (error, LOOKS_WITHOUT_ANSWER),
+            };
+            if looks >= most {
+                return Err(error);
+            }
+            looks = looks.saturating_add(1);
+            tokio::time::sleep(wait).await;
+            wait = wait.saturating_mul(2).min(patience.longest_wait);
+        }
+    }
+
+    /// What the store has under the key. A key that may not look at objects, or a store that can't say at the moment, is asked for
+    /// the list.
+    async fn look(&self, store: &Store) -> Result<Option<There>, StoreError> {
+        let error = match store.head(&self.key).await {
+            Ok(head) => return Ok(head.map(|head| self.judge(&head))),
+            Err(error) => error,
+        };
+        let listed = store.listed(&self.key).await;
+        // What happened first says more.
+        let Ok(listed) = listed else {
+            return Err(error);
+        };
+        tracing::warn!(
+            error = %error,
+            hint = "give the key the right to read objects (s3:GetObject), or keep another key for restores and drills; if the store is out of order, nothing is to be done",
+            "the object could not be looked at: its size is taken from the list"
+        );
+        Ok(listed.map(|object| There {
+            size: object.size,
+            is_ours: object.etag.map(|etag| self.is_known_by(&etag)),
+        }))
+    }
+
+    /// Whose object it is, by its mark; by its ETag where the store does not give the mark back.
+    fn judge(&self, head: &Head) -> There {
+        There {
+            size: head.size,
+            is_ours: match &head.mark {
+                Some(mark) => Some(*mark == self.mark),
+                // Another ETag says nothing: not every store makes it of the parts' MD5s.
+                None => self.is_known_by(&head.etag).then_some(true),
+            },
+        }
+    }
+
+    fn is_known_by(&self, etag: &str) -> bool {
+        opaque(etag).eq_ignore_ascii_case(&self.expected_etag())
+    }
+
+    fn stored(&self) -> Stored {
+        Stored {
+            size_bytes: self.bytes,
+            parts: self.md5s.len(),
+        }
+    }
+
+    fn mismatch(&self, message: String) -> StoreError {
+        StoreError::mismatch(ACTION, &self.key, message)
     }
 
     /// The MD5 of the parts' MD5s and their number: what R2, AWS and most others call the object.
@@ -275,14 +377,17 @@ impl Upload {
 
     /// Ends it without an object. A failure is logged and never takes the place of the error that led here; a store that
     /// does not answer is not waited for long, since a later start or run aborts what is left.
-    pub async fn abort(mut self) {
-        const LIMIT: Duration = Duration::from_secs(60);
+    pub async fn abort(self) {
+        self.abort_within(PATIENCE).await;
+    }
+
+    async fn abort_within(mut self, limit: Duration) {
         self.in_flight.shutdown().await;
         tokio::select! {
             aborted = self.store.abort_upload(&self.key, &self.id) => if let Err(error) = aborted {
                 tracing::warn!(key = self.key, upload = self.id, error = %error, "could not abort upload");
             },
-            () = tokio::time::sleep(LIMIT) => {
+            () = tokio::time::sleep(limit) => {
                 tracing::warn!(key = self.key, upload = self.id, error = "the store does not answer", "could not abort upload");
             }
         }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use postgres_s3_backups::kind::Kind;
 use postgres_s3_backups::secret::Secret;
-use postgres_s3_backups::store::{Store, StoreError, StorePatience, StoreSettings};
+use postgres_s3_backups::store::{
+    Credentials, Keys, Store, StoreError, StorePatience, StoreSettings,
+};
 
 use crate::common::nginx::Nginx;
 use crate::common::process::LIMIT;
@@ -329,9 +331,11 @@ fn a_bucket_that_is_asked_for_in_the_wrong_place_names_the_path_style() {
         &["AWS_S3_FORCE_PATH_STYLE=false"],
     );
     let settings = StoreSettings {
-        access_key_id: Secret::new("key".to_owned()),
-        secret_access_key: Secret::new("secret".to_owned()),
-        session_token: None,
+        credentials: Credentials::Keys(Keys {
+            access_key_id: Secret::new("key".to_owned()),
+            secret_access_key: Secret::new("secret".to_owned()),
+            session_token: None,
+        }),
         bucket: "backups".to_owned(),
         endpoint: Some("http://no-such-host.invalid".to_owned()),
         region: "auto".to_owned(),

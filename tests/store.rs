@@ -372,8 +372,8 @@ fn an_object_of_another_size_is_no_success() {
 fn after_a_lost_answer_only_the_same_bytes_are_ours() {
     let r2 = R2::start();
     r2.fail(Operation::CompleteUpload, 0, 1, Action::LoseAnswer);
-    // As if somebody else's object had the same size.
-    r2.fail(Operation::HeadObject, 0, usize::MAX, Action::WrongEtag);
+    // As if somebody else's object had the same size, and the same bytes.
+    r2.fail(Operation::HeadObject, 0, usize::MAX, Action::OtherMark);
     let ended = Service::backup(&Variables::on_r2(&r2, &small()));
     assert!(
         ended.events("backup finished").is_empty(),

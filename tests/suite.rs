@@ -36,6 +36,7 @@ mod restore;
 mod round_trip;
 mod speed;
 mod store;
+mod stores;
 mod strings;
 mod tidy;
 mod tls;

@@ -30,6 +30,12 @@ pub(super) enum Cause {
     Distrusted(Distrust),
     /// The request could not be made.
     Unsendable,
+    /// There is no role whose keys could sign it.
+    NoRole,
+    /// Whoever hands out the role's keys refuses, or fails.
+    RoleRefused,
+    /// Whoever hands out the role's keys does not answer.
+    RoleTimeout,
 
     // The answer is none.
     /// It can't be read, though its status is that of a success.
@@ -314,14 +320,18 @@ impl Cause {
             | Self::Broken
             | Self::Busy
             | Self::Unreadable
-            | Self::NotHttp => (Kind::StoreUnavailable, true),
-            Self::Timeout => (Kind::StoreTimeout, true),
+            | Self::NotHttp
+            | Self::RoleRefused => (Kind::StoreUnavailable, true),
+            Self::Timeout | Self::RoleTimeout => (Kind::StoreTimeout, true),
             Self::Changed | Self::Mismatch => (Kind::StoreMismatch, true),
             Self::Distrusted(_) => (Kind::Tls, false),
             Self::Conflict | Self::Replaced => (Kind::StoreConflict, false),
-            Self::Denied | Self::UnknownKey | Self::WrongSecret | Self::Expired | Self::Account => {
-                (Kind::StoreDenied, false)
-            }
+            Self::NoRole
+            | Self::Denied
+            | Self::UnknownKey
+            | Self::WrongSecret
+            | Self::Expired
+            | Self::Account => (Kind::StoreDenied, false),
             Self::Clock => (Kind::Clock, false),
             Self::Unsendable
             | Self::NotS3

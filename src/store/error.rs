@@ -219,6 +219,19 @@ impl StoreError {
         Self::known(action, key, Cause::Timeout, message)
     }
 
+    /// The name of an object that is there already.
+    #[must_use]
+    pub fn taken(action: &'static str, key: &str) -> Self {
+        let message = "there is another object of this name";
+        Self::known(action, key, Cause::Conflict, message.to_owned())
+    }
+
+    /// Whether the store does not know the request at all.
+    #[must_use]
+    pub fn is_not_offered(&self) -> bool {
+        self.is_code("NotImplemented") || matches!(self.status, Some(405 | 501))
+    }
+
     pub(super) fn is_code(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }

@@ -57,6 +57,12 @@ pub(super) const fn everywhere(cause: Cause) -> &'static str {
         Cause::Unreadable | Cause::NotS3 => {
             "what answers at AWS_S3_ENDPOINT does not answer as S3 does; check that the endpoint is an S3 API, and look for a proxy in between"
         }
+        Cause::NoRole => {
+            "AWS_CREDENTIALS=chain found no role: on EKS annotate the service account with eks.amazonaws.com/role-arn, on ECS give the task a task role, on EC2 give the instance a profile (in a container with a hop limit of 2); or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        }
+        Cause::RoleRefused | Cause::RoleTimeout => {
+            "whoever hands out the role's keys (STS, the container's or the instance's metadata service, SSO) does not answer, or refuses: check the role's trust policy, the network to it, and for SSO that you are logged in"
+        }
         Cause::NotHttp => {
             "what answers at AWS_S3_ENDPOINT does not speak HTTP; check the host and the port, and look for a proxy in between"
         }

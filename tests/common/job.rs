@@ -9,7 +9,7 @@ use postgres_s3_backups::level::Level;
 use postgres_s3_backups::pipeline::Compression;
 use postgres_s3_backups::postgres::{Clients, DatabaseUrl};
 use postgres_s3_backups::secret::Secret;
-use postgres_s3_backups::store::{Store, StorePatience, StoreSettings};
+use postgres_s3_backups::store::{Credentials, Keys, Store, StorePatience, StoreSettings};
 use tokio_util::sync::CancellationToken;
 
 use super::postgres::Postgres;
@@ -20,9 +20,11 @@ use super::r2::R2;
 pub fn store(r2: &R2, patience: StorePatience) -> Store {
     assert!(r2.endpoint.starts_with("http:"), "{}", r2.endpoint);
     let settings = StoreSettings {
-        access_key_id: Secret::new(r2.access_key.clone()),
-        secret_access_key: Secret::new(r2.secret_key.clone()),
-        session_token: None,
+        credentials: Credentials::Keys(Keys {
+            access_key_id: Secret::new(r2.access_key.clone()),
+            secret_access_key: Secret::new(r2.secret_key.clone()),
+            session_token: None,
+        }),
         bucket: r2.bucket.to_owned(),
         endpoint: Some(r2.endpoint.clone()),
         region: "auto".to_owned(),

@@ -90,6 +90,10 @@ pub enum Action {
     OtherRange,
     /// Say that the object is ten times as long.
     OtherTotal,
+    /// Say of an object that another upload made it.
+    OtherMark,
+    /// Do it, and answer with this header so, or without it.
+    Header(&'static str, Option<&'static str>),
 }
 
 /// Where a connection ends.
@@ -109,6 +113,35 @@ pub enum Place {
 impl Place {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Handshake, Self::Request, Self::Done, Self::Answer];
+}
+
+/// What a store calls a part.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PartEtags {
+    /// Its MD5.
+    #[default]
+    Md5,
+    /// Its MD5 behind a proxy that compresses.
+    Weak,
+    /// Something of the store's own.
+    Uuid,
+    /// Something that looks like an MD5, of a store that says that it encrypts.
+    Kms,
+    /// Nothing.
+    Missing,
+}
+
+impl PartEtags {
+    fn of(self, part: &[u8]) -> Option<String> {
+        let md5 = hex(&Md5::digest(part));
+        match self {
+            Self::Md5 => Some(format!("\"{md5}\"")),
+            Self::Weak => Some(format!("W/\"{md5}\"")),
+            Self::Uuid => Some(format!("\"3f0c9d5e-7b1a-4c7e-9d55-{}\"", &md5[..12])),
+            Self::Kms => Some(format!("\"{}\"", hex(&Md5::digest(md5)))),
+            Self::Missing => None,
+        }
+    }
 }
 
 /// A body that is sent as it is made.
@@ -196,6 +229,7 @@ struct Stored {
     body: Bytes,
     etag: String,
     modified_at: DateTime<Utc>,
+    mark: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -203,6 +237,9 @@ struct Begun {
     key: String,
     initiated_at: DateTime<Utc>,
     parts: BTreeMap<u32, Bytes>,
+    /// What the parts were called.
+    etags: BTreeMap<u32, String>,
+    mark: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -223,6 +260,9 @@ struct State {
     /// The next handshakes end like this.
     handshakes: VecDeque<End>,
     handshakes_ended: usize,
+    part_etags: PartEtags,
+    exact_uploads: bool,
+    path: String,
 }
 
 /// The server; it ends with the test.
@@ -369,6 +409,22 @@ impl R2 {
         self.lock().page = Some(entries);
     }
 
+    /// Parts are called so.
+    pub fn set_part_etags(&self, etags: PartEtags) {
+        self.lock().part_etags = etags;
+    }
+
+    /// Unfinished uploads are listed only for a whole key or for all, as MinIO does.
+    pub fn list_uploads_exactly(&self) {
+        self.lock().exact_uploads = true;
+    }
+
+    /// It answers under this path only, which the signatures cover. Gives its endpoint there.
+    pub fn move_to(&self, path: &str) -> String {
+        self.lock().path = path.to_owned();
+        format!("{}{path}", self.endpoint)
+    }
+
     /// The visible objects.
     pub fn objects(&self) -> BTreeMap<String, Bytes> {
         self.lock()
@@ -435,6 +491,7 @@ impl R2 {
             body: Bytes::copy_from_slice(body),
             etag: hex(&Md5::digest(body)),
             modified_at,
+            mark: None,
         };
         self.lock().objects.insert(key.to_owned(), stored);
     }
@@ -455,6 +512,8 @@ impl R2 {
                 key: key.to_owned(),
                 initiated_at,
                 parts: BTreeMap::new(),
+                etags: BTreeMap::new(),
+                mark: None,
             },
         );
     }
@@ -479,6 +538,8 @@ fn refuse<T>(status: u16, code: &'static str, message: &str) -> Result<T, Refusa
 /// One request, taken apart.
 struct Call {
     method: String,
+    /// As it was sent and signed.
+    whole_path: String,
     path: String,
     query: BTreeMap<String, String>,
     headers: HeaderMap,
@@ -607,9 +668,12 @@ impl Server {
                 .map_err(std::io::Error::other)?
                 .to_bytes()
         };
+        let whole_path = head.uri.path().to_owned();
+        let path = whole_path.strip_prefix(&self.lock().path);
         let mut call = Call {
             method: head.method.to_string(),
-            path: head.uri.path().to_owned(),
+            path: path.unwrap_or("/not-here").to_owned(),
+            whole_path,
             query,
             headers: head.headers,
             body,
@@ -729,6 +793,17 @@ impl Server {
                 let other = format!("{range}0").parse().unwrap();
                 response.headers_mut().insert("content-range", other);
             }
+            Some(Action::Header(name, value)) => {
+                response.headers_mut().remove(name);
+                let value = value.map(|value| value.parse().unwrap());
+                response
+                    .headers_mut()
+                    .extend(value.map(|value| (name.parse().ok(), value)));
+            }
+            Some(Action::OtherMark) => {
+                let mark = "0".repeat(32).parse().unwrap();
+                response.headers_mut().insert(MARK, mark);
+            }
             Some(Action::WrongSize) => {
                 response
                     .headers_mut()
@@ -816,14 +891,18 @@ impl Server {
                 let token = listed.last().filter(|_| more).map(|(key, _)| {
                     format!("<NextContinuationToken>{key}</NextContinuationToken>")
                 });
+                let encoded = parameter("encoding-type") == "url";
+                let encoding = encoded.then_some("<EncodingType>url</EncodingType>");
                 let contents: String = listed
                     .iter()
+                    .map(|(key, stored)| (if encoded { url_encoded(key) } else { (*key).clone() }, stored))
                     .map(|(key, stored)| format!("<Contents><Key>{key}</Key><Size>{}</Size><ETag>\"{}\"</ETag><LastModified>{}</LastModified></Contents>", stored.body.len(), stored.etag, iso(stored.modified_at)))
                     .collect();
                 Ok(xml(
                     200,
                     &format!(
-                        "<ListBucketResult><IsTruncated>{more}</IsTruncated>{contents}{}</ListBucketResult>",
+                        "<ListBucketResult><IsTruncated>{more}</IsTruncated>{}{contents}{}</ListBucketResult>",
+                        encoding.unwrap_or_default(),
                         token.unwrap_or_default()
                     ),
                 ))
@@ -831,10 +910,12 @@ impl Server {
             Operation::ListUploads => {
                 let (prefix, marker) = (parameter("prefix"), parameter("upload-id-marker"));
                 let page = state.page.unwrap_or(1000);
-                let mut found = state
-                    .uploads
-                    .iter()
-                    .filter(|(id, begun)| begun.key.starts_with(&prefix) && **id > marker);
+                let exact = state.exact_uploads && !prefix.is_empty();
+                let mut found = state.uploads.iter().filter(|(id, begun)| {
+                    begun.key.starts_with(&prefix)
+                        && **id > marker
+                        && (!exact || begun.key == prefix)
+                });
                 let listed: Vec<_> = found.by_ref().take(page).collect();
                 let more = found.next().is_some();
                 let next = listed.last().filter(|_| more).map(|(id, begun)| format!("<NextKeyMarker>{}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>", begun.key));
@@ -851,6 +932,10 @@ impl Server {
                 ))
             }
             Operation::CreateUpload => {
+                // As Google does.
+                if !call.headers.contains_key("content-length") {
+                    return refuse(411, "MissingContentLength", "Length Required");
+                }
                 state.next_id += 1;
                 let id = format!("upload-{}", state.next_id);
                 state.uploads.insert(
@@ -859,6 +944,8 @@ impl Server {
                         key: key.clone(),
                         initiated_at: Utc::now(),
                         parts: BTreeMap::new(),
+                        etags: BTreeMap::new(),
+                        mark: Some(call.header(MARK).to_owned()),
                     },
                 );
                 Ok(xml(
@@ -877,17 +964,21 @@ impl Server {
                         "Part number must be an integer between 1 and 10000, inclusive.",
                     );
                 }
+                let etags = state.part_etags;
                 let Some(begun) = state.uploads.get_mut(&parameter("uploadId")) else {
                     return upload_gone();
                 };
                 begun.parts.insert(number, call.body.clone());
                 let mut response = respond(200, "");
-                response.headers_mut().insert(
-                    "etag",
-                    format!("\"{}\"", hex(&Md5::digest(&call.body)))
-                        .parse()
-                        .unwrap(),
-                );
+                let headers = response.headers_mut();
+                if let Some(etag) = etags.of(&call.body) {
+                    headers.insert("etag", etag.parse().unwrap());
+                    let bare = etag.trim_start_matches("W/").trim_matches('"');
+                    begun.etags.insert(number, bare.to_owned());
+                }
+                if etags == PartEtags::Kms {
+                    headers.insert("x-amz-server-side-encryption", "aws:kms".parse().unwrap());
+                }
                 Ok(response)
             }
             Operation::CompleteUpload => {
@@ -916,6 +1007,7 @@ impl Server {
                         body: parts.concat().into(),
                         etag: etag.clone(),
                         modified_at: Utc::now(),
+                        mark: begun.mark.clone(),
                     },
                 );
                 Ok(xml(
@@ -938,6 +1030,9 @@ impl Server {
                     response
                         .headers_mut()
                         .insert("etag", format!("\"{}\"", stored.etag).parse().unwrap());
+                    if let Some(mark) = &stored.mark {
+                        response.headers_mut().insert(MARK, mark.parse().unwrap());
+                    }
                     Ok(response)
                 }
                 None => Ok(respond(404, "")),
@@ -946,7 +1041,9 @@ impl Server {
                 let Some(stored) = state.objects.get(&key) else {
                     return refuse(404, "NoSuchKey", "The specified key does not exist.");
                 };
-                if call.header("if-match").trim_matches('"') != stored.etag {
+                if call.headers.contains_key("if-match")
+                    && call.header("if-match").trim_matches('"') != stored.etag
+                {
                     return refuse(412, "PreconditionFailed", "It is another object now.");
                 }
                 let range = call.header("range").strip_prefix("bytes=").unwrap();
@@ -1097,7 +1194,7 @@ impl Server {
         let canonical = format!(
             "{}\n{}\n{}\n{headers}\n{signed}\n{payload}",
             call.method,
-            call.path,
+            call.whole_path,
             query.join("&")
         );
         let text = format!(
@@ -1159,7 +1256,9 @@ fn listed_parts(body: &Bytes, begun: &Begun) -> Result<Vec<Bytes>, Refusal> {
     let mut parts = Vec::new();
     for (number, etag) in &named {
         match begun.parts.get(number) {
-            Some(part) if hex(&Md5::digest(part)) == *etag => parts.push(part.clone()),
+            Some(part) if begun.etags.get(number).is_none_or(|known| known == etag) => {
+                parts.push(part.clone());
+            }
             _ => {
                 return refuse(
                     400,
@@ -1210,6 +1309,18 @@ fn hex(bytes: &[u8]) -> String {
 
 fn iso(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+/// The header that tells which upload made an object.
+const MARK: &str = "x-amz-meta-backup-run";
+
+const IN_LISTS: percent_encoding::AsciiSet = UNRESERVED.remove(b'/');
+
+/// As AWS writes keys into a list.
+fn url_encoded(key: &str) -> String {
+    percent_encoding::utf8_percent_encode(key, &IN_LISTS)
+        .to_string()
+        .replace("%20", "+")
 }
 
 /// What the token of a page of others' objects begins with.

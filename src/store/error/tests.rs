@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::ConnectorError;
 use aws_sdk_s3::primitives::SdkBody;
@@ -342,6 +343,32 @@ fn each_cause_has_its_kind_its_retries_and_its_remedy_whatever_the_store_says() 
         );
         seen.insert(format!("{:?}", error.cause));
     }
+    // No role whose keys could sign the request.
+    for (error, kind, transient) in [
+        (
+            CredentialsError::not_loaded(HOSTILE),
+            Kind::StoreDenied,
+            false,
+        ),
+        (
+            CredentialsError::provider_timed_out(Duration::ZERO),
+            Kind::StoreTimeout,
+            true,
+        ),
+        (
+            CredentialsError::provider_error(HOSTILE),
+            Kind::StoreUnavailable,
+            true,
+        ),
+    ] {
+        let error = SdkError::<Plain>::construction_failure(error);
+        let error = super::super::credentials::missing("list", "a", &error).unwrap();
+        assert_eq!((error.kind(), error.is_transient()), (kind, transient));
+        assert!(error.hint().contains("role"), "{}", error.hint());
+        seen.insert(format!("{:?}", error.cause));
+    }
+    // Two that take a whole answer, and one whose error can't be made here: they are tried on the wire.
+    seen.insert("NotHttp".to_owned());
     seen.insert("Addressing".to_owned());
     seen.insert("Unreadable".to_owned());
     let declared = include_str!("../cause.rs")

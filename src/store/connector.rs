@@ -1,0 +1,134 @@
+//! The way of a request to the store and of its answer back, below the SDK.
+
+use std::sync::{Arc, OnceLock};
+
+use aws_sdk_s3::config::http::HttpRequest;
+use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, HttpClient, Intercept, RuntimeComponents, SharedHttpClient};
+use aws_sdk_s3::error::{BoxError, ConnectorError};
+use aws_sdk_s3::primitives::SdkBody;
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+use chrono::{DateTime, Utc};
+
+use super::told::SignedAt;
+use crate::answer;
+
+/// Takes the time out of an answer's `Date`, which no output of the SDK holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AnswerTime(Arc<OnceLock<DateTime<Utc>>>);
+
+impl AnswerTime {
+    /// What the answer said.
+    pub(super) fn get(&self) -> Option<DateTime<Utc>> {
+        self.0.get().copied()
+    }
+}
+
+impl Intercept for AnswerTime {
+    fn name(&self) -> &'static str {
+        "AnswerTime"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        if let Some(at) = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok()) {
+            // The first answer counts.
+            let _first = self.0.get_or_init(|| at.to_utc());
+        }
+        Ok(())
+    }
+}
+
+/// A client whose answers are read whole, and checked, before the SDK sees them.
+#[derive(Debug)]
+pub(super) struct Bounded(pub(super) SharedHttpClient);
+
+impl HttpClient for Bounded {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(Connector(self.0.http_connector(settings, components)))
+    }
+
+    fn validate_base_client_config(
+        &self,
+        components: &RuntimeComponentsBuilder,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        HttpClient::validate_base_client_config(&self.0, components, config)
+    }
+
+    fn validate_final_config(
+        &self,
+        components: &RuntimeComponents,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        HttpClient::validate_final_config(&self.0, components, config)
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.0.connector_metadata()
+    }
+}
+
+#[derive(Debug)]
+struct Connector(SharedHttpConnector);
+
+impl HttpConnector for Connector {
+    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
+        // The SDK tells the length only of a body that there is; Google answers 411 to a POST without one.
+        if request.method() == "POST" && request.body().content_length() == Some(0) {
+            request.headers_mut().insert("content-length", "0");
+        }
+        // Only the bytes of an object are asked for by a range. They are read by `get`, which knows how many there are.
+        let of_object = request.headers().contains_key("range");
+        let signed_at = request.headers().get("x-amz-date").and_then(SignedAt::read);
+        let answered = self.0.call(request);
+        HttpConnectorFuture::new(async move {
+            let mut answer = answered.await?;
+            let failed = !answer.status().is_success();
+            if let Some(signed_at) = signed_at {
+                answer.add_extension(signed_at);
+            }
+            if of_object && !failed {
+                return Ok(answer);
+            }
+            let body = answer::read(answer.take_body(), failed).await;
+            let body = body.map_err(|error| ConnectorError::other(error.into(), None))?;
+            // The SDK compares the two. What HEAD answers is of the length of something else.
+            if !body.is_empty() && answer.headers().contains_key("content-length") {
+                let length = body.len().to_string();
+                answer.headers_mut().insert("content-length", length);
+            }
+            *answer.body_mut() = SdkBody::from(body);
+            Ok(answer)
+        })
+    }
+}
+
+/// The system's own search for addresses. Its failures have a type, which those of the SDK's own way have not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resolver;
+
+impl ResolveDns for Resolver {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let found = tokio::net::lookup_host((name, 0)).await;
+            found
+                .map(|found| found.map(|address| address.ip()).collect())
+                .map_err(ResolveDnsError::new)
+        })
+    }
+}
