@@ -613,8 +613,11 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 ],
             ),
             (
-                "HTTP 301, 302, 307 or 308",
-                &["remedies::a_redirect_says_where_to_and_keeps_the_key"],
+                "HTTP 301, 302, 307 or 308; HTTP 400 without a code",
+                &[
+                    "remedies::a_redirect_says_where_to_and_keeps_the_key",
+                    "remedies::a_proxys_limit_on_bodies_is_found_by_the_check_and_named_by_a_run",
+                ],
             ),
             (
                 "Another request is refused (HTTP 4xx, 501), such as `MethodNotAllowed`, `MissingContentLength`, `NotImplemented`",

@@ -191,7 +191,8 @@ fn a_status_alone_is_told_with_what_there_is_and_with_who_answered() {
     let server = &[("server", "nginx/1.22.1")];
     let again = usize::try_from(TRIES).unwrap();
     for (status, kind, asked, hint) in [
-        (400, Kind::StoreRejected, 1, "AWS_S3_ENDPOINT"),
+        // The store is asked without TLS.
+        (400, Kind::StoreRejected, 1, "https://"),
         (401, Kind::StoreDenied, 1, "AWS_ACCESS_KEY_ID"),
         (403, Kind::StoreDenied, 1, "AWS_S3_BUCKET"),
         (404, Kind::StoreRejected, 1, "AWS_S3_ENDPOINT"),
@@ -396,7 +397,7 @@ fn a_proxys_limit_on_bodies_is_found_by_the_check_and_named_by_a_run() {
     ] {
         assert!(line.contains(words), "{words}: {line}");
     }
-    let ended = Service::backup(&variables.with("RUST_LOG", "debug"));
+    let ended = Service::backup(&variables.clone().with("RUST_LOG", "debug"));
     let failure = ended.failure();
     assert_eq!(failure["kind"], "store_rejected", "{failure}");
     assert!(
@@ -414,6 +415,10 @@ fn a_proxys_limit_on_bodies_is_found_by_the_check_and_named_by_a_run() {
         ended.text()
     );
     assert_eq!((r2.keys().len(), r2.uploads().len()), (0, 0));
+    let plain = proxy.endpoint.replace("https:", "http:");
+    let ended = Service::backup(&variables.with("AWS_S3_ENDPOINT", &plain));
+    let hint = ended.failure()["hint"].as_str().unwrap().to_owned();
+    assert!(hint.contains("begin it with https://"), "{hint}");
     drop(proxy);
     // The hint is right.
     let (_proxy, variables) = through("client_max_body_size 8m;");

@@ -76,6 +76,8 @@ pub(super) enum Cause {
     Region,
     /// What answers wants to be asked elsewhere.
     Redirected,
+    /// A request without TLS is refused without a word of S3: what answers may speak TLS only.
+    WantsTls,
     /// There is no room left.
     Quota,
     /// The key that encrypts the bucket can't be used.
@@ -95,7 +97,7 @@ pub(super) enum Cause {
 }
 
 /// What the codes of S3, of R2 and of the stores that speak S3 mean. `Exception` at the end of a code is left out.
-const CODES: [(&str, Cause); 84] = [
+const CODES: [(&str, Cause); 87] = [
     ("SlowDown", Cause::Busy),
     ("SlowDownRead", Cause::Busy),
     ("SlowDownWrite", Cause::Busy),
@@ -150,6 +152,10 @@ const CODES: [(&str, Cause); 84] = [
     ("RequestNotYetValid", Cause::Clock),
     ("NoSuchBucket", Cause::NoBucket),
     ("InvalidBucketName", Cause::NoBucket),
+    // Alibaba's, Huawei's and Tencent's stores want the bucket in the host.
+    ("SecondLevelDomainForbidden", Cause::Addressing),
+    ("VirtualHostDomainRequired", Cause::Addressing),
+    ("PathStyleDomainForbidden", Cause::Addressing),
     ("PermanentRedirect", Cause::Region),
     ("TemporaryRedirect", Cause::Region),
     ("Redirect", Cause::Region),
@@ -213,7 +219,7 @@ const STATUSES: [(u16, Cause); 19] = [
 ];
 
 /// Sentences with which a known store begins the explanation of a code that it gives to several failures.
-const SENTENCES: [(&str, &str, Cause); 4] = [
+const SENTENCES: [(&str, &str, Cause); 5] = [
     // R2
     (
         "InvalidArgument",
@@ -228,6 +234,7 @@ const SENTENCES: [(&str, &str, Cause); 4] = [
         "Cannot upload files, storage cap exceeded.",
         Cause::Quota,
     ),
+    ("AccessDenied", "Storage cap exceeded", Cause::Quota),
     ("AccessDenied", "Transaction cap exceeded", Cause::Quota),
 ];
 
@@ -270,11 +277,20 @@ impl Cause {
 
     /// What an answer means that is a refusal.
     pub(super) fn of_answer(status: u16, code: Option<&str>, message: &str, told: &Told) -> Self {
-        if matches!(status, 401 | 403) && told.is_skewed() {
+        let may_be_the_clock = match (status, code) {
+            (401 | 403, _) => true,
+            // For want of a better one, of a signature whose date they do not accept.
+            (400, Some(code)) => ["AuthorizationHeaderMalformed", "InvalidRequest"].contains(&code),
+            _ => false,
+        };
+        if may_be_the_clock && told.is_skewed() {
             return Self::Clock;
         }
         if told.region.is_some() {
             return Self::Region;
+        }
+        if told.wants_tls {
+            return Self::WantsTls;
         }
         if let Some(code) = code {
             let sentence = SENTENCES
@@ -307,7 +323,8 @@ impl Cause {
         }
         match status {
             300..=399 => Self::Redirected,
-            500.. => Self::Busy,
+            // An error in the body of an answer that began as a success is one of the store's own.
+            200..=299 | 500.. => Self::Busy,
             _ => Self::Rejected,
         }
     }
@@ -339,6 +356,7 @@ impl Cause {
             | Self::Addressing
             | Self::Region
             | Self::Redirected
+            | Self::WantsTls
             | Self::Quota
             | Self::Encryption
             | Self::Archived

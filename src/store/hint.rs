@@ -28,7 +28,7 @@ pub(super) fn hint(cause: Cause, place: &Place, region: Option<&str>) -> Cow<'st
         Cause::WrongSecret => Cow::Borrowed(wrong_secret(place.provider)),
         Cause::NoBucket => no_bucket(place),
         Cause::Addressing => Cow::Owned(format!(
-            "the store looked for a bucket of another name than AWS_S3_BUCKET; set AWS_S3_FORCE_PATH_STYLE={}",
+            "the store takes the bucket's name from another place in the request (its path or its host); set AWS_S3_FORCE_PATH_STYLE={}",
             !place.path_style
         )),
         Cause::Region => self::region(place, region),
@@ -78,6 +78,9 @@ pub(super) const fn everywhere(cause: Cause) -> &'static str {
         }
         Cause::Redirected => {
             "redirects are not followed; set AWS_S3_ENDPOINT to the address that the store has now (often https:// in place of http://)"
+        }
+        Cause::WantsTls => {
+            "AWS_S3_ENDPOINT begins with http://, and what answers there seems to speak TLS only; begin it with https://"
         }
         Cause::Encryption => {
             "the key that encrypts the bucket can't be used; enable it, and allow the owner of AWS_ACCESS_KEY_ID to use it (kms:GenerateDataKey and kms:Decrypt), or change the bucket's default encryption"

@@ -12,6 +12,8 @@ pub(super) struct Place {
     /// Whether `AWS_S3_ENDPOINT` is set.
     pub(super) has_endpoint: bool,
     pub(super) path_style: bool,
+    /// Whether the requests go without TLS.
+    pub(super) is_plain: bool,
 }
 
 impl Place {
@@ -22,6 +24,10 @@ impl Place {
             region: settings.region.clone(),
             has_endpoint: settings.endpoint.is_some(),
             path_style: settings.path_style,
+            is_plain: settings
+                .endpoint
+                .as_deref()
+                .is_some_and(|endpoint| endpoint.starts_with("http://")),
         }
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Told {
     pub(super) region: Option<String>,
     /// Whether the store looked for a bucket of another name than was meant.
     pub(super) other_bucket: bool,
+    /// Whether a request without TLS was refused as servers do that speak TLS only: without a code.
+    pub(super) wants_tls: bool,
     /// How far the store's clock is ahead of this one.
     pub(super) skew: Option<TimeDelta>,
     /// Headers that say more than the code, in the store's own words.
@@ -81,6 +83,7 @@ impl Told {
         };
         Self {
             region: region.filter(|region| *region != place.region),
+            wants_tls: place.is_plain && matches!(status, 400 | 426) && code.is_none(),
             other_bucket: element("BucketName").is_some_and(|name| name != place.bucket),
             skew: at
                 .zip(signed_at)

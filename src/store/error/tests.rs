@@ -24,6 +24,7 @@ fn place(provider: Provider) -> Place {
         region: "auto".to_owned(),
         has_endpoint: true,
         path_style: true,
+        is_plain: false,
     }
 }
 
@@ -60,6 +61,7 @@ const ANSWERS: &[Row] = &[
     ((503, "SlowDown", ""), Cause::Busy, Kind::StoreUnavailable, true, &["overloaded"]),
     ((429, "TooManyRequests", ""), Cause::Busy, Kind::StoreUnavailable, true, &["overloaded"]),
     ((200, "InternalError", ""), Cause::Busy, Kind::StoreUnavailable, true, &["overloaded"]),
+    ((200, "SomethingNew", ""), Cause::Busy, Kind::StoreUnavailable, true, &["overloaded"]),
     ((409, "OperationAborted", ""), Cause::Busy, Kind::StoreUnavailable, true, &[]),
     ((400, "ThrottlingException", ""), Cause::Busy, Kind::StoreUnavailable, true, &[]),
     ((400, "KMS.ThrottlingException", ""), Cause::Busy, Kind::StoreUnavailable, true, &[]),
@@ -97,6 +99,7 @@ const ANSWERS: &[Row] = &[
     ((403, "RequestExpired", ""), Cause::Clock, Kind::Clock, false, &["NTP"]),
     ((403, "AccessDenied", "Request has expired"), Cause::Clock, Kind::Clock, false, &["NTP"]),
     ((404, "NoSuchBucket", ""), Cause::NoBucket, Kind::StoreRejected, false, &["AWS_S3_BUCKET"]),
+    ((403, "SecondLevelDomainForbidden", ""), Cause::Addressing, Kind::StoreRejected, false, &["AWS_S3_FORCE_PATH_STYLE=false"]),
     ((301, "PermanentRedirect", ""), Cause::Region, Kind::StoreRejected, false, &["AWS_S3_REGION"]),
     ((400, "IllegalLocationConstraintException", ""), Cause::Region, Kind::StoreRejected, false, &["AWS_S3_REGION"]),
     ((400, "InvalidRegionName", ""), Cause::Region, Kind::StoreRejected, false, &["AWS_S3_REGION"]),
@@ -367,10 +370,19 @@ fn each_cause_has_its_kind_its_retries_and_its_remedy_whatever_the_store_says() 
         assert!(error.hint().contains("role"), "{}", error.hint());
         seen.insert(format!("{:?}", error.cause));
     }
-    // Two that take a whole answer, and one whose error can't be made here: they are tried on the wire.
+    // Those whose errors can't be made here: they are tried on the wire.
     seen.insert("NotHttp".to_owned());
-    seen.insert("Addressing".to_owned());
     seen.insert("Unreadable".to_owned());
+    let plain = Place {
+        is_plain: true,
+        ..place(Provider::Other)
+    };
+    let (cause, hint) = told_by(&plain, (400, "", ""), &[], "");
+    assert_eq!(cause, Cause::WantsTls);
+    assert!(hint.contains("https://"), "{hint}");
+    let refused = told_by(&plain, (400, "InvalidPart", ""), &[], "").0;
+    assert_eq!(refused, Cause::Rejected);
+    seen.insert("WantsTls".to_owned());
     let declared = include_str!("../cause.rs")
         .split_once("pub(super) enum Cause {")
         .and_then(|(_, rest)| rest.split_once("\n}"))
@@ -495,6 +507,9 @@ fn a_clock_that_is_off_is_told_by_the_answers_own_date_whatever_its_code() {
             cause,
             "{date}"
         );
+        let malformed = (400, "AuthorizationHeaderMalformed", "");
+        let found = told_by(&other, malformed, &[("date", date)], "").0;
+        assert_eq!(found == Cause::Clock, cause == Cause::Clock, "{date}");
         // Other failures say nothing of clocks.
         let busy = told_by(&other, (503, "SlowDown", ""), &[("date", date)], "").0;
         assert_eq!(busy, Cause::Busy);
