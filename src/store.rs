@@ -21,6 +21,7 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 
 mod cause;
+mod connections;
 mod connector;
 mod credentials;
 mod error;
@@ -36,6 +37,7 @@ pub use error::StoreError;
 pub use lifecycle::{Expiry, Rules};
 pub use provider::Provider;
 
+use connections::Connections;
 use connector::{Bounded, Resolver};
 use error::{MOST_CODE, shown};
 use list::handle;
@@ -194,14 +196,17 @@ impl Store {
     /// credentials would ask a metadata service on the network, which only [`Credentials::Chain`] allows.
     #[must_use]
     pub fn new(settings: &StoreSettings, patience: StorePatience) -> Self {
-        let http_client = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
-            .build_with_resolver(Resolver);
+        let connections = Connections::new(|| {
+            aws_smithy_http_client::Builder::new()
+                .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+                .build_with_resolver(Resolver)
+        });
+        let of_roles = connections.client();
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
-            .http_client(Bounded(http_client.clone()))
+            .http_client(Bounded(connections))
             .region(Region::new(settings.region.clone()))
-            .credentials_provider(settings.credentials.provider(&settings.region, http_client))
+            .credentials_provider(settings.credentials.provider(&settings.region, of_roles))
             .identity_cache(credentials::cache())
             .force_path_style(settings.path_style)
             // R2 answers 501 to the SDK's default checksums on parts; Content-MD5 is what every vendor takes.

@@ -138,6 +138,39 @@ fn costs_retries_and_nothing_else(end: End) {
     });
 }
 
+/// The same where the requests that are on their way share a connection, and end with it. There is no further handshake.
+fn costs_retries_with_http2(end: End) {
+    std::thread::scope(|scope| {
+        for place in [Place::Request, Place::Done, Place::Answer] {
+            scope.spawn(move || {
+                a_backup_meets(R2::start_http2(), &OF_A_BACKUP, place, end);
+                a_look_meets(&R2::start_http2(), &OF_A_LOOK, place, end);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_many_requests_share_costs_each_a_retry_when_it_ends() {
+    for end in [End::Goodbye, End::Silence, End::Reset] {
+        costs_retries_with_http2(end);
+    }
+}
+
+#[test]
+fn a_shared_connection_that_falls_silent_is_not_used_for_the_retry() {
+    let r2 = R2::start_http2();
+    let stall = Action::Break(Place::Answer, End::Stall);
+    let fault = r2.fail(Operation::CreateUpload, 0, 1, stall);
+    let service = Service::start(&variables(&r2), &["backup"]);
+    wait_until("the end of the backup", LIMIT, || {
+        let retried = service.events("store request retried").len();
+        assert!(retried <= 1, "{}", service.lines().join("\n"));
+        service.events("backup finished").pop()
+    });
+    assert_eq!(fault.struck(), 1);
+}
+
 #[test]
 fn a_connection_to_the_store_that_ends_with_a_goodbye_costs_a_retry() {
     costs_retries_and_nothing_else(End::Goodbye);

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use aws_sdk_s3::config::http::HttpRequest;
+use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
-use aws_sdk_s3::config::{ConfigBag, HttpClient, Intercept, RuntimeComponents, SharedHttpClient};
+use aws_sdk_s3::config::{ConfigBag, HttpClient, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::{BoxError, ConnectorError};
 use aws_sdk_s3::primitives::SdkBody;
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
@@ -15,6 +15,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use chrono::{DateTime, Utc};
 
+use super::connections::Connections;
 use super::told::SignedAt;
 use crate::answer;
 
@@ -51,7 +52,7 @@ impl Intercept for AnswerTime {
 
 /// A client whose answers are read whole, and checked, before the SDK sees them.
 #[derive(Debug)]
-pub(super) struct Bounded(pub(super) SharedHttpClient);
+pub(super) struct Bounded(pub(super) Connections);
 
 impl HttpClient for Bounded {
     fn http_connector(
@@ -59,7 +60,8 @@ impl HttpClient for Bounded {
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Connector(self.0.http_connector(settings, components)))
+        let connector = self.0.client().http_connector(settings, components);
+        SharedHttpConnector::new(Connector(connector, self.0.clone()))
     }
 
     fn validate_base_client_config(
@@ -67,7 +69,7 @@ impl HttpClient for Bounded {
         components: &RuntimeComponentsBuilder,
         config: &ConfigBag,
     ) -> Result<(), BoxError> {
-        HttpClient::validate_base_client_config(&self.0, components, config)
+        HttpClient::validate_base_client_config(&self.0.client(), components, config)
     }
 
     fn validate_final_config(
@@ -75,16 +77,16 @@ impl HttpClient for Bounded {
         components: &RuntimeComponents,
         config: &ConfigBag,
     ) -> Result<(), BoxError> {
-        HttpClient::validate_final_config(&self.0, components, config)
+        HttpClient::validate_final_config(&self.0.client(), components, config)
     }
 
     fn connector_metadata(&self) -> Option<ConnectorMetadata> {
-        self.0.connector_metadata()
+        self.0.client().connector_metadata()
     }
 }
 
 #[derive(Debug)]
-struct Connector(SharedHttpConnector);
+struct Connector(SharedHttpConnector, Connections);
 
 impl HttpConnector for Connector {
     fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
@@ -95,26 +97,39 @@ impl HttpConnector for Connector {
         // Only the bytes of an object are asked for by a range. They are read by `get`, which knows how many there are.
         let of_object = request.headers().contains_key("range");
         let signed_at = request.headers().get("x-amz-date").and_then(SignedAt::read);
-        let answered = self.0.call(request);
+        let (answered, unanswered) = (self.0.call(request), self.1.begin());
         HttpConnectorFuture::new(async move {
-            let mut answer = answered.await?;
-            let failed = !answer.status().is_success();
-            if let Some(signed_at) = signed_at {
-                answer.add_extension(signed_at);
-            }
-            if of_object && !failed {
-                return Ok(answer);
-            }
-            let body = answer::read(answer.take_body(), failed).await;
-            let body = body.map_err(|error| ConnectorError::other(error.into(), None))?;
-            // The SDK compares the two. What HEAD answers is of the length of something else.
-            if !body.is_empty() && answer.headers().contains_key("content-length") {
-                let length = body.len().to_string();
-                answer.headers_mut().insert("content-length", length);
-            }
-            *answer.body_mut() = SdkBody::from(body);
-            Ok(answer)
+            let answer = Self::read(answered, of_object, signed_at).await;
+            unanswered.end();
+            answer
         })
+    }
+}
+
+impl Connector {
+    /// Waits for an answer and reads it to its end, but for the bytes of an object.
+    async fn read(
+        answered: HttpConnectorFuture,
+        of_object: bool,
+        signed_at: Option<SignedAt>,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let mut answer = answered.await?;
+        let failed = !answer.status().is_success();
+        if let Some(signed_at) = signed_at {
+            answer.add_extension(signed_at);
+        }
+        if of_object && !failed {
+            return Ok(answer);
+        }
+        let body = answer::read(answer.take_body(), failed).await;
+        let body = body.map_err(|error| ConnectorError::other(error.into(), None))?;
+        // The SDK compares the two. What HEAD answers is of the length of something else.
+        if !body.is_empty() && answer.headers().contains_key("content-length") {
+            let length = body.len().to_string();
+            answer.headers_mut().insert("content-length", length);
+        }
+        *answer.body_mut() = SdkBody::from(body);
+        Ok(answer)
     }
 }
 

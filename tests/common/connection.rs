@@ -34,16 +34,10 @@ impl End {
         stream.read_exact(&mut header).await?;
         let mut hello = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
         stream.read_exact(&mut hello).await?;
-        if self == Self::Goodbye {
-            // An alert (21) of TLS 1.2 (3, 3), of two bytes: a warning (1), close_notify (0).
-            stream.write_all(&[21, 3, 3, 0, 2, 1, 0]).await?;
-        }
-        self.of_tcp(stream).await
-    }
-
-    async fn of_tcp(self, mut stream: TcpStream) -> io::Result<()> {
         match self {
-            Self::Goodbye | Self::Silence => stream.shutdown().await,
+            // An alert (21) of TLS 1.2 (3, 3), of two bytes: a warning (1), close_notify (0).
+            Self::Goodbye => stream.write_all(&[21, 3, 3, 0, 2, 1, 0]).await,
+            Self::Silence => Ok(()),
             Self::Reset => stream.set_zero_linger(),
             Self::Stall => {
                 // Until the client has had enough.
@@ -107,14 +101,18 @@ impl Connection {
         self.fate.clone()
     }
 
-    /// Ends it as it is to end; in silence if nothing was said about it.
-    pub async fn end(self) -> io::Result<()> {
-        let ending = *self.fate.lock();
-        let end = ending.map_or(End::Silence, |ending| ending.end);
-        match self.stream {
-            Stream::Plain(stream) => end.of_tcp(stream).await,
-            Stream::Tls(mut stream) if end == End::Goodbye => stream.shutdown().await,
-            Stream::Tls(stream) => end.of_tcp(stream.into_inner().0).await,
+    /// Whether both sides have agreed on HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(_) => false,
+            Stream::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().0,
         }
     }
 
@@ -123,6 +121,25 @@ impl Connection {
             Stream::Plain(stream) => stream,
             Stream::Tls(stream) => stream.as_mut(),
         })
+    }
+}
+
+/// Whoever serves it drops it as soon as it can't be written to.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let end = self.fate.lock().map(|ending| ending.end);
+        match (end, &mut self.stream) {
+            (Some(End::Reset), _) => self.tcp().set_zero_linger().expect("it is open"),
+            (Some(End::Goodbye), Stream::Tls(stream)) => {
+                let (tcp, session) = stream.get_mut();
+                session.send_close_notify();
+                let mut goodbye = Vec::new();
+                session.write_tls(&mut goodbye).expect("it is memory");
+                // The client may be gone.
+                drop(tcp.try_write(&goodbye));
+            }
+            _ => {}
+        }
     }
 }
 

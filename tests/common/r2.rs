@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use md5::{Digest, Md5};
 use sha2::Sha256;
 use tokio::net::{TcpListener, TcpStream};
@@ -287,7 +286,12 @@ impl Drop for R2 {
 impl R2 {
     /// A server with an empty bucket and a token that may read and write it, over TLS.
     pub fn start() -> Self {
-        Self::start_with(Ipv4Addr::LOCALHOST, Some(&certificates().path("good")))
+        Self::start_with(Ipv4Addr::LOCALHOST, Some(good(&[])))
+    }
+
+    /// The same for clients that speak HTTP/2.
+    pub fn start_http2() -> Self {
+        Self::start_with(Ipv4Addr::LOCALHOST, Some(good(&[b"h2"])))
     }
 
     /// The same without TLS.
@@ -298,11 +302,11 @@ impl R2 {
     /// The same over TLS on another address of this machine.
     pub fn start_at(address: Ipv4Addr) -> Self {
         let certificate = certificates().for_addresses(&[IpAddr::V4(address)]);
-        Self::start_with(address, Some(&certificate))
+        Self::start_with(address, Some(certificates().server(&certificate)))
     }
 
-    fn start_with(address: Ipv4Addr, certificate: Option<&Path>) -> Self {
-        let tls = certificate.map(|path| TlsAcceptor::from(certificates().server(path)));
+    fn start_with(address: Ipv4Addr, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        let tls = tls.map(TlsAcceptor::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -519,6 +523,14 @@ impl R2 {
     }
 }
 
+/// The certificate `good`, for a server that speaks these protocols.
+fn good(protocols: &[&[u8]]) -> Arc<rustls::ServerConfig> {
+    let config = certificates().server(&certificates().path("good"));
+    let mut config = Arc::unwrap_or_clone(config);
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Arc::new(config)
+}
+
 const BUCKET: &str = "vlvt-backups";
 
 #[derive(Debug, Clone)]
@@ -606,12 +618,16 @@ impl Server {
         let service = hyper::service::service_fn(move |request| {
             self.clone().answer_in_time(request, fate.clone())
         });
-        let mut served = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(connection), service);
-        match (&mut served).await {
-            Ok(()) => Ok(()),
-            Err(_) => served.into_parts().io.into_inner().end().await,
-        }
+        let served = if connection.is_http2() {
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(connection), service)
+                .await
+        } else {
+            hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(connection), service)
+                .await
+        };
+        served.map_err(std::io::Error::other)
     }
 
     /// Answers with a clock that agrees with a faked one: that of the request.
@@ -644,7 +660,12 @@ impl Server {
         request: Request<Incoming>,
         fate: &Fate,
     ) -> Result<Response<Sent>, std::io::Error> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        // HTTP/2 has another place for it.
+        if let Some(host) = head.uri.authority() {
+            let host = host.as_str().parse().unwrap();
+            head.headers.entry("host").or_insert(host);
+        }
         let query = head.uri.query().unwrap_or_default();
         let decode = |text: &str| {
             percent_encoding::percent_decode_str(text)

@@ -1,0 +1,82 @@
+//! The connections to a store. With HTTP/2 all requests share one of them, and while it stands still the client would send
+//! every retry after the request that nobody answers.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+/// The client that holds them, and how another one is made.
+#[derive(Clone)]
+pub(super) struct Connections {
+    current: Arc<Mutex<Current>>,
+    make: fn() -> SharedHttpClient,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    /// None until the next request needs it.
+    client: Option<SharedHttpClient>,
+    /// How many clients were left behind.
+    left: u64,
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").finish_non_exhaustive()
+    }
+}
+
+impl Connections {
+    pub(super) fn new(make: fn() -> SharedHttpClient) -> Self {
+        Self {
+            current: Arc::default(),
+            make,
+        }
+    }
+
+    /// The client for the next request.
+    pub(super) fn client(&self) -> SharedHttpClient {
+        let mut current = self.lock();
+        current.client.get_or_insert_with(self.make).clone()
+    }
+
+    /// A request begins. Whoever drops the answer before [`Unanswered::end`] leaves the connections behind.
+    pub(super) fn begin(&self) -> Unanswered {
+        Unanswered {
+            left: self.lock().left,
+            connections: self.clone(),
+            answered: false,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    connections: Connections,
+    left: u64,
+    answered: bool,
+}
+
+impl Unanswered {
+    /// It has an answer, or an error of its connection, which the client leaves by itself.
+    pub(super) fn end(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let mut current = self.connections.lock();
+        // Requests that share a connection are given up together; the first has left it for all of them.
+        if !self.answered && current.left == self.left {
+            current.client = None;
+            current.left += 1;
+        }
+    }
+}
