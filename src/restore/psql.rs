@@ -219,7 +219,7 @@ impl<'a> Psql<'a> {
         if printed && is_committed(&self.database, &transaction).await != Some(false) {
             return Ok(());
         }
-        let stopped = self.walls.stopped(said.shown());
+        let stopped = self.walls.stopped(said.raw());
         let aftermath = aftermath(
             &self.database,
             &self.name,
@@ -251,7 +251,7 @@ impl<'a> Psql<'a> {
         }
         drop(self.stdin);
         let said = said(&mut self.stderr).await;
-        let escaped = self.walls.stopped(said.shown());
+        let escaped = self.walls.stopped(said.raw());
         let aftermath = aftermath(
             &self.database,
             &self.name,
