@@ -405,6 +405,7 @@ fn relative_links_lead_somewhere() {
         "docs/metrics.md",
         "docs/railway.md",
         "docs/security.md",
+        "docs/stores.md",
         "CONTRIBUTING.md",
     ] {
         let text = read(page);
