@@ -170,6 +170,7 @@ run_nginx() {
   openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile <(echo subjectAltName=IP:127.0.0.1) -out cert.pem >>openssl.log 2>&1
   cat >nginx.conf <<CONF
 daemon off;
+master_process off;
 pid $work/nginx.pid;
 error_log $work/nginx-error.log;
 events {}
