@@ -14,6 +14,7 @@ use crate::catalog::{Backup, BackupName};
 use crate::cli::{age, size};
 use crate::health::{NewestBackup, Verdict, verdict};
 use crate::kind::Kind;
+use crate::renewable::Renewable;
 use crate::schedule::Clock;
 use crate::text::{shortened, visible};
 use crate::webhook::{self, Address, Body, Undelivered};
@@ -445,7 +446,7 @@ fn for_discord(text: &str) -> String {
 #[derive(Debug)]
 pub struct Alerts {
     /// `ALERT_WEBHOOK_URL`
-    pub address: Address,
+    pub address: Renewable<Option<Address>>,
     /// What it is about.
     pub subject: Subject,
     /// The wall clock.
@@ -459,7 +460,6 @@ impl Alerts {
             stop.cancelled().await;
             tokio::time::sleep(grace).await;
         });
-        let form = Form::of(&self.address);
         let mut changes = board.watch();
         let mut told = Told::default();
         let mut failed: u32 = 0;
@@ -473,8 +473,11 @@ impl Alerts {
                 Some((compose(news, status, &self.subject, now), then))
             });
             if let Some((alert, then)) = due.filter(|_| !held) {
-                let body = Body::Json(body(&alert, form));
-                let sent = webhook::send(&self.address, &body, &webhook::WAITS, end.as_mut()).await;
+                let Some(address) = self.address.get() else {
+                    return;
+                };
+                let body = Body::Json(body(&alert, Form::of(&address)));
+                let sent = webhook::send(&address, &body, &webhook::WAITS, end.as_mut()).await;
                 let error = match sent {
                     Ok(()) => {
                         tracing::info!(event = alert.event.as_str(), "alert sent");
@@ -512,7 +515,7 @@ impl Alerts {
     }
 
     fn tell_undelivered(&self, alert: &Alert, error: &Undelivered, again: Option<Duration>) {
-        let variable = self.address.variable();
+        let variable = "ALERT_WEBHOOK_URL";
         tracing::warn!(variable, event = alert.event.as_str(), kind = error.kind(), %error, hint = error.hint(variable), retry_in_seconds = again.map(|wait| wait.as_secs()), "alert not delivered");
     }
 }

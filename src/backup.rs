@@ -22,7 +22,7 @@ use crate::store::StoreError;
 use crate::upload::{self, Upload};
 
 /// Everything a run needs; the same for every run of a process.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Job {
     /// Where the backups are.
     pub catalog: Catalog,

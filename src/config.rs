@@ -503,6 +503,91 @@ impl Config {
     }
 }
 
+/// Reads the file of a `NAME_FILE` variable.
+pub type ReadFile = fn(&str) -> Result<String, String>;
+
+/// Where the values of variables come from: what is in a file can be another value later.
+#[derive(Clone)]
+pub struct Sources {
+    variables: Vec<(OsString, OsString)>,
+    read_file: ReadFile,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sources(…)")
+    }
+}
+
+/// What the files held when they were read again; none where that can't be used.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    /// The store's keys.
+    pub store: Option<StoreSettings>,
+    /// `BACKUP_DATABASE_URL`
+    pub database: Option<DatabaseUrl>,
+    /// `VERIFY_DATABASE_URL`
+    pub drills: Option<DrillServer>,
+    /// `ALERT_WEBHOOK_URL`
+    pub alerts: Option<Address>,
+    /// `HEARTBEAT_URL`
+    pub heartbeat: Option<Address>,
+    /// `STATUS_TOKEN`
+    pub status_token: Option<Secret>,
+    /// What is wrong with the others.
+    pub problems: Vec<Problem>,
+}
+
+impl Sources {
+    /// These variables, and what reads their files.
+    #[must_use]
+    pub fn new(variables: &[(OsString, OsString)], read_file: ReadFile) -> Self {
+        Self {
+            variables: variables.to_vec(),
+            read_file,
+        }
+    }
+
+    /// Whether any secret comes from a file.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.variables.iter().any(|(name, value)| {
+            let secret = name.to_str().and_then(|name| name.strip_suffix("_FILE"));
+            secret.is_some_and(|secret| VARIABLES.contains(&(secret, true))) && !value.is_empty()
+        })
+    }
+
+    /// Reads all secrets once more.
+    #[must_use]
+    pub fn read(&self) -> Secrets {
+        let mut findings = Findings::default();
+        let present = present(&self.variables, self.read_file, &mut findings);
+        let mut raw: Raw = envy::from_iter(present).unwrap_or_default();
+        raw.inherited = Inherited::from_variables(&self.variables);
+        let store = store(&raw, &mut findings);
+        let url = raw.backup_database_url.as_ref();
+        let mut secrets = Secrets {
+            database: database("BACKUP_DATABASE_URL", url, &raw.inherited, &mut findings),
+            drills: drill_server(&raw, &mut findings),
+            alerts: address(
+                "ALERT_WEBHOOK_URL",
+                raw.alert_webhook_url.as_ref(),
+                &mut findings,
+            ),
+            heartbeat: address("HEARTBEAT_URL", raw.heartbeat_url.as_ref(), &mut findings),
+            status_token: status_token(&raw, &mut findings),
+            ..Secrets::default()
+        };
+        let is_of_store = |problem: &Problem| problem.variable.starts_with("AWS_");
+        if !findings.problems.iter().any(is_of_store) {
+            secrets.store = store;
+        }
+        findings.sort();
+        secrets.problems = findings.problems;
+        secrets
+    }
+}
+
 /// What is found on the way.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -679,11 +764,7 @@ fn thresholds(raw: &Raw, findings: &mut Findings) -> Thresholds {
 
 /// `VERIFY_SCHEDULE` and what goes with it.
 fn drills(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<(Schedule, Drilling)> {
-    let server = match raw.verify_database_url.as_ref() {
-        Some(word) if word.eq_ignore_ascii_case("embedded") => Some(DrillServer::Embedded),
-        url => database("VERIFY_DATABASE_URL", url, &Inherited::default(), findings)
-            .map(DrillServer::At),
-    };
+    let server = drill_server(raw, findings);
     if raw
         .verify_sql
         .as_deref()
@@ -717,6 +798,15 @@ fn drills(raw: &Raw, findings: &mut Findings, now: DateTime<Utc>) -> Option<(Sch
             may_be_unconfined,
         },
     ))
+}
+
+/// `VERIFY_DATABASE_URL`
+fn drill_server(raw: &Raw, findings: &mut Findings) -> Option<DrillServer> {
+    match raw.verify_database_url.as_ref() {
+        Some(word) if word.eq_ignore_ascii_case("embedded") => Some(DrillServer::Embedded),
+        url => database("VERIFY_DATABASE_URL", url, &Inherited::default(), findings)
+            .map(DrillServer::At),
+    }
 }
 
 /// `STATUS_TOKEN`, if it is set and can't be guessed.

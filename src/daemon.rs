@@ -19,7 +19,7 @@ use crate::board::Board;
 use crate::catalog::{Backup, Catalog, Listing};
 use crate::check::{self, Check, Railway};
 use crate::cli::Ending;
-use crate::config::Config;
+use crate::config::{Config, Sources};
 use crate::drill::Drill;
 use crate::dump::Patience;
 use crate::gate::Gate;
@@ -30,6 +30,7 @@ use crate::page::Setting;
 use crate::pipeline::Compression;
 use crate::postgres::{Clients, client_directories};
 use crate::prover::Prover;
+use crate::renewal::Renewal;
 use crate::runs::Runs;
 use crate::schedule::{Alarm, Clock, Schedule, seconds};
 use crate::signals::Signals;
@@ -58,6 +59,7 @@ const ONCE_LAST_WORDS: Duration = Duration::from_secs(10);
 /// `temporary` is where throwaway servers may put their files.
 pub async fn run(
     config: Config,
+    sources: Sources,
     path: Option<&OsString>,
     temporary: &Path,
     railway: Option<Railway>,
@@ -73,11 +75,12 @@ pub async fn run(
     };
     let board = Board::default();
     let store = Store::new(&config.store, StorePatience::default());
+    let renewal = Renewal::new(&config, sources, store.clone());
     let answers = Answers {
         board: board.clone(),
         max_age: config.max_age,
         clock,
-        inside: inside(&config, store.sent()),
+        inside: inside(&config, &renewal, store.sent()),
     };
     let closed = answers.inside.is_none();
     let mut tasks = JoinSet::new();
@@ -121,13 +124,22 @@ pub async fn run(
         let prover = Prover {
             catalog: job.catalog.clone(),
             drill,
+            renewal: renewal.clone(),
             clock,
         };
         tasks.spawn(prover.follow(schedule, board.clone(), stop.clone()));
     }
-    let heartbeat = speak(&config, &board, clock, (&stop, LAST_WORDS), &mut tasks);
+    let heartbeat = speak(
+        &config,
+        &renewal,
+        &board,
+        clock,
+        (&stop, LAST_WORDS),
+        &mut tasks,
+    );
     let runs = Runs {
         job,
+        renewal,
         board,
         thresholds: config.thresholds,
         heartbeat,
@@ -172,14 +184,15 @@ async fn look_ahead(check: Check, stop: CancellationToken) {
 /// Starts the tasks that tell others, and gives what runs leave their beats in. They end within a grace after `stop`.
 fn speak(
     config: &Config,
+    renewal: &Renewal,
     board: &Board,
     clock: Clock,
     (stop, grace): (&CancellationToken, Duration),
     tasks: &mut JoinSet<()>,
 ) -> Heartbeat {
-    if let Some(address) = config.alerts.clone() {
+    if config.alerts.is_some() {
         let alerts = Alerts {
-            address,
+            address: renewal.alerts.clone(),
             subject: Subject {
                 bucket: config.store.bucket.clone(),
                 prefix: config.prefix.as_str().to_owned(),
@@ -189,7 +202,7 @@ fn speak(
         };
         tasks.spawn(alerts.follow(board.clone(), stop.clone(), grace));
     }
-    let (heartbeat, beats) = Heartbeat::new(config.heartbeat.clone());
+    let (heartbeat, beats) = Heartbeat::new(renewal.heartbeat.clone());
     if let Some(beats) = beats {
         tasks.spawn(beats.deliver(stop.clone(), grace));
     }
@@ -197,8 +210,8 @@ fn speak(
 }
 
 /// What those see who have `STATUS_TOKEN`, if it is set.
-fn inside(config: &Config, sent: Sent) -> Option<Arc<Inside>> {
-    let token = config.status_token.as_ref()?;
+fn inside(config: &Config, renewal: &Renewal, sent: Sent) -> Option<Arc<Inside>> {
+    renewal.status_token.get()?;
     let setting = Setting {
         schedule: config.schedule.clone(),
         max_age: config.max_age,
@@ -208,14 +221,19 @@ fn inside(config: &Config, sent: Sent) -> Option<Arc<Inside>> {
         drills: config.drills.is_some(),
     };
     Some(Arc::new(Inside {
-        gate: Gate::new(token),
+        gate: Gate::new(renewal.status_token.clone()),
         setting,
         sent,
     }))
 }
 
 /// Makes one backup and returns.
-pub async fn once(config: Config, path: Option<&OsString>, clock: Clock) -> Ending {
+pub async fn once(
+    config: Config,
+    sources: Sources,
+    path: Option<&OsString>,
+    clock: Clock,
+) -> Ending {
     let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
     let store = Store::new(&config.store, StorePatience::default());
     let mut signals = match Signals::new() {
@@ -227,9 +245,11 @@ pub async fn once(config: Config, path: Option<&OsString>, clock: Clock) -> Endi
     };
     let (board, mut tasks) = (Board::default(), JoinSet::new());
     let grace = (&ended, ONCE_LAST_WORDS);
-    let heartbeat = speak(&config, &board, clock, grace, &mut tasks);
+    let renewal = Renewal::new(&config, sources, store.clone());
+    let heartbeat = speak(&config, &renewal, &board, clock, grace, &mut tasks);
     let runs = Runs {
         job: job(&config, store, path, clock).await,
+        renewal,
         board,
         thresholds: config.thresholds,
         heartbeat,
@@ -339,7 +359,7 @@ async fn follow(schedule: Schedule, runs: Runs, start: Start, stop: Cancellation
                     None => log_next(&alarm, board),
                 }
             }
-            listing = list_at_last(job, list_at) => {
+            listing = list_at_last(&runs, list_at) => {
                 list_at = Instant::now() + LIST_EVERY;
                 take_over(listing, board, (job.clock)());
                 // Only a bucket that holds backups shows that they are made here and that one is missing.
@@ -411,10 +431,12 @@ fn take_over(listing: Listing<Backup>, board: &Board, now: DateTime<Utc>) {
 }
 
 /// Reads the bucket at that time, until it works, and says once why it does not.
-async fn list_at_last(job: &Job, at: Instant) -> Listing<Backup> {
+async fn list_at_last(runs: &Runs, at: Instant) -> Listing<Backup> {
     tokio::time::sleep_until(at).await;
+    let job = &runs.job;
     let mut told: Option<Kind> = None;
     loop {
+        runs.renewal.renew().await;
         match job.catalog.list((job.clock)()).await {
             Ok(listing) => {
                 // A run sweeps too, but the next one may be a day away.

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::renewable::Renewable;
 use crate::secret::Secret;
 
 /// How many wrong tokens are answered one after the other before the door asks for a pause.
@@ -30,9 +31,9 @@ pub enum Answer {
     Pause(Duration),
 }
 
-/// The token, as a digest, and how often it was guessed wrong of late.
+/// The token, and how often it was guessed wrong of late.
 pub struct Gate {
-    digest: [u8; 32],
+    token: Renewable<Option<Secret>>,
     guesses: Mutex<Guesses>,
 }
 
@@ -45,9 +46,9 @@ impl fmt::Debug for Gate {
 impl Gate {
     /// A door for this token.
     #[must_use]
-    pub fn new(token: &Secret) -> Self {
+    pub fn new(token: Renewable<Option<Secret>>) -> Self {
         Self {
-            digest: Sha256::digest(token.expose()).into(),
+            token,
             guesses: Mutex::default(),
         }
     }
@@ -62,7 +63,11 @@ impl Gate {
         };
         // Digests are of one length, so the time of the comparison tells neither the token's beginning nor its length.
         let digest: [u8; 32] = Sha256::digest(given).into();
-        if bool::from(digest.ct_eq(&self.digest)) {
+        let right = self.token.get().is_some_and(|token| {
+            let expected: [u8; 32] = Sha256::digest(token.expose()).into();
+            bool::from(digest.ct_eq(&expected))
+        });
+        if right {
             return Answer::Open;
         }
         let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,7 +131,7 @@ mod tests {
     const TOKEN: &str = "b7e1c0ffee:b7e1c0ffee";
 
     fn gate() -> Gate {
-        Gate::new(&Secret::new(TOKEN.to_owned()))
+        Gate::new(Renewable::new(Some(Secret::new(TOKEN.to_owned()))))
     }
 
     fn basic(pair: &str) -> String {

@@ -8,6 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::renewable::Renewable;
 use crate::text::{shortened, visible};
 use crate::webhook::{self, Address, Body, Undelivered};
 
@@ -42,15 +43,15 @@ pub struct Heartbeat(Option<mpsc::Sender<Beat>>);
 /// What waits to be delivered.
 #[derive(Debug)]
 pub struct Beats {
-    address: Address,
+    address: Renewable<Option<Address>>,
     waiting: mpsc::Receiver<Beat>,
 }
 
 impl Heartbeat {
     /// A heartbeat for that receiver, and what must be driven for it to be heard there.
     #[must_use]
-    pub fn new(address: Option<Address>) -> (Self, Option<Beats>) {
-        let Some(address) = address else {
+    pub fn new(address: Renewable<Option<Address>>) -> (Self, Option<Beats>) {
+        if address.get().is_none() {
             return (Self::default(), None);
         };
         let (sender, waiting) = mpsc::channel(WAITING);
@@ -90,14 +91,17 @@ impl Beats {
                     () = &mut end => return,
                 },
             };
+            let Some(address) = self.address.get() else {
+                return;
+            };
             let delivered = if beat == Beat::Started {
                 tokio::select! {
-                    delivered = send(&self.address, &beat, end.as_mut()) => delivered,
+                    delivered = send(&address, &beat, end.as_mut()) => delivered,
                     // The end of a run is what matters; a receiver that keeps its start waiting must not keep that one too.
                     () = superseded(&mut self.waiting, &mut next) => continue,
                 }
             } else {
-                send(&self.address, &beat, end.as_mut()).await
+                send(&address, &beat, end.as_mut()).await
             };
             let is_over = matches!(delivered, Err(Undelivered::Ended(_)));
             match delivered {
@@ -107,7 +111,7 @@ impl Beats {
                     tracing::debug!(beat = beat.name(), kind = error.kind(), %error, "heartbeat not delivered");
                 }
                 Err(error) => {
-                    let variable = self.address.variable();
+                    let variable = address.variable();
                     tracing::warn!(variable, beat = beat.name(), kind = error.kind(), %error, hint = error.hint(variable), "heartbeat not delivered");
                 }
             }

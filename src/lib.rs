@@ -52,6 +52,8 @@ pub mod download;
 pub mod drill;
 pub mod embedded;
 pub mod reader;
+pub mod renewable;
+pub mod renewal;
 pub mod replay;
 pub mod restore;
 pub mod target;

@@ -9,7 +9,7 @@ use clap::Parser;
 use postgres_s3_backups::check::{Check, Railway};
 use postgres_s3_backups::cli::{Arguments, Command, Ending};
 use postgres_s3_backups::commands::{self, Surroundings};
-use postgres_s3_backups::config::{self, Access, Config, Findings};
+use postgres_s3_backups::config::{self, Access, Config, Findings, Sources};
 use postgres_s3_backups::confine;
 use postgres_s3_backups::daemon;
 use postgres_s3_backups::drill::DrillServer;
@@ -121,11 +121,12 @@ async fn run(
         None | Some(Command::Backup) => {
             let config = Config::from_variables(variables, read_secret, now())?;
             log_warnings(&config.warnings);
+            let sources = Sources::new(variables, read_secret);
             Ok(if command.is_some() || config.single_shot {
-                daemon::once(config, path, now).await
+                daemon::once(config, sources, path, now).await
             } else {
                 let railway = Railway::from_variables(variables);
-                daemon::run(config, path, &std::env::temp_dir(), railway, now).await
+                daemon::run(config, sources, path, &std::env::temp_dir(), railway, now).await
             })
         }
         Some(Command::Check(options)) => {

@@ -9,6 +9,7 @@ use crate::catalog::Catalog;
 use crate::commands;
 use crate::drill::{self, Drill};
 use crate::kind::Fault;
+use crate::renewal::Renewal;
 use crate::schedule::{Alarm, Clock, Schedule, seconds};
 
 /// Proves the newest backup of a catalog.
@@ -18,6 +19,8 @@ pub struct Prover {
     pub catalog: Catalog,
     /// How it is proven.
     pub drill: Drill,
+    /// What is read again before each drill.
+    pub renewal: Renewal,
     /// The wall clock.
     pub clock: Clock,
 }
@@ -52,6 +55,11 @@ impl Prover {
 
     /// One drill of the newest backup; none if there is none, or it was removed meanwhile, or the drill was told to stop.
     async fn run(&self, stop: &CancellationToken) -> Option<(LastDrill, Option<Failure>)> {
+        self.renewal.renew().await;
+        let mut drill = self.drill.clone();
+        if let Some(server) = self.renewal.drills.get() {
+            drill.server = server;
+        }
         let began_at = (self.clock)();
         let newest = match self.catalog.newest(began_at).await {
             Ok(Some(newest)) => newest,
@@ -67,7 +75,7 @@ impl Prover {
         };
         let name = newest.name.to_string();
         tracing::info!(name, "drill started");
-        let outcome = drill::run(&self.drill, &name, &Arc::default(), stop).await;
+        let outcome = drill::run(&drill, &name, &Arc::default(), stop).await;
         let (outcome, kind, failure) = match &outcome {
             Ok(proven) => {
                 commands::tell_proven(&name, proven);

@@ -9,12 +9,15 @@ use crate::backup::{self, BackupError, Job, Made, Outcome, Trigger};
 use crate::board::{Board, Failure, LastRun, RunOutcome};
 use crate::cli::size;
 use crate::heartbeat::{Beat, Heartbeat};
+use crate::renewal::Renewal;
 
 /// What makes backups, and what is to be known of each.
 #[derive(Debug)]
 pub struct Runs {
-    /// What makes a backup.
+    /// What makes a backup; its database is that of the renewal.
     pub job: Job,
+    /// What is read again before each run.
+    pub renewal: Renewal,
     /// Where it is written down.
     pub board: Board,
     /// `ANOMALY_BELOW` and `ANOMALY_ABOVE`
@@ -26,8 +29,9 @@ pub struct Runs {
 impl Runs {
     /// One run of a process that makes no other, so nothing is known of the backups before it. Whether there is a backup.
     pub async fn once(&self, trigger: Trigger, stop: &CancellationToken) -> bool {
+        let job = self.renewed().await;
         self.begin();
-        let outcome = backup::run(&self.job, trigger, stop).await;
+        let outcome = backup::run(&job, trigger, stop).await;
         if matches!(outcome, Ok(Outcome::Finished(_))) {
             self.list_for_comparison().await;
         }
@@ -36,9 +40,19 @@ impl Runs {
 
     /// One run of a daemon.
     pub async fn run(&self, trigger: Trigger, stop: &CancellationToken) {
+        let job = self.renewed().await;
         self.begin();
-        let outcome = backup::run(&self.job, trigger, stop).await;
+        let outcome = backup::run(&job, trigger, stop).await;
         self.end(trigger, outcome);
+    }
+
+    /// The job with the secrets that the files hold now.
+    async fn renewed(&self) -> Job {
+        self.renewal.renew().await;
+        Job {
+            database: self.renewal.database.get(),
+            ..self.job.clone()
+        }
     }
 
     fn begin(&self) {

@@ -5,21 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{
-    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    StalledStreamProtectionConfig,
-};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 
+mod access;
 mod cause;
 mod connections;
 mod connector;
@@ -37,14 +31,13 @@ pub use error::StoreError;
 pub use lifecycle::{Expiry, Rules};
 pub use provider::Provider;
 
-use connections::Connections;
-use connector::{Bounded, Resolver};
+use access::Access;
 use error::{MOST_CODE, shown};
 use list::handle;
 use place::Place;
 
 use crate::chain;
-use crate::secret::Redactor;
+use crate::renewable::Renewable;
 
 /// The part of the SDK that speaks HTTP, as it is named in the log.
 pub const HTTP_CLIENT: &str = "aws_smithy_http_client";
@@ -104,14 +97,13 @@ const MARK: &str = "backup-run";
 /// One bucket.
 #[derive(Clone)]
 pub struct Store {
-    client: aws_sdk_s3::Client,
+    access: Renewable<Access>,
     bucket: Arc<str>,
     place: Arc<Place>,
     /// Over TLS the payload needs no signature of its own: the connection and `Content-MD5` protect it, and hashing
     /// each part once more costs a tenth of the upload.
     unsigned: bool,
     patience: StorePatience,
-    redactor: Redactor,
     refusals: Arc<AtomicU64>,
     sent: Sent,
     /// Whether it was said that lists hold what can't be read.
@@ -196,34 +188,8 @@ impl Store {
     /// credentials would ask a metadata service on the network, which only [`Credentials::Chain`] allows.
     #[must_use]
     pub fn new(settings: &StoreSettings, patience: StorePatience) -> Self {
-        let connections = Connections::new(|| {
-            aws_smithy_http_client::Builder::new()
-                .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
-                .build_with_resolver(Resolver)
-        });
-        let of_roles = connections.client();
-        let mut config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .http_client(Bounded(connections))
-            .region(Region::new(settings.region.clone()))
-            .credentials_provider(settings.credentials.provider(&settings.region, of_roles))
-            .identity_cache(credentials::cache())
-            .force_path_style(settings.path_style)
-            // R2 answers 501 to the SDK's default checksums on parts; Content-MD5 is what every vendor takes.
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            // The SDK does not retry R2's 429 and has one retry budget for the process: `retrying` does it instead.
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(10))
-                    .build(),
-            )
-            // It misfires on slow links, and does not see a dead connection under an in-memory part.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        config.set_endpoint_url(settings.endpoint.clone());
         Self {
-            client: aws_sdk_s3::Client::from_conf(config.build()),
+            access: Renewable::new(Access::new(settings)),
             bucket: settings.bucket.as_str().into(),
             place: Arc::new(Place::of(settings)),
             unsigned: settings
@@ -234,8 +200,18 @@ impl Store {
             refusals: Arc::default(),
             sent: Sent::default(),
             told_unreadable: Arc::default(),
-            redactor: Redactor::new(settings.credentials.secrets()),
         }
+    }
+
+    /// Makes all further requests with these keys, those of clones too. What was secret stays so.
+    pub fn renew(&self, settings: &StoreSettings) {
+        if let Some(access) = self.access.get().renewed(settings) {
+            self.access.set(access);
+        }
+    }
+
+    fn client(&self) -> aws_sdk_s3::Client {
+        self.access.get().client
     }
 
     /// The same store, for what is not worth waiting for: two tries of ten seconds.
@@ -290,7 +266,7 @@ impl Store {
         const ACTION: &str = "begin upload of";
         self.retrying(ACTION, key, self.patience.answer, || async {
             let answer = self
-                .client
+                .client()
                 .create_multipart_upload()
                 .bucket(&*self.bucket)
                 .key(key)
@@ -331,7 +307,7 @@ impl Store {
                 self.sent.0.1.fetch_add(1, Ordering::Relaxed);
             }
             let request = self
-                .client
+                .client()
                 .upload_part()
                 .bucket(&*self.bucket)
                 .key(key)
@@ -404,7 +380,7 @@ impl Store {
         let refused = AtomicBool::new(false);
         let request = |condition: Option<&str>| {
             let call = self
-                .client
+                .client()
                 .complete_multipart_upload()
                 .bucket(&*self.bucket)
                 .key(key)
@@ -451,7 +427,7 @@ impl Store {
         const ACTION: &str = "abort upload of";
         let outcome = self
             .retrying(ACTION, key, self.patience.answer, || async {
-                self.client
+                self.client()
                     .abort_multipart_upload()
                     .bucket(&*self.bucket)
                     .key(key)
@@ -476,7 +452,7 @@ impl Store {
         const ACTION: &str = "look at";
         let outcome = self
             .retrying(ACTION, key, self.patience.answer, || async {
-                self.client
+                self.client()
                     .head_object()
                     .bucket(&*self.bucket)
                     .key(key)
@@ -522,7 +498,7 @@ impl Store {
         let outcome = self
             .retrying(ACTION, key, self.patience.answer.max(needed), || async {
                 let answer = self
-                    .client
+                    .client()
                     .get_object()
                     .bucket(&*self.bucket)
                     .key(key)
@@ -619,7 +595,7 @@ impl Store {
         if let Some(error) = credentials::missing(action, key, &error) {
             return error;
         }
-        StoreError::of(&self.place, &self.redactor, action, key, error)
+        StoreError::of(&self.place, &self.access.get().redactor, action, key, error)
     }
 }
 

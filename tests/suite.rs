@@ -33,6 +33,7 @@ mod page;
 mod regress;
 mod remedies;
 mod restore;
+mod rotation;
 mod round_trip;
 mod speed;
 mod store;

@@ -76,7 +76,7 @@ impl Store {
         const ACTION: &str = "read the lifecycle rules of";
         let outcome = self
             .retrying(ACTION, &self.bucket, self.patience.answer, || async {
-                self.client
+                self.client()
                     .get_bucket_lifecycle_configuration()
                     .bucket(&*self.bucket)
                     .send()

@@ -38,7 +38,7 @@ impl Store {
                 .retrying(ACTION, prefix, self.patience.answer, || async {
                     let time = AnswerTime::default();
                     let request = self
-                        .client
+                        .client()
                         .list_objects_v2()
                         .bucket(&*self.bucket)
                         .prefix(prefix)
@@ -168,7 +168,7 @@ impl Store {
             let page = self
                 .retrying(ACTION, prefix, self.patience.answer, || async {
                     let request = self
-                        .client
+                        .client()
                         .list_multipart_uploads()
                         .bucket(&*self.bucket)
                         .encoding_type(EncodingType::Url)
@@ -237,7 +237,7 @@ impl Store {
         const ACTION: &str = "list objects under";
         self.retrying(ACTION, prefix, self.patience.answer, || async {
             let time = AnswerTime::default();
-            self.client
+            self.client()
                 .list_objects_v2()
                 .bucket(&*self.bucket)
                 .prefix(prefix)
