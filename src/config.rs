@@ -19,6 +19,7 @@ use crate::drill::{self, DrillServer};
 use crate::endpoint::{Endpoint, is_local};
 use crate::level::{self, Level};
 use crate::postgres::{DatabaseUrl, Inherited, Remark};
+use crate::proxy::Proxies;
 use crate::schedule::{Schedule, ScheduleError};
 use crate::secret::Secret;
 use crate::store::{Credentials, Keys, StoreSettings};
@@ -109,6 +110,9 @@ struct Raw {
     /// libpq's own variables, which count under `BACKUP_DATABASE_URL`.
     #[serde(skip)]
     inherited: Inherited,
+    /// The way out.
+    #[serde(skip)]
+    proxies: Proxies,
 }
 
 /// A configuration that is valid as a whole.
@@ -227,6 +231,7 @@ impl Access {
         }
         let mut raw: Raw = envy::from_iter(present).unwrap_or_default();
         raw.inherited = Inherited::from_variables(variables);
+        raw.proxies = proxies(variables, &mut findings);
         let store = store(&raw, &mut findings);
         let prefix = prefix(&raw, &mut findings);
         let source = database(
@@ -371,6 +376,7 @@ impl Config {
         // Every field is an optional text, so nothing can fail to parse here.
         let mut raw: Raw = envy::from_iter(present).unwrap_or_default();
         raw.inherited = Inherited::from_variables(variables);
+        raw.proxies = proxies(variables, &mut findings);
         let config = Self::from_raw(&raw, &mut findings, now);
         findings.sort();
         match config {
@@ -400,9 +406,15 @@ impl Config {
         let alerts = address(
             "ALERT_WEBHOOK_URL",
             raw.alert_webhook_url.as_ref(),
+            &raw.proxies,
             findings,
         );
-        let heartbeat = address("HEARTBEAT_URL", raw.heartbeat_url.as_ref(), findings);
+        let heartbeat = address(
+            "HEARTBEAT_URL",
+            raw.heartbeat_url.as_ref(),
+            &raw.proxies,
+            findings,
+        );
         let thresholds = thresholds(raw, findings);
         let schedule = schedule(raw, findings, now);
         let prefix = prefix(raw, findings);
@@ -564,6 +576,7 @@ impl Sources {
         let present = present(&self.variables, self.read_file, &mut findings);
         let mut raw: Raw = envy::from_iter(present).unwrap_or_default();
         raw.inherited = Inherited::from_variables(&self.variables);
+        raw.proxies = proxies(&self.variables, &mut findings);
         let store = store(&raw, &mut findings);
         let url = raw.backup_database_url.as_ref();
         let mut secrets = Secrets {
@@ -572,9 +585,15 @@ impl Sources {
             alerts: address(
                 "ALERT_WEBHOOK_URL",
                 raw.alert_webhook_url.as_ref(),
+                &raw.proxies,
                 &mut findings,
             ),
-            heartbeat: address("HEARTBEAT_URL", raw.heartbeat_url.as_ref(), &mut findings),
+            heartbeat: address(
+                "HEARTBEAT_URL",
+                raw.heartbeat_url.as_ref(),
+                &raw.proxies,
+                &mut findings,
+            ),
             status_token: status_token(&raw, &mut findings),
             ..Secrets::default()
         };
@@ -715,10 +734,24 @@ fn database(
     }
 }
 
+/// The ways out, where they can be used.
+fn proxies(variables: &[(OsString, OsString)], findings: &mut Findings) -> Proxies {
+    match Proxies::from_variables(variables) {
+        Ok(proxies) => proxies,
+        Err(problems) => {
+            for (variable, text) in problems {
+                findings.refuse(&variable, text);
+            }
+            Proxies::default()
+        }
+    }
+}
+
 /// Where messages go, if that is set and can be used.
 fn address(
     variable: &'static str,
     value: Option<&String>,
+    proxies: &Proxies,
     findings: &mut Findings,
 ) -> Option<Address> {
     let address = match Address::parse(variable, value?) {
@@ -734,7 +767,8 @@ fn address(
             "begins with http://: whoever can read it on its way can send there too",
         );
     }
-    Some(address)
+    let proxy = proxies.of_scheme(address.is_plain());
+    Some(address.through(proxy))
 }
 
 /// `ANOMALY_BELOW` and `ANOMALY_ABOVE`.
@@ -938,6 +972,11 @@ fn store(raw: &Raw, findings: &mut Findings) -> Option<StoreSettings> {
             })
         },
         bucket: bucket?.clone(),
+        proxy: raw.proxies.of_scheme(
+            endpoint
+                .as_ref()
+                .is_some_and(|endpoint| endpoint.url.starts_with("http://")),
+        ),
         endpoint: endpoint.map(|endpoint| endpoint.url),
         region,
         path_style,

@@ -51,6 +51,7 @@ pub mod confine;
 pub mod download;
 pub mod drill;
 pub mod embedded;
+pub mod proxy;
 pub mod reader;
 pub mod renewable;
 pub mod renewal;

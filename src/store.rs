@@ -37,6 +37,7 @@ use list::handle;
 use place::Place;
 
 use crate::chain;
+use crate::proxy::Proxy;
 use crate::renewable::Renewable;
 
 /// The part of the SDK that speaks HTTP, as it is named in the log.
@@ -55,6 +56,8 @@ pub struct StoreSettings {
     pub region: String,
     /// `AWS_S3_FORCE_PATH_STYLE`
     pub path_style: bool,
+    /// The way out to it.
+    pub proxy: Option<Proxy>,
 }
 
 /// How patient the service is with the store; tests shorten it.

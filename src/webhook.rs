@@ -1,21 +1,25 @@
 //! Messages to addresses that are secrets: bounded in time and tries, and never followed to another host.
 
+use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use axum::http::header::{CONTENT_TYPE, USER_AGENT};
+use axum::http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use axum::http::uri::{PathAndQuery, Scheme};
-use axum::http::{Method, Request, Response, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnectorBuilder;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
-use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
 
 use crate::chain;
+use crate::proxy::Proxy;
 use crate::secret::{Redactor, Secret};
 use crate::text::shortened;
 use crate::tls::Distrust;
@@ -35,6 +39,7 @@ pub const WAITS: [Duration; 3] = [
 pub struct Address {
     uri: Uri,
     variable: &'static str,
+    proxy: Option<Proxy>,
 }
 
 impl fmt::Debug for Address {
@@ -70,7 +75,11 @@ impl Address {
         if host.is_empty() || !authority.bytes().all(is_plain) || !(port.is_empty() || has_port) {
             return Err(NO_URL);
         }
-        Ok(Self { uri, variable })
+        Ok(Self {
+            uri,
+            variable,
+            proxy: None,
+        })
     }
 
     /// The variable that holds it.
@@ -118,7 +127,15 @@ impl Address {
         Self {
             uri: Uri::from_parts(parts).unwrap_or_else(|_| self.uri.clone()),
             variable: self.variable,
+            proxy: self.proxy.clone(),
         }
+    }
+
+    /// The same receiver, reached through a proxy unless its host is excepted.
+    #[must_use]
+    pub fn through(mut self, proxy: Option<Proxy>) -> Self {
+        self.proxy = proxy.filter(|proxy| proxy.is_for(&self.uri));
+        self
     }
 
     /// Takes the address, and whatever of it can identify a receiver, out of a text.
@@ -263,16 +280,23 @@ pub async fn send(
 async fn attempt(address: &Address, body: &Body) -> Result<(), Undelivered> {
     let exchanged = async {
         // Made for each message: between two of them, a day may pass in which nothing of it is held in memory.
-        if address.is_plain() {
-            return exchange(HttpConnector::new(), address, body).await;
+        match (&address.proxy, address.is_plain()) {
+            (None, true) => exchange(HttpConnector::new(), address, body).await,
+            (Some(proxy), true) => exchange_plainly(proxy, address, body).await,
+            (None, false) => {
+                let mut connector = HttpConnector::new();
+                connector.enforce_http(false);
+                exchange(encrypted(connector)?, address, body).await
+            }
+            (Some(proxy), false) => {
+                let uri: Uri = proxy.url().parse().map_err(unreachable)?;
+                let mut tunnel = Tunnel::new(uri, HttpConnector::new());
+                if let Some((_, value)) = proxy.authorization() {
+                    tunnel = tunnel.with_auth(value);
+                }
+                exchange(encrypted(tunnel)?, address, body).await
+            }
         }
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .map_err(|error| Undelivered::Tls(error.to_string()))?
-            .https_only()
-            .enable_http1()
-            .build();
-        exchange(connector, address, body).await
     };
     tokio::select! {
         answer = exchanged => answer,
@@ -280,14 +304,21 @@ async fn attempt(address: &Address, body: &Body) -> Result<(), Undelivered> {
     }
 }
 
-async fn exchange(
-    connector: impl Connect + Clone + Send + Sync + 'static,
-    address: &Address,
-    body: &Body,
-) -> Result<(), Undelivered> {
-    let client = Client::builder(TokioExecutor::new())
-        .pool_max_idle_per_host(0)
-        .build(connector);
+fn unreachable(error: impl Error) -> Undelivered {
+    Undelivered::Unreachable(error.to_string())
+}
+
+/// TLS over whatever connects.
+fn encrypted<C>(connector: C) -> Result<HttpsConnector<C>, Undelivered> {
+    Ok(HttpsConnectorBuilder::new()
+        .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
+        .map_err(|error| Undelivered::Tls(error.to_string()))?
+        .https_only()
+        .enable_http1()
+        .wrap_connector(connector))
+}
+
+fn request(address: &Address, body: &Body) -> Result<Request<Full<Bytes>>, Undelivered> {
     let agent = concat!("postgres-s3-backups/", env!("CARGO_PKG_VERSION"));
     let request = Request::builder()
         .uri(address.uri.clone())
@@ -303,10 +334,54 @@ async fn exchange(
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(text.clone()))),
     };
-    let request = request.map_err(|error| Undelivered::Unreachable(error.to_string()))?;
-    match client.request(request).await {
+    request.map_err(unreachable)
+}
+
+async fn exchange(
+    connector: impl Connect + Clone + Send + Sync + 'static,
+    address: &Address,
+    body: &Body,
+) -> Result<(), Undelivered> {
+    let client = Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(0)
+        .build(connector);
+    match client.request(request(address, body)?).await {
         Ok(answer) => judge(address, answer).await,
         Err(error) => Err(broken(address, &error)),
+    }
+}
+
+/// A proxy is asked for an unencrypted address by the whole of it.
+async fn exchange_plainly(
+    proxy: &Proxy,
+    address: &Address,
+    body: &Body,
+) -> Result<(), Undelivered> {
+    let stream = TcpStream::connect(proxy.authority())
+        .await
+        .map_err(unreachable)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(address, &error))?;
+    let mut request = request(address, body)?;
+    if let Some(authority) = address.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+    if let Some((name, value)) = proxy.authorization() {
+        request.headers_mut().insert(name, value);
+    }
+    let answered = async {
+        match sender.send_request(request).await {
+            Ok(answer) => judge(address, answer).await,
+            Err(error) => Err(broken(address, &error)),
+        }
+    };
+    // The connection has to be driven while its answer is read.
+    tokio::select! {
+        answer = answered => answer,
+        Err(error) = connection => Err(broken(address, &error)),
     }
 }
 
@@ -343,7 +418,7 @@ fn told(said: &str) -> String {
 }
 
 /// Finds the cause in an error of the client, whose own words are "client error (Connect)".
-fn broken(address: &Address, error: &legacy::Error) -> Undelivered {
+fn broken(address: &Address, error: &(dyn Error + 'static)) -> Undelivered {
     let deepest = chain::causes(error).last();
     let said = deepest.map_or_else(String::new, ToString::to_string);
     let said = told(&address.redact(&said));

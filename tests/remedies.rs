@@ -341,6 +341,7 @@ fn a_bucket_that_is_asked_for_in_the_wrong_place_names_the_path_style() {
         endpoint: Some("http://no-such-host.invalid".to_owned()),
         region: "auto".to_owned(),
         path_style: false,
+        proxy: None,
     };
     let error = list(&Store::new(&settings, patience()));
     assert_eq!(error.kind(), Kind::StoreUnavailable, "{error}");

@@ -30,6 +30,7 @@ mod metrics;
 mod name;
 mod network;
 mod page;
+mod proxy;
 mod regress;
 mod remedies;
 mod restore;

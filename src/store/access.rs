@@ -6,15 +6,54 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    StalledStreamProtectionConfig,
+    RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
 };
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder, Connector};
 
 use super::StoreSettings;
 use super::connections::Connections;
 use super::connector::{Bounded, Resolver};
 use super::credentials;
+use crate::proxy::Proxy;
 use crate::secret::{Redactor, Secret};
+
+/// A client of HTTP.
+fn client(proxy: Option<ProxyConfig>) -> SharedHttpClient {
+    let Some(proxy) = proxy else {
+        return Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_with_resolver(Resolver);
+    };
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut builder = Connector::builder()
+            .proxy_config(proxy.clone())
+            .tls_provider(Provider::Rustls(CryptoMode::Ring));
+        builder.set_connector_settings(settings.cloned());
+        builder.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        builder.build_with_resolver(Resolver)
+    })
+}
+
+/// A proxy as the SDK knows it.
+fn through(proxy: &Proxy, settings: &StoreSettings) -> Option<ProxyConfig> {
+    let is_plain = settings
+        .endpoint
+        .as_deref()
+        .is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let config = if is_plain {
+        ProxyConfig::http(proxy.url())
+    } else {
+        ProxyConfig::https(proxy.url())
+    };
+    // Its URL was looked at when the variables were read.
+    let config = config.ok()?.no_proxy(proxy.except());
+    Some(match proxy.user() {
+        Some((name, password)) => config.with_basic_auth(name.as_str(), password.expose()),
+        None => config,
+    })
+}
 
 /// A client with the keys that it signs with.
 #[derive(Clone)]
@@ -26,11 +65,11 @@ pub(super) struct Access {
 
 impl Access {
     pub(super) fn new(settings: &StoreSettings) -> Self {
-        let connections = Connections::new(|| {
-            aws_smithy_http_client::Builder::new()
-                .tls_provider(Provider::Rustls(CryptoMode::Ring))
-                .build_with_resolver(Resolver)
-        });
+        let proxy = settings
+            .proxy
+            .as_ref()
+            .and_then(|proxy| through(proxy, settings));
+        let connections = Connections::new(move || client(proxy.clone()));
         let of_roles = connections.client();
         let mut config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())

@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 #[derive(Clone)]
 pub(super) struct Connections {
     current: Arc<Mutex<Current>>,
-    make: fn() -> SharedHttpClient,
+    make: Arc<dyn Fn() -> SharedHttpClient + Send + Sync>,
 }
 
 #[derive(Debug, Default)]
@@ -28,17 +28,17 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
-    pub(super) fn new(make: fn() -> SharedHttpClient) -> Self {
+    pub(super) fn new(make: impl Fn() -> SharedHttpClient + Send + Sync + 'static) -> Self {
         Self {
             current: Arc::default(),
-            make,
+            make: Arc::new(make),
         }
     }
 
     /// The client for the next request.
     pub(super) fn client(&self) -> SharedHttpClient {
         let mut current = self.lock();
-        current.client.get_or_insert_with(self.make).clone()
+        current.client.get_or_insert_with(&*self.make).clone()
     }
 
     /// A request begins. Whoever drops the answer before [`Unanswered::end`] leaves the connections behind.

@@ -29,6 +29,7 @@ pub fn store(r2: &R2, patience: StorePatience) -> Store {
         endpoint: Some(r2.endpoint.clone()),
         region: "auto".to_owned(),
         path_style: true,
+        proxy: None,
     };
     Store::new(&settings, patience)
 }

@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod connection;
 pub mod cut;
 pub mod doorman;
+pub mod forward;
 pub mod halted;
 pub mod job;
 pub mod network;
