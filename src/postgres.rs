@@ -64,9 +64,12 @@ pub async fn probe(client: &Client, url: &DatabaseUrl) -> Result<Server, Postgre
         Err(error) if is_refusal(&error) => error,
         outcome => return outcome,
     };
-    if let Ok(server) = ask(client, url, Session::Plain).await {
-        return Ok(settled(client, url, server, &refused).await);
-    }
+    let refused = match ask(client, url, Session::Plain).await {
+        Ok(server) => return Ok(settled(client, url, server, &refused).await),
+        // It was not the options alone: what is wrong without them is what has to be mended first.
+        Err(error) if error.cause != refused.cause => error,
+        Err(_) => refused,
+    };
     let bytes = url.answered_in_bytes();
     if let Ok(server) = ask(client, &bytes, Session::Plain).await {
         return Ok(settled(client, &bytes, server, &refused).await);

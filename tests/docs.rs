@@ -676,17 +676,17 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 &["tls::an_unknown_authority_of_the_store_says_how_to_make_it_known"],
             ),
             (
-                "`server does not support SSL`, `SSL connection is required`",
-                &[
-                    "tls::a_database_without_tls_is_named_where_the_url_insists_on_it",
-                    "tls::the_databases_certificate_is_checked_as_sslmode_says",
-                ],
-            ),
-            (
                 "`RequestTimeTooSkewed`, `RequestExpired`, or a refusal whose own date is more than 15 minutes off",
                 &[
                     "store::a_clock_that_is_off_is_named",
                     "remedies::a_clock_that_is_off_is_known_by_the_date_of_the_refusal",
+                ],
+            ),
+            (
+                "`server does not support SSL`, `SSL connection is required`",
+                &[
+                    "tls::a_database_without_tls_is_named_where_the_url_insists_on_it",
+                    "tls::the_databases_certificate_is_checked_as_sslmode_says",
                 ],
             ),
             (

@@ -529,6 +529,7 @@ impl Role {
 const AWS_HOST: &str = "s3.eu-central-1.amazonaws.com";
 
 /// Starts the service as on AWS, with keys from this role.
+// Without TLS, since no certificate of the tests is for a host of AWS.
 fn on_aws(r2: &R2, role: &Role, arguments: &[&str]) -> Ended {
     let folder = Folder::new();
     let hosts = folder.path().join("hosts");
@@ -557,7 +558,7 @@ fn on_aws(r2: &R2, role: &Role, arguments: &[&str]) -> Ended {
 
 #[test]
 fn the_keys_of_a_role_are_fetched_and_fetched_again_before_they_expire() {
-    let r2 = R2::start();
+    let r2 = R2::start_plain();
     let role = Role::of(&r2, TimeDelta::hours(1));
     let ended = on_aws(&r2, &role, &["backup"]);
     stored(&r2, &ended);
@@ -566,7 +567,7 @@ fn the_keys_of_a_role_are_fetched_and_fetched_again_before_they_expire() {
     assert_eq!(sent.headers["x-amz-security-token"], "a-token");
 
     // So short a life that they are never good for long.
-    let r2 = R2::start();
+    let r2 = R2::start_plain();
     let role = Role::of(&r2, TimeDelta::seconds(2));
     let ended = on_aws(&r2, &role, &["backup"]);
     stored(&r2, &ended);
@@ -576,7 +577,7 @@ fn the_keys_of_a_role_are_fetched_and_fetched_again_before_they_expire() {
 
 #[test]
 fn a_role_that_gives_no_keys_is_named_as_the_cause() {
-    let r2 = R2::start();
+    let r2 = R2::start_plain();
     let role = Role::answering(|| {
         (
             403,

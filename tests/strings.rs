@@ -224,7 +224,7 @@ fn a_url_with_every_parameter_makes_a_backup_with_old_and_new_clients() {
             .map(|(name, value)| format!("{name}={value}"))
             .collect::<Vec<_>>()
             .join("&");
-        let url = format!("{}?{parameters}", server.url(&database));
+        let url = format!("{}?{parameters}", server.bare_url(&database));
         let path = Variables::bare(&[major]).value("PATH").to_owned();
         let variables = Variables::working(seaweedfs(), &bucket, &url).with("PATH", &path);
         let ended = Service::backup(&variables);
@@ -248,7 +248,7 @@ fn parameters_of_orms_and_poolers_are_left_out_with_one_warning() {
     let (bucket, database) = shop(server);
     let names = "supa workaround serverVersion charset encoding pool_size pool_mode search_path statement_timeout lock_timeout binary_parameters default_query_exec_mode timezone pgbouncer";
     let query: Vec<String> = names.split(' ').map(|name| format!("{name}=1")).collect();
-    let url = format!("{}?{}&ssl=no", server.url(&database), query.join("&"));
+    let url = format!("{}?{}&ssl=no", server.bare_url(&database), query.join("&"));
     let ended = Service::backup(&Variables::working(seaweedfs(), &bucket, &url));
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     let warnings = ended.events("configuration");
@@ -266,7 +266,7 @@ fn parameters_of_orms_and_poolers_are_left_out_with_one_warning() {
 fn libpqs_own_variables_count_under_the_url_and_for_the_source_only() {
     let server = postgres();
     let (bucket, database) = shop(server);
-    let plain = Variables::working(seaweedfs(), &bucket, &server.url(&database));
+    let plain = Variables::working(seaweedfs(), &bucket, &server.bare_url(&database));
     let strict = plain
         .clone()
         .with("PGSSLMODE", "verify-full")
@@ -274,7 +274,7 @@ fn libpqs_own_variables_count_under_the_url_and_for_the_source_only() {
     let failure = Service::backup(&strict).failure();
     assert_eq!(failure["kind"], "tls", "{failure}");
     // The URL wins.
-    let url = format!("{}?sslmode=disable", server.url(&database));
+    let url = format!("{}?sslmode=disable", server.bare_url(&database));
     let ended = Service::backup(&strict.with("BACKUP_DATABASE_URL", &url));
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     let url = format!("postgres://127.0.0.1:{}", server.port());
@@ -319,7 +319,7 @@ fn whatever_refuses_start_up_options_gets_none() {
             found.then_some(refusal)
         });
         let url = server
-            .url(&database)
+            .bare_url(&database)
             .replace(&server.port().to_string(), &doorman.port.to_string());
         let variables = Variables::working(seaweedfs(), &bucket, &url);
         let ended = Service::backup(&variables);
@@ -352,7 +352,7 @@ fn a_wrong_password_is_tried_once() {
     let (bucket, database) = shop(server);
     let doorman = Doorman::start(server.port(), |_| None);
     let url = server
-        .url_as(USER, "wrong", &database)
+        .bare_url_as(USER, "wrong", &database)
         .replace(&server.port().to_string(), &doorman.port.to_string());
     let variables = Variables::working(seaweedfs(), &bucket, &url);
     let failure = Service::backup(&variables).failure();
@@ -368,7 +368,7 @@ fn the_users_own_options_are_named_where_pgbouncer_refuses_them() {
     let url = format!(
         "{}?options=-c%20geqo=off",
         server
-            .url(&database)
+            .bare_url(&database)
             .replace(&server.port().to_string(), &pooler.port.to_string())
     );
     let variables = Variables::working(seaweedfs(), &bucket, &url);

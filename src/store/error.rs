@@ -92,6 +92,8 @@ impl StoreError {
         });
         let cause = match (&error, status) {
             (SdkError::ResponseError(_), Some(200..=299)) => Cause::Unreadable,
+            // It was read, and is neither what was asked for nor an error.
+            (SdkError::ServiceError(_), Some(200..=299)) if code.is_none() => Cause::NotS3,
             (SdkError::ServiceError(_) | SdkError::ResponseError(_), Some(status)) => {
                 Cause::of_answer(status, code.as_deref(), &message, &told)
             }

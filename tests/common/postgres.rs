@@ -119,7 +119,8 @@ impl Postgres {
         self.bare_url_as(USER, PASSWORD, database)
     }
 
-    fn bare_url_as(&self, user: &str, password: &str, database: &str) -> String {
+    /// Somebody else's URL without a parameter.
+    pub fn bare_url_as(&self, user: &str, password: &str, database: &str) -> String {
         let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let [user, password, database] = [user, password, database].map(encoded);
         format!(
