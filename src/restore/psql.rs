@@ -216,7 +216,8 @@ impl<'a> Psql<'a> {
         };
         let said = said(&mut self.stderr).await;
         let printed = matches!(self.reading.join_next().await, Some(Ok(true)));
-        if printed && is_committed(&self.database, &transaction).await != Some(false) {
+        // What psql printed may be the text's own doing. Only the server's word counts, and it is asked until it has one.
+        if printed && outcome(&self.database, &transaction).await == Some(true) {
             return Ok(());
         }
         let stopped = self.walls.stopped(said.raw());
@@ -231,6 +232,10 @@ impl<'a> Psql<'a> {
             // The connection was lost after the commit, which this service did ask for.
             (_, Aftermath::Committed) if asked.load(Ordering::Acquire) => Ok(()),
             (_, aftermath) if stopped => Err(RestoreError::Escape(aftermath)),
+            (_, Aftermath::NotSeen) if printed => Err(RestoreError::Unknown(
+                "psql reported the commit, but the server could not be asked whether that is true"
+                    .to_owned(),
+            )),
             (Ok(status), aftermath) if status.success() => Err(RestoreError::Unfinished(aftermath)),
             (Ok(status), aftermath) => Err(judge(status, &said, aftermath)),
             (Err(error), _) => Err(RestoreError::Unknown(error.to_string())),
@@ -366,6 +371,18 @@ async fn is_committed(database: &Database<'_>, transaction: &Transaction) -> Opt
         "committed" => Some(true),
         "aborted" => Some(false),
         _ => None,
+    }
+}
+
+/// The same, asked until the server knows, or for a while.
+async fn outcome(database: &Database<'_>, transaction: &Transaction) -> Option<bool> {
+    let deadline = Instant::now() + ENDING;
+    loop {
+        let known = is_committed(database, transaction).await;
+        if known.is_some() || Instant::now() >= deadline {
+            return known;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
