@@ -10,14 +10,18 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{Backup, BackupName, Catalog};
 use crate::check;
 use crate::dump::{Dump, DumpError, DumpOutput, Patience};
+use crate::envelope::Enveloped;
 use crate::kind::Kind;
+use crate::label::{self, Head};
+use crate::origin;
 use crate::part::{Buffers, Cutter};
-use crate::pipeline::{Compression, Effects, Ended, Pipeline, PipelineError};
+use crate::pipeline::{Around, Compression, Effects, Ended, Pipeline, PipelineError};
 use crate::postgres::{
     self, Cause, Client, Clients, Database, DatabaseUrl, Locks, PostgresError, Server, Unlogged,
+    random_key,
 };
-use crate::schedule::Clock;
-use crate::script::Contents;
+use crate::schedule::{self, Clock};
+use crate::script::{COUNTING, Contents};
 use crate::store::StoreError;
 use crate::upload::{self, Upload};
 
@@ -231,9 +235,9 @@ async fn attempt(
         }
     };
 
-    let (server, client) = tokio::select! {
+    let (server, client, head) = tokio::select! {
         prepared = prepare(job, trigger, name, mark) => match prepared? {
-            Prepared::Ready(server, client) => (server, client),
+            Prepared::Ready(server, client, head) => (server, client, head.line()),
             Prepared::Exists(backup) => return Ok(skipped(backup)),
         },
         error = early() => return Err(error),
@@ -263,12 +267,12 @@ async fn attempt(
         }
     };
     let streamed = tokio::select! {
-        streamed = stream(output, job.compression, part_size, &mut upload) => streamed,
+        streamed = stream(output, head, job.compression, part_size, &mut upload) => streamed,
         error = early() => Err(error),
     };
     let proof = match streamed {
-        Ok((output, effects)) => match dump.finish(output).await {
-            Ok(proof) => Ok((proof, effects)),
+        Ok((output, text_bytes, effects)) => match dump.finish(output).await {
+            Ok(proof) => Ok((proof, text_bytes, effects)),
             Err(error) => Err(BackupError::from(
                 look_closer(job, &server, client, error).await,
             )),
@@ -278,14 +282,17 @@ async fn attempt(
             Err(error)
         }
     };
-    let (proof, effects) = match proof {
+    let (proof, text_bytes, effects) = match proof {
         Ok(proof) => proof,
         Err(error) => {
             upload.abort().await;
             return Err(error);
         }
     };
-    let contents = proof.contents().clone();
+    let contents = Contents {
+        bytes: text_bytes,
+        ..proof.contents().clone()
+    };
     let late = async {
         let error = early().await;
         if matches!(error, BackupError::Cancelled) {
@@ -327,7 +334,7 @@ async fn attempt(
 }
 
 enum Prepared<'a> {
-    Ready(Server, &'a Client),
+    Ready(Server, &'a Client, Box<Head>),
     Exists(Backup),
 }
 
@@ -374,7 +381,31 @@ async fn prepare<'a>(
             "parameters left out: this client does not know them"
         );
     }
-    Ok(Prepared::Ready(server, client))
+    let head = describe(job, name, &server, client).await;
+    Ok(Prepared::Ready(server, client, Box::new(head)))
+}
+
+/// What the backup will say of itself.
+async fn describe(job: &Job, name: &BackupName, server: &Server, client: &Client) -> Head {
+    let url = server.url(&job.database);
+    let database = Database {
+        client,
+        url: &url,
+        session: server.session,
+    };
+    Head {
+        format: label::FORMAT,
+        // A system without random numbers is no reason to make no backup.
+        id: random_key().unwrap_or_else(|_| format!("{:032x}", fastrand::u128(..))),
+        name: name.to_string(),
+        due_at: schedule::seconds(name.at()),
+        made_by: env!("CARGO_PKG_VERSION").to_owned(),
+        counting: COUNTING,
+        server_version: server.version.clone(),
+        client_version: client.version.clone(),
+        size_bytes: server.size_bytes,
+        origin: origin::ask(&database).await,
+    }
 }
 
 /// Whether the object of that name carries this run's mark.
@@ -473,18 +504,25 @@ async fn begin(
     }
 }
 
-/// Reads the dump to its end, compresses it on threads of its own and sends it. Back-pressure reaches `pg_dump`.
+/// Reads the dump to its end, compresses it on threads of its own and sends it, between its head and its tail. Says how many
+/// bytes of text all of that was. Back-pressure reaches `pg_dump`.
 async fn stream(
     output: DumpOutput,
+    head: Vec<u8>,
     compression: Compression,
     part_size: usize,
     upload: &mut Upload,
-) -> Result<(DumpOutput, Effects), BackupError> {
+) -> Result<(DumpOutput, u64, Effects), BackupError> {
     const PROGRESS: Duration = Duration::from_secs(60);
+    let output = Enveloped::new(output, &head);
+    let around = Around {
+        before: head,
+        after: Enveloped::tail,
+    };
     let read = output.counter();
     let buffers = Buffers::new(part_size, upload::buffers(part_size));
     let (cutter, mut parts) = Cutter::new(&buffers);
-    let pipeline = Pipeline::start(output, compression, &buffers, cutter);
+    let pipeline = Pipeline::start(output, around, compression, &buffers, cutter);
     let mut progress = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
     let mut sent: u64 = 0;
     loop {
@@ -508,7 +546,8 @@ async fn stream(
     } = pipeline.finish().await?;
     upload.settle().await?;
     effects.upload_waited = effects.upload_waited.saturating_add(at.elapsed());
-    Ok((reader, effects))
+    let (output, text_bytes) = reader.into_parts();
+    Ok((output, text_bytes, effects))
 }
 
 impl From<PipelineError> for BackupError {

@@ -91,6 +91,9 @@ pub struct Restore {
     /// Do not run ANALYZE at the end
     #[arg(long)]
     pub no_analyze: bool,
+    /// Take a backup that was given another name since it was made
+    #[arg(long)]
+    pub renamed: bool,
 }
 
 /// What `verify` can be told.
@@ -105,6 +108,9 @@ pub struct Verify {
     /// Prove it by restoring it into a scratch database of this server (its URL), or of a throwaway server (embedded)
     #[arg(long, value_name = "URL|embedded", conflicts_with = "all")]
     pub into: Option<String>,
+    /// Take backups that were given another name since they were made
+    #[arg(long)]
+    pub renamed: bool,
 }
 
 /// What `check` can be told.

@@ -17,7 +17,7 @@ use crate::drill::{self, Drill, DrillServer, Proven};
 use crate::kind::{Fault, Kind};
 use crate::postgres::{Clients, DatabaseUrl};
 use crate::progress;
-use crate::reader::{Found, Meter, Summary};
+use crate::reader::{Found, Meter, ReadError, Summary};
 use crate::restore::{self, Restore, RestoreError};
 use crate::schedule::Clock;
 use crate::signals::Signals;
@@ -128,7 +128,7 @@ pub async fn restore<F: Future<Output = bool>>(
     };
     let key = backup.name.to_string();
     let found = match Found::look_up(catalog.store(), &key).await {
-        Ok(found) => found,
+        Ok(found) => found.perhaps_renamed(options.renamed),
         Err(error) => return failed(&key, &RestoreError::Read(error)),
     };
     let size = found.size;
@@ -198,6 +198,9 @@ fn failed(name: &str, error: &RestoreError) -> Ending {
                 tracing::error!(name, kind, error = text, hint, "restore refused");
             }
         }
+        RestoreError::Read(ReadError::Renamed { .. }) => {
+            tracing::error!(name, kind, error = %error, hint = error.hint(), "restore refused");
+        }
         RestoreError::Cancelled(_) | RestoreError::NotConfirmed(_) => {
             tracing::warn!(name, kind, error = %error, hint = error.hint(), "restore cancelled");
         }
@@ -218,6 +221,7 @@ pub async fn verify(
         catalog: &catalog,
         access: &access,
         terminal: surroundings.terminal,
+        may_be_renamed: options.renamed,
         now: (surroundings.clock)(),
     };
     if options.all {
@@ -240,6 +244,7 @@ pub async fn verify(
         catalog: &catalog,
         server,
         access: &access,
+        may_be_renamed: options.renamed,
         surroundings: &surroundings,
     };
     drilling.run(&backup).await
@@ -269,6 +274,7 @@ struct Reading<'a> {
     catalog: &'a Catalog,
     access: &'a Access,
     terminal: bool,
+    may_be_renamed: bool,
     now: DateTime<Utc>,
 }
 
@@ -325,7 +331,8 @@ impl Reading<'_> {
         let key = backup.name.to_string();
         let meter = Arc::default();
         let read = attended(&meter, backup.size_bytes, self.terminal, async |stop| {
-            verify::backup(self.catalog, &key, &meter, self.access.timeout, stop).await
+            let limit = self.access.timeout;
+            verify::backup(self.catalog, &key, self.may_be_renamed, &meter, limit, stop).await
         });
         match read.await {
             Ok(read) => {
@@ -403,6 +410,11 @@ fn tell_whole(key: &str, backup: &Backup, summary: &Summary, alone: bool) {
     if alone {
         tell_tables(summary, "rows in the backup");
     }
+    let message = if summary.head.is_some() {
+        "backup whole"
+    } else {
+        "backup whole as far as gzip and the dump can tell"
+    };
     tracing::info!(
         name = key,
         size_bytes = backup.size_bytes,
@@ -411,7 +423,7 @@ fn tell_whole(key: &str, backup: &Backup, summary: &Summary, alone: bool) {
         tables = summary.contents.tables.len(),
         server_version = summary.dumped_from,
         client_version = summary.dumped_by,
-        "backup whole"
+        "{message}"
     );
 }
 
@@ -430,6 +442,7 @@ struct Drilling<'a> {
     catalog: &'a Catalog,
     server: DrillServer,
     access: &'a Access,
+    may_be_renamed: bool,
     surroundings: &'a Surroundings,
 }
 
@@ -443,6 +456,7 @@ impl Drilling<'_> {
             sql: self.access.verify_sql.clone(),
             temporary: self.surroundings.temporary.clone(),
             timeout: self.access.timeout,
+            may_be_renamed: self.may_be_renamed,
             may_be_unconfined: self.access.may_be_unconfined,
         };
         let meter = Arc::default();

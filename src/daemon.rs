@@ -119,6 +119,7 @@ pub async fn run(
             sql: drilling.sql,
             temporary: temporary.to_owned(),
             timeout: config.timeout,
+            may_be_renamed: false,
             may_be_unconfined: drilling.may_be_unconfined,
         };
         let prover = Prover {

@@ -42,6 +42,8 @@ pub struct Drill {
     pub temporary: PathBuf,
     /// The most that it may take.
     pub timeout: Duration,
+    /// `--renamed`: whether the backup may have another name than its own.
+    pub may_be_renamed: bool,
     /// `VERIFY_UNCONFINED`: whether a throwaway server may run where the kernel can't confine it.
     pub may_be_unconfined: bool,
 }
@@ -192,7 +194,9 @@ async fn work(
 ) -> Result<Proven, DrillError> {
     let read_whole = async {
         let found = Found::look_up(&drill.store, name).await?;
+        let found = found.perhaps_renamed(drill.may_be_renamed);
         let read = reader::read(&drill.store, &found, Omit::default(), None, meter).await?;
+        read.summary().tell_how_whole(name);
         read.summary().warn(name);
         Ok::<_, ReadError>(Whole { found, read })
     };

@@ -342,6 +342,12 @@ impl DumpOutput {
     pub fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.bytes)
     }
+
+    /// What was read so far.
+    #[must_use]
+    pub fn contents(&self) -> Contents {
+        self.script.contents()
+    }
 }
 
 impl AsyncRead for DumpOutput {

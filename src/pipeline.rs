@@ -48,6 +48,15 @@ pub struct Effects {
     pub upload_waited: Duration,
 }
 
+/// What goes before a reader's bytes and after them, in members of their own.
+#[derive(Debug)]
+pub struct Around<R> {
+    /// What goes before.
+    pub before: Vec<u8>,
+    /// What goes after, made when the reader is at its end.
+    pub after: fn(&mut R) -> Vec<u8>,
+}
+
 /// What is left of a pipeline that came to its end.
 #[derive(Debug)]
 pub struct Ended<R> {
@@ -95,11 +104,17 @@ impl<R> Drop for Pipeline<R> {
 impl<R: AsyncRead + Unpin + Send + 'static> Pipeline<R> {
     /// Starts the threads. The compressed bytes come out of the cutter's receiver.
     #[must_use]
-    pub fn start(reader: R, compression: Compression, buffers: &Buffers, cutter: Cutter) -> Self {
+    pub fn start(
+        reader: R,
+        around: Around<R>,
+        compression: Compression,
+        buffers: &Buffers,
+        cutter: Cutter,
+    ) -> Self {
         let shared = Arc::new(Shared::new(compression, buffers.clone()));
         let reading = tokio::task::spawn_blocking({
             let shared = Arc::clone(&shared);
-            move || shared.run(reader, compression.threads, cutter)
+            move || shared.run(reader, &around, compression.threads, cutter)
         });
         Self { shared, reading }
     }
@@ -209,6 +224,7 @@ impl Shared {
     fn run<R: AsyncRead + Unpin>(
         &self,
         mut reader: R,
+        around: &Around<R>,
         threads: usize,
         cutter: Cutter,
     ) -> Result<Ended<R>, PipelineError> {
@@ -217,7 +233,7 @@ impl Shared {
                 self.start(scope, "compress", || self.compress());
             }
             self.start(scope, "collect", || self.collect(cutter));
-            self.guarded(|| self.read(&mut reader));
+            self.guarded(|| self.read(&mut reader, around));
         });
         let mut state = self.state();
         match state.stopped.take() {
@@ -258,9 +274,12 @@ impl Shared {
         }
     }
 
-    fn read<R: AsyncRead + Unpin>(&self, reader: &mut R) {
+    fn read<R: AsyncRead + Unpin>(&self, reader: &mut R, around: &Around<R>) {
         let runtime = Handle::current();
         let mut number: u64 = 0;
+        if !self.put(&around.before, &mut number) {
+            return;
+        }
         while let Some(mut block) = self.take_free() {
             let began = Instant::now();
             let filled = runtime.block_on(async {
@@ -282,18 +301,40 @@ impl Shared {
                 state.waiting.push_back((number, block));
                 number = number.saturating_add(1);
             }
-            if !ended {
-                self.read.notify_one();
-                continue;
+            drop(state);
+            self.read.notify_one();
+            if ended {
+                if self.put(&(around.after)(reader), &mut number) {
+                    self.end(number);
+                }
+                return;
             }
-            state.total = Some(number);
-            self.read.notify_all();
-            self.compressed.notify_all();
-            // What is left to do is waited for like everything else.
-            while !state.over && !state.collected {
-                state = self.wait_measured(&self.free, state);
-            }
-            return;
+        }
+    }
+
+    /// Puts bytes that are there already into blocks of their own. It is false where nobody wants them.
+    fn put(&self, bytes: &[u8], number: &mut u64) -> bool {
+        for piece in bytes.chunks(BLOCK_BYTES) {
+            let Some(mut block) = self.take_free() else {
+                return false;
+            };
+            block.text.extend_from_slice(piece);
+            self.state().waiting.push_back((*number, block));
+            *number = number.saturating_add(1);
+            self.read.notify_one();
+        }
+        true
+    }
+
+    /// Says that so many blocks were all, and waits until they are handed on.
+    fn end(&self, total: u64) {
+        let mut state = self.state();
+        state.total = Some(total);
+        self.read.notify_all();
+        self.compressed.notify_all();
+        // What is left to do is waited for like everything else.
+        while !state.over && !state.collected {
+            state = self.wait_measured(&self.free, state);
         }
     }
 
@@ -514,6 +555,13 @@ mod tests {
         piece.iter().copied().cycle().take(length).collect()
     }
 
+    fn alone() -> Around<Source> {
+        Around {
+            before: Vec::new(),
+            after: |_| Vec::new(),
+        }
+    }
+
     fn on(threads: usize) -> Compression {
         Compression {
             level: Level::Auto,
@@ -528,7 +576,7 @@ mod tests {
         mut take: impl AsyncFnMut(Part),
     ) -> Result<Effects, PipelineError> {
         let (cutter, mut parts) = Cutter::new(buffers);
-        let pipeline = Pipeline::start(source, compression, buffers, cutter);
+        let pipeline = Pipeline::start(source, alone(), compression, buffers, cutter);
         while let Some(part) = parts.recv().await {
             take(part).await;
         }
@@ -594,7 +642,7 @@ mod tests {
             let buffers = Buffers::new(400_000, 1);
             let (cutter, mut parts) = Cutter::new(&buffers);
             let source = source(&text, Then::End);
-            let pipeline = Pipeline::start(source, on(threads), &buffers, cutter);
+            let pipeline = Pipeline::start(source, alone(), on(threads), &buffers, cutter);
             let mut bytes = 0;
             while let Some(part) = parts.recv().await {
                 // While this part is held, everything behind it comes to a stop: all blocks but the one at hand wait.
@@ -649,8 +697,13 @@ mod tests {
         ] {
             let buffers = Buffers::new(100_000, 2);
             let (cutter, mut parts) = Cutter::new(&buffers);
-            let pipeline =
-                Pipeline::start(source(&noise(length), Then::Hang), on(2), &buffers, cutter);
+            let pipeline = Pipeline::start(
+                source(&noise(length), Then::Hang),
+                alone(),
+                on(2),
+                &buffers,
+                cutter,
+            );
             let mut kept = Vec::new();
             for _ in 0..taken {
                 let part = parts.recv().await.unwrap();

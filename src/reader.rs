@@ -13,11 +13,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::download::Download;
+use crate::envelope::{Misfit, Opener};
 use crate::gzip;
 use crate::kind::{Fault, Kind};
+use crate::label::Head;
 use crate::replay::{Needs, Omit, Replay};
 use crate::script::{self, Contents, Inside, Lost, TableName};
 use crate::store::{Store, StoreError};
+use crate::text::shortened;
 
 /// One object as it was found; what is read later is this very one, or there is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct Found {
     pub size: u64,
     /// Its ETag.
     pub etag: String,
+    /// Whether it may have another name than its own.
+    pub may_be_renamed: bool,
 }
 
 impl Found {
@@ -41,8 +46,27 @@ impl Found {
             key: key.to_owned(),
             size: head.size,
             etag: head.etag,
+            may_be_renamed: false,
         })
     }
+
+    /// The same, with leave to have another name than the one it was made under.
+    #[must_use]
+    pub fn perhaps_renamed(self, may_be_renamed: bool) -> Self {
+        Self {
+            may_be_renamed,
+            ..self
+        }
+    }
+
+    /// Whether it is under the name that it says is its own. The folder may be another.
+    fn has_name_of(&self, head: &Head) -> bool {
+        file_name(&self.key) == file_name(&head.name)
+    }
+}
+
+fn file_name(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
 }
 
 /// How far reading has come, for a bar or a log line.
@@ -98,8 +122,8 @@ impl Meter {
     }
 }
 
-/// Proof that a backup was read to its end and is whole: the announced length came, each gzip member's checksum fits, and
-/// the dump's end marker stands at the end.
+/// Proof that a backup was read to its end and is whole: the announced length came, each gzip member's checksum fits, the
+/// dump's end marker stands at the end, and the text is the one that the backup describes.
 ///
 /// Only [`read`] makes one:
 ///
@@ -138,6 +162,8 @@ pub struct Summary {
     pub dumped_from: String,
     /// The version of the `pg_dump` that made it.
     pub dumped_by: String,
+    /// Its description of itself; backups of older versions have none.
+    pub head: Option<Arc<Head>>,
 }
 
 impl Summary {
@@ -145,6 +171,17 @@ impl Summary {
     #[must_use]
     pub fn server_major(&self) -> Option<u16> {
         major(&self.dumped_from)
+    }
+
+    /// Says how far a backup that describes nothing of itself was found whole.
+    pub fn tell_how_whole(&self, name: &str) {
+        if self.head.is_none() {
+            tracing::info!(
+                name,
+                hint = "it was made by a version of this service that bound its parts together by no checksum",
+                "backup whole as far as gzip and the dump can tell"
+            );
+        }
     }
 
     /// Says what is odd about a backup that was read whole. None of it is a reason not to restore it: a restore has other
@@ -207,6 +244,22 @@ pub enum ReadError {
     /// The gzip file is whole, and nobody can tell what `psql` would make of the text in it.
     #[error("the text in it is no dump: {0}")]
     Lost(Lost),
+    /// It is not what it says of itself.
+    #[error("{0} {1}")]
+    Misfit(Misfit, Place),
+    /// It describes itself in a way that is newer than this program.
+    #[error("{0}")]
+    Newer(Misfit),
+    /// It has another name than its own.
+    #[error("this object says that it is {own}, made for {due_at}, and lies here as {found}")]
+    Renamed {
+        /// The name that it was made under.
+        own: String,
+        /// The time that it was made for.
+        due_at: String,
+        /// Its name now.
+        found: String,
+    },
     /// Nobody wants it any more.
     #[error("reading was stopped")]
     Stopped,
@@ -249,7 +302,9 @@ impl ReadError {
             | Self::Gzip { .. }
             | Self::NotADump(_)
             | Self::NotWhole(_)
+            | Self::Misfit(..)
             | Self::Lost(_) => Kind::Damaged,
+            Self::Newer(_) | Self::Renamed { .. } => Kind::Refused,
             Self::Stopped => Kind::Cancelled,
             Self::Internal(_) => Kind::Internal,
         }
@@ -263,6 +318,8 @@ impl ReadError {
             Self::Store(error) if error.is_replaced() => Fault::Gone,
             // Whatever a store says, it says nothing of the bytes.
             Self::Store(_) => Fault::Surroundings,
+            // Whoever looks for the backup of its name does not have it.
+            Self::Renamed { .. } => Fault::Backup,
             error => error.kind().fault(),
         }
     }
@@ -275,6 +332,15 @@ impl ReadError {
             Self::Store(error) => error.hint(),
             Self::Empty | Self::Gzip { .. } | Self::NotADump(_) | Self::NotWhole(_) => {
                 "this object is not a whole backup; restore an older one, and make a new one now with: postgres-s3-backups backup"
+            }
+            Self::Misfit(..) => {
+                "somebody or something has changed this object since it was stored; restore an older one, and make a new one now with: postgres-s3-backups backup"
+            }
+            Self::Newer(_) => {
+                "use the version of this service that made it, or a newer one; or restore it with aws, gunzip and psql alone"
+            }
+            Self::Renamed { .. } => {
+                "somebody has copied or renamed it; if that was meant, say --renamed, and know that it holds the data of the time that it names"
             }
             Self::Lost(_) => "find out who wrote this object, and restore another one",
             Self::Stopped => "nothing was changed",
@@ -295,17 +361,26 @@ pub async fn read(
     sink: Option<mpsc::Sender<Bytes>>,
     meter: &Arc<Meter>,
 ) -> Result<ReadWhole, ReadError> {
-    let (replay, outcome) = run(store, found, omit, sink, meter, Extent::Whole).await?;
-    let place = place(&replay, found, meter);
+    let (text, outcome) = run(store, found, omit, sink, meter, Extent::Whole).await?;
+    let Text { replay, opener } = &text;
+    let place = place(replay, found, meter);
     if let Err(error) = outcome {
         return Err(explain(error, place));
     }
-    let summary = summary(&replay);
+    let summary = summary(&text);
+    let misfit = opener.judge(replay).err();
+    // A text that ends too early has no tail either; where it ends says more.
+    if let Some(misfit) = misfit
+        .clone()
+        .filter(|misfit| *misfit != Misfit::NoTail || replay.script().is_whole())
+    {
+        return Err(of_misfit(misfit, place));
+    }
     if !replay.script().is_whole() {
         return Err(
             if let Some(Inside::Lost(lost)) = summary.contents.ends_inside {
                 ReadError::Lost(lost)
-            } else if replay.script().dumped_by().is_some() {
+            } else if replay.script().dumped_by().is_some() || misfit.is_some() {
                 ReadError::NotWhole(place)
             } else {
                 ReadError::NotADump(summary.contents.bytes)
@@ -321,14 +396,14 @@ pub async fn read(
 /// When the beginning can't be read.
 pub async fn read_head(store: &Store, found: &Found) -> Result<Summary, ReadError> {
     let meter = Arc::default();
-    let (replay, outcome) = run(store, found, Omit::default(), None, &meter, Extent::Head).await?;
-    let place = place(&replay, found, &meter);
+    let (text, outcome) = run(store, found, Omit::default(), None, &meter, Extent::Head).await?;
+    let place = place(&text.replay, found, &meter);
     match outcome {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
         Err(error) => return Err(explain(error, place)),
     }
-    let summary = summary(&replay);
+    let summary = summary(&text);
     if summary.dumped_by.is_empty() {
         return Err(ReadError::NotADump(summary.contents.bytes));
     }
@@ -341,6 +416,12 @@ enum Extent {
     Head,
 }
 
+/// A backup's text as far as it was read.
+struct Text {
+    opener: Opener,
+    replay: Replay,
+}
+
 async fn run(
     store: &Store,
     found: &Found,
@@ -348,7 +429,7 @@ async fn run(
     sink: Option<mpsc::Sender<Bytes>>,
     meter: &Arc<Meter>,
     extent: Extent,
-) -> Result<(Replay, io::Result<()>), ReadError> {
+) -> Result<(Text, io::Result<()>), ReadError> {
     if found.size == 0 {
         return Err(ReadError::Empty);
     }
@@ -357,30 +438,63 @@ async fn run(
     let stop = CancellationToken::new();
     let (meter, stopped) = (Arc::clone(meter), stop.clone());
     let _stop_when_dropped = stop.drop_guard();
+    let named = found.clone();
     let thread = tokio::task::spawn_blocking(move || {
+        let mut opener = Opener::default();
         let mut replay = Replay::new(omit);
         let mut passed = Vec::new();
         let outcome = gzip::decompress(download, async |piece| {
             if stopped.is_cancelled() {
                 return Err(io::Error::other(ReadError::Stopped));
             }
-            replay.read(piece, &mut passed);
+            opener.read(piece, &mut replay, &mut passed);
             meter.set(received.load(Ordering::Relaxed), &replay);
+            look(&opener, &named)?;
             if extent == Extent::Head && replay.script().copying().is_some() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             send(sink.as_ref(), &mut passed).await
         });
         let outcome = outcome.and_then(|()| {
-            replay.end(&mut passed);
+            opener.end(&mut replay, &mut passed);
+            look(&opener, &named)?;
             tokio::runtime::Handle::current().block_on(send(sink.as_ref(), &mut passed))
         });
         meter.set(received.load(Ordering::Relaxed), &replay);
-        (replay, outcome)
+        (Text { opener, replay }, outcome)
     });
     thread
         .await
         .map_err(|join| ReadError::Internal(join.to_string()))
+}
+
+/// A key has 1,024 bytes at most.
+const NAME_CHARS: usize = 1024;
+
+/// What ends the reading at once: the name is another's, or something is wrong whatever may follow.
+fn look(opener: &Opener, found: &Found) -> io::Result<()> {
+    let error = if let Some(misfit) = opener.misfit() {
+        // Where, is told by who has the meter.
+        of_misfit(misfit.clone(), Place::default())
+    } else if let Some(head) = opener.head()
+        && !(found.may_be_renamed || found.has_name_of(head))
+    {
+        ReadError::Renamed {
+            own: shortened(&head.name, NAME_CHARS),
+            due_at: shortened(&head.due_at, NAME_CHARS),
+            found: found.key.clone(),
+        }
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::other(error))
+}
+
+fn of_misfit(misfit: Misfit, place: Place) -> ReadError {
+    match misfit {
+        Misfit::Format(_) => ReadError::Newer(misfit),
+        misfit => ReadError::Misfit(misfit, place),
+    }
 }
 
 async fn send(sink: Option<&mpsc::Sender<Bytes>>, passed: &mut Vec<u8>) -> io::Result<()> {
@@ -412,15 +526,19 @@ fn place(replay: &Replay, found: &Found, meter: &Meter) -> Place {
     }
 }
 
-fn summary(replay: &Replay) -> Summary {
+fn summary(Text { opener, replay }: &Text) -> Summary {
     Summary {
-        contents: replay.script().contents(),
+        contents: Contents {
+            bytes: opener.bytes(),
+            ..replay.script().contents()
+        },
         needs: replay.needs().clone(),
         unchecked_constraints: replay.script().unchecked_constraints(),
         transaction_statements: replay.transaction_statements(),
         client_commands: replay.client_commands(),
         dumped_from: replay.script().dumped_from().unwrap_or_default().to_owned(),
         dumped_by: replay.script().dumped_by().unwrap_or_default().to_owned(),
+        head: opener.head().cloned(),
     }
 }
 
@@ -436,7 +554,10 @@ fn explain(error: io::Error, place: Place) -> ReadError {
     let text = error.to_string();
     if let Some(inner) = error.into_inner() {
         return match inner.downcast::<ReadError>() {
-            Ok(error) => *error,
+            Ok(error) => match *error {
+                ReadError::Misfit(misfit, _) => ReadError::Misfit(misfit, place),
+                error => error,
+            },
             Err(inner) => match inner.downcast::<StoreError>() {
                 Ok(error) => ReadError::Store(*error),
                 Err(inner) => ReadError::Gzip {

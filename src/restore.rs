@@ -238,6 +238,7 @@ async fn prepare<'a>(
             uncompressed_bytes = read.summary().contents.bytes,
             "backup read whole"
         );
+        read.summary().tell_how_whole(&restore.found.key);
         read.summary().warn(&restore.found.key);
         read.summary().clone()
     } else {

@@ -29,6 +29,13 @@ const TABLE_BYTES: usize = 96;
 /// How many `COPY … FROM stdin` may stand on one line. `pg_dump` writes one.
 const COPIES: usize = 64;
 
+/// How tables, rows and large objects are counted. Whoever changes what this reader makes of one and the same dump raises it, so
+/// that a backup is not held against another way of counting than that of its own time.
+pub const COUNTING: u32 = 1;
+
+/// The first line of words of every plain dump.
+const BEGINNING: &[u8] = b" PostgreSQL database dump";
+
 /// The longest version that is kept; that of a distribution has some 40 characters.
 const VERSION_CHARS: usize = 100;
 
@@ -41,8 +48,11 @@ pub struct Script {
     tables: Arc<BTreeMap<TableName, u64>>,
     tables_bytes: usize,
     has_more_tables: bool,
-    /// There were rows of a table that can't be named.
+    large_objects: u64,
+    /// There were rows of a table that can't be named, or rows that follow no `COPY`.
     has_nameless_rows: bool,
+    /// How many dumps began.
+    beginnings: u64,
     lexer: Lexer,
     statement: Statement,
     /// Tables whose rows begin with the next line.
@@ -81,6 +91,8 @@ pub struct Contents {
     pub tables: Arc<BTreeMap<TableName, u64>>,
     /// Whether there were more tables than are counted one by one.
     pub has_more_tables: bool,
+    /// Large objects whose data is in it.
+    pub large_objects: u64,
     /// What the text breaks off in, as this service reads it. A whole dump ends between two statements.
     pub ends_inside: Option<Inside>,
 }
@@ -260,6 +272,7 @@ impl Script {
             Meaning::Transaction => {
                 self.transaction_statements = self.transaction_statements.saturating_add(1);
             }
+            Meaning::LargeObject => self.large_objects = self.large_objects.saturating_add(1),
             Meaning::Other => {}
         }
     }
@@ -270,6 +283,14 @@ impl Script {
             && let Some(key) = command.strip_prefix(b"\\restrict ")
         {
             self.restrict_key = Some(key.trim_ascii().to_vec());
+        }
+        // The end of rows whose beginning is not there.
+        if self
+            .lexer
+            .text()
+            .is_some_and(|text| text.trim_ascii() == b"\\.")
+        {
+            self.has_nameless_rows = true;
         }
     }
 
@@ -288,6 +309,8 @@ impl Script {
             self.dumped_from.get_or_insert(version);
         } else if let Some(version) = version(b" Dumped by pg_dump version ") {
             self.dumped_by.get_or_insert(version);
+        } else if comment.trim_ascii_end() == BEGINNING {
+            self.beginnings = self.beginnings.saturating_add(1);
         }
     }
 
@@ -326,6 +349,16 @@ impl Script {
         self.copying.is_some() || self.lexer.is_inside_quote()
     }
 
+    /// Whether a line that begins here would be a comment if it looks like one.
+    pub(crate) fn is_outside_rows_and_quotes(&self) -> bool {
+        self.waiting.is_empty() && !self.is_inside_quote()
+    }
+
+    /// How many dumps began in it; more than one were put together by somebody else than `pg_dump`.
+    pub(crate) const fn beginnings(&self) -> u64 {
+        self.beginnings
+    }
+
     /// The table whose rows are passing.
     pub(crate) fn copying(&self) -> Option<&TableName> {
         self.copying.as_ref()?.table.as_ref()
@@ -351,6 +384,7 @@ impl Script {
             rows: self.rows,
             tables,
             has_more_tables: self.has_more_tables,
+            large_objects: self.large_objects,
             ends_inside: self.ends_inside(),
         }
     }
@@ -533,6 +567,7 @@ mod tests {
                         (TableName(b"public.empty".to_vec()), 0),
                     ])),
                     has_more_tables: false,
+                    large_objects: 0,
                     ends_inside: None,
                 },
                 "step {step}"

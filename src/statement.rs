@@ -35,6 +35,8 @@ pub(crate) enum Meaning {
     Unchecked,
     /// Begins, ends or names a transaction.
     Transaction,
+    /// `SELECT lo_open(…)`: the data of a large object follows.
+    LargeObject,
     Other,
 }
 
@@ -79,6 +81,7 @@ enum Grammar {
     SetConfig(u8),
     Alter,
     Transaction,
+    LargeObject,
     Other,
 }
 
@@ -137,7 +140,7 @@ impl Statement {
     pub(crate) const fn is_known(&self) -> bool {
         matches!(
             self.grammar,
-            Grammar::Into | Grammar::Transaction | Grammar::Other
+            Grammar::Into | Grammar::Transaction | Grammar::LargeObject | Grammar::Other
         )
     }
 
@@ -213,6 +216,7 @@ impl Statement {
             Grammar::Into => Meaning::Insert,
             Grammar::Alter if self.invalid == 2 => Meaning::Unchecked,
             Grammar::Transaction => Meaning::Transaction,
+            Grammar::LargeObject => Meaning::LargeObject,
             _ => self.setting.map_or(Meaning::Other, Meaning::Set),
         }
     }
@@ -339,6 +343,7 @@ impl Statement {
             (0, _) if name == b"pg_catalog" => 1,
             (1, Token::Symbol(b'.')) => 2,
             (0 | 2, _) if name == b"set_config" => 3,
+            (0 | 2, _) if name == b"lo_open" => return Grammar::LargeObject,
             (3, Token::Symbol(b'(')) => 4,
             (4, Token::Literal) => {
                 self.name.extend_from_slice(&text.to_ascii_lowercase());

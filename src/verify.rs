@@ -80,12 +80,14 @@ impl VerifyError {
 pub async fn backup(
     catalog: &Catalog,
     key: &str,
+    may_be_renamed: bool,
     meter: &Arc<Meter>,
     limit: Duration,
     stop: &CancellationToken,
 ) -> Result<ReadWhole, VerifyError> {
     let work = async {
         let found = Found::look_up(catalog.store(), key).await?;
+        let found = found.perhaps_renamed(may_be_renamed);
         let read = reader::read(catalog.store(), &found, Omit::default(), None, meter);
         let whole = read.await.map_err(VerifyError::Read)?;
         whole.summary().warn(key);

@@ -12,7 +12,7 @@ use postgres_s3_backups::script::{Inside, Script};
 use crate::common::postgres::{PASSWORD, Postgres, USER};
 use crate::common::service::{Service, Variables};
 use crate::common::{postgres, seaweedfs, unique};
-use crate::restore::{gunzip, gzip, on_bucket};
+use crate::restore::{dump, gunzip, gzip, on_bucket};
 
 const LONG: Duration = Duration::from_secs(300);
 
@@ -697,7 +697,7 @@ fn verify_tells_what_no_dump_holds() {
         .as_str()
         .unwrap()
         .to_owned();
-    let text = gunzip(&seaweedfs().get(&bucket, &name));
+    let text = dump(&seaweedfs().get(&bucket, &name));
     let with = |more: &[u8]| {
         let at = memchr::memmem::find(&text, b"--\n-- PostgreSQL database dump complete").unwrap();
         let text = [&text[..at], more, &text[at..]].concat();

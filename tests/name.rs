@@ -229,7 +229,7 @@ fn a_name_that_cannot_be_true_is_shown_and_never_taken_for_the_newest() {
             .to_owned()
     };
     assert_eq!(verify(&["verify"]), real);
-    assert_eq!(verify(&["verify", FAR]), FAR);
+    assert_eq!(verify(&["verify", FAR, "--renamed"]), FAR);
     let ended = Service::start(&variables, &["verify", "--all"]).end(LIMIT);
     assert_eq!(ended.event("verify finished")["checked"], 3);
     let check = Service::start(&variables, &["check"]).end(LIMIT).text();

@@ -415,6 +415,10 @@ fn a_dump_has_the_databases_own_encoding_whatever_the_role_has() {
             dump.contains(&format!("SET client_encoding = '{encoding}'")),
             "{encoding}"
         );
+        assert!(
+            dump.contains(&format!("\"encoding\":\"{encoding}\"")),
+            "{encoding}"
+        );
         server.psql(&copy, &dump);
         assert_eq!(server.digest(&database), server.digest(&copy), "{encoding}");
         let ended = Service::start(&variables, &["check"]).end(LIMIT);

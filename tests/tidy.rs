@@ -402,6 +402,7 @@ fn relative_links_lead_somewhere() {
         "docs/testing.md",
         "docs/changelog.md",
         "docs/container.md",
+        "docs/format.md",
         "docs/metrics.md",
         "docs/railway.md",
         "docs/security.md",

@@ -8,7 +8,7 @@ use crate::common::r2::{Action, Operation, R2};
 use crate::common::service::{Ended, Service, Variables};
 use crate::common::{postgres, seaweedfs};
 use crate::restore::{
-    backed_up, empty_database, gunzip, gzip, on_bucket, one_error, relations, restore, source,
+    backed_up, dump, empty_database, gunzip, gzip, on_bucket, one_error, relations, restore, source,
 };
 
 const LONG: Duration = Duration::from_secs(300);
@@ -319,7 +319,7 @@ fn a_drill_proves_the_awkward_database_on_a_server_and_on_a_throwaway_one() {
 /// A backup whose text was changed by hand, and the variables that lead to it.
 fn doctored(change: impl Fn(&str) -> String) -> Variables {
     let (_, bucket, variables, name) = backed_up();
-    let text = String::from_utf8(gunzip(&seaweedfs().get(&bucket, &name))).unwrap();
+    let text = String::from_utf8(dump(&seaweedfs().get(&bucket, &name))).unwrap();
     let changed = change(&text);
     assert_ne!(text, changed);
     seaweedfs().put(&bucket, &name, &gzip(changed.as_bytes()));
@@ -659,7 +659,7 @@ fn all_that_is_verified_is_counted_by_what_was_found() {
         1,
         Action::Answer(404, "NoSuchKey"),
     );
-    let ended = verify(&variables, &["--all"]);
+    let ended = verify(&variables, &["--all", "--renamed"]);
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
     let finished = ended.event("verify finished");
     let counts = ["checked", "damaged", "unread", "gone"].map(|count| finished[count].as_u64());
@@ -675,7 +675,7 @@ fn all_that_is_verified_is_counted_by_what_was_found() {
     // One that a lifecycle rule removed in between is no fault of anybody.
     r2.remove(&day(23));
     r2.fail(Operation::GetObject, 1, 1, Action::Answer(404, "NoSuchKey"));
-    let ended = verify(&variables, &["--all"]);
+    let ended = verify(&variables, &["--all", "--renamed"]);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     assert_eq!(ended.event("verify finished")["gone"], 1);
 }

@@ -28,6 +28,13 @@ impl Sql {
         self
     }
 
+    /// Adds another piece.
+    #[must_use]
+    pub fn piece(mut self, other: &Self) -> Self {
+        self.0.push_str(&other.0);
+        self
+    }
+
     /// Adds an identifier.
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
