@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
@@ -87,6 +88,11 @@ impl Variables {
     }
 }
 
+/// What the clock says.
+fn unix_seconds() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
+}
+
 /// A running service.
 #[derive(Debug)]
 pub struct Service {
@@ -128,9 +134,20 @@ impl Service {
         Self::start(variables, &[])
     }
 
-    /// Runs `backup` to its end.
+    /// Runs `backup` to its end. A manual run is named after the second in which it starts, so that a second one in one
+    /// bucket has to wait for the next second, as a person would.
     pub fn backup(variables: &Variables) -> Ended {
-        Self::start(variables, &["backup"]).end(Duration::from_secs(300))
+        /// By bucket, the second in which its last run ended.
+        static ENDED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+        let bucket = variables.0.get("AWS_S3_BUCKET").cloned();
+        let bucket = bucket.unwrap_or_default();
+        let last = ENDED.lock().unwrap().get(&bucket).copied();
+        wait_until("the next second", LIMIT, || {
+            (last < Some(unix_seconds())).then_some(())
+        });
+        let ended = Self::start(variables, &["backup"]).end(Duration::from_secs(300));
+        ENDED.lock().unwrap().insert(bucket, unix_seconds());
+        ended
     }
 
     /// The process id.
