@@ -182,7 +182,7 @@ pub struct Table {
     pub schema: String,
     /// Its name, not quoted.
     pub name: String,
-    /// Its rows; with `--inserts` the statements, each of which is a row unless `--rows-per-insert` was given.
+    /// Its rows.
     pub rows: u64,
 }
 

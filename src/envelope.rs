@@ -602,7 +602,8 @@ mod tests {
         let line = head("a");
         let older = String::from_utf8(line)
             .unwrap()
-            .replace("\"counting\":1", "\"counting\":0");
+            .replace(&format!("\"counting\":{COUNTING}"), "\"counting\":1");
+        assert!(older.contains("\"counting\":1,"));
         let text = [older.as_bytes(), DUMP.as_bytes()].concat();
         let counted = Tail {
             rows: 99,

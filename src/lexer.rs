@@ -35,6 +35,8 @@ pub(crate) struct Lexer {
     body: Body,
     /// Nobody asks for the tokens of this statement any more.
     skims: bool,
+    /// How many parentheses were opened outside of any other one since then.
+    groups: u64,
 }
 
 /// What decides how a line is read.
@@ -342,7 +344,15 @@ impl Lexer {
 
     /// Says whether anybody asks for the tokens of this statement. Where nobody does, they need not be told one by one.
     pub(crate) const fn skim(&mut self, skims: bool) {
+        if skims && !self.skims {
+            self.groups = 0;
+        }
         self.skims = skims;
+    }
+
+    /// How many groups in parentheses, not counting those inside of others, began since the tokens are skimmed.
+    pub(crate) const fn groups(&self) -> u64 {
+        self.groups
     }
 
     /// Gives up.
@@ -399,6 +409,13 @@ impl Lexer {
         self.text
             .extend_from_slice(text.get(..room).unwrap_or(text));
         self.is_cut |= text.len() > room;
+    }
+
+    const fn open_parenthesis(&mut self) {
+        if self.parentheses == 0 {
+            self.groups = self.groups.saturating_add(1);
+        }
+        self.parentheses = self.parentheses.saturating_add(1);
     }
 
     /// Ends a token before the byte that is not its own.
@@ -535,7 +552,7 @@ impl Lexer {
             let length = match byte {
                 b'.' if after.first().is_some_and(|next| begins_name(*next)) => 1,
                 b'(' => {
-                    self.parentheses = self.parentheses.saturating_add(1);
+                    self.open_parenthesis();
                     1
                 }
                 b')' => {
@@ -613,7 +630,7 @@ impl Lexer {
             }
             b';' => return (1, Token::Separator),
             b'(' => {
-                self.parentheses = self.parentheses.saturating_add(1);
+                self.open_parenthesis();
                 return (1, Token::Symbol(byte));
             }
             b')' => {

@@ -31,7 +31,7 @@ const COPIES: usize = 64;
 
 /// How tables, rows and large objects are counted. Whoever changes what this reader makes of one and the same dump raises it, so
 /// that a backup is not held against another way of counting than that of its own time.
-pub const COUNTING: u32 = 1;
+pub const COUNTING: u32 = 2;
 
 /// The first line of words of every plain dump.
 const BEGINNING: &[u8] = b" PostgreSQL database dump";
@@ -49,6 +49,9 @@ pub struct Script {
     tables_bytes: usize,
     has_more_tables: bool,
     large_objects: u64,
+    /// The table that the last `INSERT` was for, and its rows that are not put down in `tables` yet: one statement is not worth
+    /// a search.
+    inserted: Option<(TableName, u64)>,
     /// There were rows of a table that can't be named, or rows that follow no `COPY`.
     has_nameless_rows: bool,
     /// How many dumps began.
@@ -195,7 +198,7 @@ impl Script {
         self.lexer.lose(lost);
         self.waiting.clear();
         if let Some(rows) = self.copying.take() {
-            self.count(rows);
+            self.count(rows.table, rows.count);
         }
     }
 
@@ -204,7 +207,7 @@ impl Script {
         if let Some(mut rows) = self.copying.take() {
             let (taken, ended) = rows.advance(piece, &mut self.rows);
             if ended {
-                self.count(rows);
+                self.count(rows.table, rows.count);
                 self.copying = self.waiting.pop_front();
             } else {
                 self.copying = Some(rows);
@@ -249,7 +252,13 @@ impl Script {
     }
 
     fn end_statement(&mut self) {
-        match self.statement.meaning() {
+        let meaning = self.statement.meaning();
+        if !matches!(meaning, Meaning::Insert | Meaning::InsertDefault)
+            && let Some((table, rows)) = self.inserted.take()
+        {
+            self.count(Some(table), rows);
+        }
+        match meaning {
             Meaning::Copy { table, binary } => {
                 if self.waiting.len() < COPIES {
                     self.waiting.push_back(Rows::of(table, binary));
@@ -257,7 +266,8 @@ impl Script {
                     self.lose(Lost::Copies);
                 }
             }
-            Meaning::Insert => self.rows = self.rows.saturating_add(1),
+            Meaning::Insert => self.insert(self.lexer.groups()),
+            Meaning::InsertDefault => self.insert(1),
             Meaning::Set(setting) => {
                 let next = self.lexer.next_settings();
                 match setting {
@@ -314,15 +324,34 @@ impl Script {
         }
     }
 
+    /// Counts the rows of an `INSERT`.
+    fn insert(&mut self, rows: u64) {
+        self.rows = self.rows.saturating_add(rows);
+        let name = self.statement.name();
+        if let Some((table, count)) = &mut self.inserted
+            && name.is_some_and(|name| name == table.as_bytes())
+        {
+            *count = count.saturating_add(rows);
+            return;
+        }
+        let Some(table) = name.map(|name| TableName::from(name.to_vec())) else {
+            self.has_nameless_rows = true;
+            return;
+        };
+        if let Some((before, count)) = self.inserted.replace((table, rows)) {
+            self.count(Some(before), count);
+        }
+    }
+
     /// Puts the rows of a table down under its name.
-    fn count(&mut self, rows: Rows) {
-        let Some(table) = rows.table else {
+    fn count(&mut self, table: Option<TableName>, rows: u64) {
+        let Some(table) = table else {
             self.has_nameless_rows = true;
             return;
         };
         let tables = Arc::make_mut(&mut self.tables);
         if let Some(counted) = tables.get_mut(&table) {
-            *counted = counted.saturating_add(rows.count);
+            *counted = counted.saturating_add(rows);
             return;
         }
         let weight = table.0.len().saturating_add(TABLE_BYTES);
@@ -331,7 +360,7 @@ impl Script {
             self.has_more_tables = true;
         } else {
             self.tables_bytes = bytes;
-            tables.insert(table, rows.count);
+            tables.insert(table, rows);
         }
     }
 
@@ -378,6 +407,9 @@ impl Script {
             && let Some(table) = &rows.table
         {
             *Arc::make_mut(&mut tables).entry(table.clone()).or_default() += rows.count;
+        }
+        if let Some((table, rows)) = &self.inserted {
+            *Arc::make_mut(&mut tables).entry(table.clone()).or_default() += rows;
         }
         Contents {
             bytes: self.bytes,
@@ -595,6 +627,57 @@ mod tests {
             read(b"SELECT 1 \\! true\n;\n\\restrict a\nSELECT '\\';\n", 3).client_commands(),
             2
         );
+    }
+
+    #[test]
+    fn rows_of_inserts_are_counted_however_many_a_statement_has() {
+        let text = "INSERT INTO public.t VALUES (1, 'it''s (a) VALUES (', NULL);\nINSERT INTO public.t VALUES (2, 'two\n\t(lines), (;\n', -1.5e3);\n\
+            INSERT INTO public.\"T (\"\"x\"\", VALUES\" (a, \"b ) VALUES (\") OVERRIDING SYSTEM VALUE VALUES\n\t(1, B'101'),\n\t(DEFAULT, '('),\n\t(3, 'C:\\') ON CONFLICT DO NOTHING;\n\
+            insert into only_here values ((1), (2)), (3, array[4, 5]), ($$($$, E'\\'(');\n\
+            INSERT INTO public.none DEFAULT VALUES;\nINSERT INTO public.none DEFAULT VALUES;\nSELECT 1;\nINSERT INTO public.t VALUES\n\t(3),\n\t(4);\n\
+            INSERT INTO public.copied SELECT (1);\nCOPY public.last (a) FROM stdin;\n1\n\\.\nINSERT INTO public.last VALUES (true), (false), (-- (\n1), /* ( */ ('x'\n);\n";
+        let tables: BTreeMap<TableName, u64> = [
+            ("public.t", 4),
+            ("public.\"T (\"\"x\"\", VALUES\"", 3),
+            ("only_here", 3),
+            ("public.none", 2),
+            ("public.last", 5),
+        ]
+        .map(|(name, rows)| (TableName(name.as_bytes().to_vec()), rows))
+        .into();
+        for step in [1, 2, 3, 7, 64, 100_000] {
+            for text in [
+                text.to_owned(),
+                text.to_lowercase()
+                    .replace("t (\"", "T (\"")
+                    .replace("values\" (", "VALUES\" ("),
+            ] {
+                let script = read(text.as_bytes(), step);
+                let contents = script.contents();
+                assert_eq!(
+                    (contents.rows, contents.ends_inside),
+                    (17, None),
+                    "step {step}"
+                );
+                assert_eq!(*contents.tables, tables, "step {step}: {text}");
+            }
+            let settings =
+                "SET standard_conforming_strings = off;\nSET client_encoding = 'SJIS';\n";
+            let text = [
+                settings.as_bytes(),
+                b"INSERT INTO t VALUES\n\t('\x81\\'', ('),\n\t('\\'), (', 2);\n",
+            ]
+            .concat();
+            let contents = read(&text, step).contents();
+            assert_eq!(
+                (contents.rows, contents.tables.len()),
+                (2, 1),
+                "step {step}"
+            );
+        }
+        let long = format!("INSERT INTO {} VALUES (1), (2);\n", "x".repeat(2000));
+        let script = read(long.as_bytes(), 9);
+        assert!(script.has_nameless_rows && script.contents().rows == 2);
     }
 
     #[test]

@@ -27,8 +27,10 @@ pub(crate) enum Meaning {
         table: Option<TableName>,
         binary: bool,
     },
-    /// `INSERT INTO`
+    /// `INSERT INTO … VALUES` of a table with this [name](Statement::name). Its rows are the groups in parentheses that follow.
     Insert,
+    /// `INSERT INTO … DEFAULT VALUES`, which is one row.
+    InsertDefault,
     /// Sets what decides how text is read.
     Set(Setting),
     /// `ALTER … NOT VALID`: a constraint that the source had not checked either.
@@ -72,9 +74,7 @@ enum Grammar {
     #[default]
     Start,
     Copy(Copy),
-    Insert,
-    /// `INSERT INTO`
-    Into,
+    Insert(Insert),
     Set(Set),
     Reset,
     /// `SELECT set_config('name', 'value', …)`, so many tokens of it.
@@ -99,6 +99,26 @@ enum Copy {
     From,
     /// `FROM stdin`, and whatever comes behind it.
     Options(Options),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Insert {
+    /// `INSERT`
+    Verb,
+    /// A part of the table's name must come.
+    Part,
+    /// A dot, the columns, or what follows them.
+    Name,
+    /// `(columns)`
+    Columns(u32),
+    /// `OVERRIDING SYSTEM VALUE`, or the values.
+    Source,
+    /// `DEFAULT`
+    Default,
+    /// `DEFAULT VALUES`
+    DefaultValues,
+    /// `VALUES`
+    Values,
 }
 
 /// `BINARY`, or `(FORMAT binary)`.
@@ -140,7 +160,10 @@ impl Statement {
     pub(crate) const fn is_known(&self) -> bool {
         matches!(
             self.grammar,
-            Grammar::Into | Grammar::Transaction | Grammar::LargeObject | Grammar::Other
+            Grammar::Insert(Insert::Values | Insert::DefaultValues)
+                | Grammar::Transaction
+                | Grammar::LargeObject
+                | Grammar::Other
         )
     }
 
@@ -176,7 +199,7 @@ impl Statement {
         self.grammar = match self.grammar {
             Grammar::Start => match () {
                 () if is("COPY") => Grammar::Copy(Copy::Part),
-                () if is("INSERT") => Grammar::Insert,
+                () if is("INSERT") => Grammar::Insert(Insert::Verb),
                 () if is("SET") => Grammar::Set(Set::Scope),
                 () if is("RESET") || is("DISCARD") => Grammar::Reset,
                 () if is("SELECT") => Grammar::SetConfig(0),
@@ -187,8 +210,9 @@ impl Statement {
             Grammar::Copy(copy) => self
                 .take_copy(copy, token, text, is)
                 .map_or(Grammar::Other, Grammar::Copy),
-            Grammar::Insert if is("INTO") => Grammar::Into,
-            Grammar::Insert => Grammar::Other,
+            Grammar::Insert(insert) => self
+                .take_insert(insert, token, text, is)
+                .map_or(Grammar::Other, Grammar::Insert),
             Grammar::Set(set) => self
                 .take_set(set, token, text, is)
                 .map_or(Grammar::Other, Grammar::Set),
@@ -213,12 +237,18 @@ impl Statement {
                 binary: self.binary,
             },
             _ if self.is_part => Meaning::Other,
-            Grammar::Into => Meaning::Insert,
+            Grammar::Insert(Insert::Values) => Meaning::Insert,
+            Grammar::Insert(Insert::DefaultValues) => Meaning::InsertDefault,
             Grammar::Alter if self.invalid == 2 => Meaning::Unchecked,
             Grammar::Transaction => Meaning::Transaction,
             Grammar::LargeObject => Meaning::LargeObject,
             _ => self.setting.map_or(Meaning::Other, Meaning::Set),
         }
+    }
+
+    /// The name of the table that rows are inserted into. It is missing where it is longer than any.
+    pub(crate) fn name(&self) -> Option<&[u8]> {
+        (!self.is_name_cut).then_some(self.name.as_slice())
     }
 
     fn keep_name(&mut self, text: &[u8]) {
@@ -268,6 +298,49 @@ impl Statement {
             (Copy::Options(options), _) => {
                 Some(Copy::Options(self.take_option(options, token, text, is)))
             }
+            _ => None,
+        }
+    }
+
+    fn take_insert(
+        &mut self,
+        insert: Insert,
+        token: Token,
+        text: &[u8],
+        is: impl Fn(&str) -> bool,
+    ) -> Option<Insert> {
+        match (insert, token) {
+            (Insert::Verb, Token::Word) => is("INTO").then_some(Insert::Part),
+            (Insert::Part, Token::Word | Token::Quoted) => {
+                self.keep_name(text);
+                Some(Insert::Name)
+            }
+            (Insert::Name, Token::Symbol(b'.')) => {
+                self.keep_name(b".");
+                Some(Insert::Part)
+            }
+            (Insert::Name, Token::Symbol(b'(')) => Some(Insert::Columns(1)),
+            (Insert::Columns(depth), Token::Symbol(b'(')) => {
+                Some(Insert::Columns(depth.saturating_add(1)))
+            }
+            (Insert::Columns(1), Token::Symbol(b')')) => Some(Insert::Source),
+            (Insert::Columns(depth), Token::Symbol(b')')) => {
+                Some(Insert::Columns(depth.saturating_sub(1)))
+            }
+            (Insert::Columns(_), _) => Some(insert),
+            (Insert::Name | Insert::Source, Token::Word) => match () {
+                () if is("VALUES") => Some(Insert::Values),
+                () if is("DEFAULT") => Some(Insert::Default),
+                () if ["OVERRIDING", "SYSTEM", "USER", "VALUE"]
+                    .iter()
+                    .any(|word| is(word)) =>
+                {
+                    Some(Insert::Source)
+                }
+                () => None,
+            },
+            (Insert::Default, Token::Word) => is("VALUES").then_some(Insert::DefaultValues),
+            (Insert::Values | Insert::DefaultValues, _) => Some(insert),
             _ => None,
         }
     }

@@ -122,6 +122,7 @@ fn of_major(major: u16) {
         "",
         "--inserts",
         "--column-inserts --no-owner --clean --if-exists",
+        "--rows-per-insert=7",
         "--data-only",
     ] {
         let tar = dump(&server, major, "awkward", options);

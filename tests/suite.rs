@@ -24,6 +24,7 @@ mod cut;
 mod docs;
 mod dump;
 mod http;
+mod inserts;
 mod label;
 mod lexer;
 mod lifecycle;
