@@ -37,6 +37,12 @@ const MOST_SWEPT: usize = 1000;
 /// After how many failures a sweep leaves the others to the next one.
 const MOST_FAILURES: usize = 3;
 
+/// How long no upload of a check is at work: a question or a part of it is given up within a minute.
+const LONGEST_CHECK: Duration = Duration::from_secs(3600);
+
+/// What follows the prefix in the key of an upload that a check tries, before 16 random digits.
+const PROBE: &str = "check-";
+
 /// What every key of this service begins with: `[BUCKET_SUBFOLDER/]BACKUP_FILE_PREFIX`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix(Arc<str>);
@@ -85,6 +91,23 @@ impl Prefix {
                 .and_utc(),
         );
         (name.to_string() == key).then_some(name)
+    }
+
+    /// A key for the upload that a check tries. It is no backup's name, and nobody else's.
+    #[must_use]
+    pub fn probe(&self) -> String {
+        format!("{}{PROBE}{:016x}", self.0, fastrand::u64(..))
+    }
+
+    /// Whether it is the key of a check's upload, which is never completed.
+    #[must_use]
+    pub fn is_probe(&self, key: &str) -> bool {
+        const DIGITS: usize = 16;
+        let number = key
+            .strip_prefix(&*self.0)
+            .and_then(|rest| rest.strip_prefix(PROBE));
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        number.is_some_and(|number| number.len() == DIGITS && number.bytes().all(is_digit))
     }
 
     /// The time of an archive that Railway's template left, from its key; none if the key is none of the template's.
@@ -416,15 +439,27 @@ impl Catalog {
         Ok(found)
     }
 
-    /// Aborts our own unfinished uploads that are older than `age`: what a killed run left behind. A younger one may
-    /// belong to another container that is at work. What fails is logged and left for the next time: a token that may
-    /// not list uploads can still make backups.
+    /// Whether nobody can be at work on an unfinished upload of ours any more.
+    #[must_use]
+    pub fn is_left_behind(&self, upload: &Unfinished, age: Duration, now: DateTime<Utc>) -> bool {
+        let limit = if self.prefix.parse(&upload.key).is_some() {
+            age
+        } else if self.prefix.is_probe(&upload.key) {
+            age.min(LONGEST_CHECK)
+        } else {
+            return false;
+        };
+        let old = now.signed_duration_since(upload.initiated_at).to_std();
+        old.is_ok_and(|old| old > limit)
+    }
+
+    /// Aborts our own unfinished uploads that are older than `age`: what a killed run left behind, or a killed check. A
+    /// younger one may belong to another container that is at work. What fails is logged and left for the next time: a
+    /// token that may not list uploads can still make backups.
     pub async fn sweep(&self, age: Duration, now: DateTime<Utc>) {
         let mut left_behind = Vec::new();
         let visit = |upload: Unfinished| {
-            let old = now.signed_duration_since(upload.initiated_at).to_std();
-            let ours = self.prefix.parse(&upload.key).is_some();
-            if ours && old.is_ok_and(|old| old > age) && left_behind.len() < MOST_SWEPT {
+            if self.is_left_behind(&upload, age, now) && left_behind.len() < MOST_SWEPT {
                 left_behind.push(upload);
             }
         };
@@ -506,6 +541,23 @@ mod tests {
             "db_",
         ] {
             assert_eq!(prefix.parse(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_upload_of_a_check_is_known_by_its_key_and_nothing_else_is() {
+        let prefix = Prefix::new(Some("a"), "db");
+        assert!(prefix.is_probe(&prefix.probe()));
+        assert_eq!(prefix.parse(&prefix.probe()), None);
+        for key in [
+            "a/db-check-0123456789abcde",
+            "a/db-check-0123456789abcdeF",
+            "a/db-check-0123456789abcdef0",
+            "a/db-check-",
+            "a/dbcheck-0123456789abcdef",
+            "a/db-2026-01-25_03-00-00.sql.gz",
+        ] {
+            assert!(!prefix.is_probe(key), "{key}");
         }
     }
 

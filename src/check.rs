@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -356,7 +356,7 @@ impl Check {
             None => Vec::new(),
             Some(Err(findings)) => findings,
             Some(Ok(mut findings)) => {
-                let key = format!("{prefix}{PROBE}{:016x}", fastrand::u64(..));
+                let key = self.catalog.prefix().probe();
                 let read = stop.run_until_cancelled(store.head(&key)).await;
                 findings.extend(read.and_then(|read| reading(read.err()?)));
                 let part = if store.provider().is_direct() {
@@ -381,16 +381,16 @@ impl Check {
     async fn look_at_uploads(&self) -> Finding {
         const MOST_REMOVED: usize = 1000;
         let (store, prefix) = (self.catalog.store(), self.catalog.prefix());
-        let beginning = format!("{}{PROBE}", prefix.as_str());
         let now = (self.clock)();
         let (mut count, mut oldest, mut probes) = (0_usize, None, Vec::new());
         let visit = |upload: Unfinished| {
             let begun = upload.initiated_at;
-            let old = now.signed_duration_since(begun) > TimeDelta::hours(1);
             if prefix.parse(&upload.key).is_some() {
                 count = count.saturating_add(1);
                 oldest = Some(oldest.map_or(begun, |oldest: DateTime<Utc>| oldest.min(begun)));
-            } else if old && upload.key.starts_with(&beginning) && probes.len() < MOST_REMOVED {
+            } else if self.catalog.is_left_behind(&upload, self.timeout, now)
+                && probes.len() < MOST_REMOVED
+            {
                 probes.push(upload);
             }
         };
@@ -413,9 +413,6 @@ impl Check {
         unfinished(count, oldest, self.timeout, now)
     }
 }
-
-/// After the prefix it makes a key that is no backup's name.
-const PROBE: &str = "check-";
 
 /// As many bytes as a part of this database's backup has: a proxy in front of a store may refuse what is that long.
 fn whole_part(database_bytes: u64) -> Bytes {
@@ -1067,6 +1064,8 @@ fn railway(platform: &Railway) -> Finding {
 #[cfg(test)]
 mod tests {
     use chrono::TimeZone;
+
+    use chrono::TimeDelta;
 
     use super::*;
     use crate::catalog::Prefix;

@@ -64,6 +64,7 @@ pub async fn run(
     temporary: &Path,
     railway: Option<Railway>,
     clock: Clock,
+    mut signals: Signals,
 ) -> Ending {
     let stop = CancellationToken::new();
     let listener = match http::bind(config.port) {
@@ -85,7 +86,14 @@ pub async fn run(
     let closed = answers.inside.is_none();
     let mut tasks = JoinSet::new();
     tasks.spawn(http::serve(listener, answers, stop.clone()));
-    let job = job(&config, store, path, clock).await;
+    let job = tokio::select! {
+        job = job(&config, store, path, clock) => job,
+        name = signals.next() => {
+            tracing::info!(signal = name, grace_seconds = GRACE.as_secs(), "shutting down");
+            tracing::info!("stopped");
+            return Ending::Done;
+        }
+    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         port = config.port,
@@ -147,13 +155,6 @@ pub async fn run(
     };
     tasks.spawn(follow(config.schedule, runs, start, stop.clone()));
 
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::error!(%error, "could not listen for signals");
-            return Ending::Failed;
-        }
-    };
     tokio::select! {
         name = signals.next() => {
             tracing::info!(signal = name, grace_seconds = GRACE.as_secs(), "shutting down");
@@ -234,22 +235,23 @@ pub async fn once(
     sources: Sources,
     path: Option<&OsString>,
     clock: Clock,
+    mut signals: Signals,
 ) -> Ending {
     let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
     let store = Store::new(&config.store, StorePatience::default());
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::error!(%error, "could not listen for signals");
+    let job = tokio::select! {
+        job = job(&config, store.clone(), path, clock) => job,
+        name = signals.next() => {
+            tracing::info!(signal = name, grace_seconds = GRACE.as_secs(), "shutting down");
             return Ending::Failed;
         }
     };
     let (board, mut tasks) = (Board::default(), JoinSet::new());
     let grace = (&ended, ONCE_LAST_WORDS);
-    let renewal = Renewal::new(&config, sources, store.clone());
+    let renewal = Renewal::new(&config, sources, store);
     let heartbeat = speak(&config, &renewal, &board, clock, grace, &mut tasks);
     let runs = Runs {
-        job: job(&config, store, path, clock).await,
+        job,
         renewal,
         board,
         thresholds: config.thresholds,

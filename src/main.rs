@@ -14,7 +14,8 @@ use postgres_s3_backups::confine;
 use postgres_s3_backups::daemon;
 use postgres_s3_backups::drill::DrillServer;
 use postgres_s3_backups::postgres::{Clients, DatabaseUrl, client_directories};
-use postgres_s3_backups::telemetry::{self, Channel};
+use postgres_s3_backups::signals::Signals;
+use postgres_s3_backups::telemetry::{self, Channel, LogFormat};
 use postgres_s3_backups::text;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
@@ -42,6 +43,24 @@ fn main() -> ExitCode {
         ));
         return ExitCode::from(UNUSABLE);
     }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            telemetry::start(LogFormat::Json, "info", Channel::Stdout);
+            tracing::error!(%error, "could not start");
+            return ExitCode::FAILURE;
+        }
+    };
+    // Before anything that takes time: until they are caught, a signal kills the process, and as process 1 of a container it
+    // would not even hear it. The other commands have nothing to clean up before they begin, and a signal may kill them.
+    let signals = matches!(arguments.command, None | Some(Command::Backup)).then(|| {
+        let _context = runtime.enter();
+        Signals::new()
+    });
     // Another process of the same user could read the keys out of this one's environment and memory.
     let closed = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
@@ -54,18 +73,14 @@ fn main() -> ExitCode {
     if let Err(error) = closed {
         tracing::warn!(%error, "other processes of this user can look into this one");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
+    let signals = match signals.transpose() {
+        Ok(signals) => signals,
         Err(error) => {
-            tracing::error!(%error, "could not start");
+            tracing::error!(%error, "could not listen for signals");
             return ExitCode::FAILURE;
         }
     };
-    let ending = runtime.block_on(run(arguments.command, &variables));
+    let ending = runtime.block_on(run(arguments.command, &variables, signals));
     // A thread that waits for a piece to be taken must not hold the exit up.
     runtime.shutdown_background();
     match ending {
@@ -112,41 +127,45 @@ impl From<Findings> for Unusable {
 async fn run(
     command: Option<Command>,
     variables: &[(OsString, OsString)],
+    signals: Option<Signals>,
 ) -> Result<Ending, Unusable> {
     let path = variables
         .iter()
         .find(|(name, _)| name == "PATH")
         .map(|(_, value)| value);
-    match command {
-        None | Some(Command::Backup) => {
+    match (command, signals) {
+        (command @ (None | Some(Command::Backup)), Some(signals)) => {
             let config = Config::from_variables(variables, read_secret, now())?;
             log_warnings(&config.warnings);
             let sources = Sources::new(variables, read_secret);
             Ok(if command.is_some() || config.single_shot {
-                daemon::once(config, sources, path, now).await
+                daemon::once(config, sources, path, now, signals).await
             } else {
                 let railway = Railway::from_variables(variables);
-                daemon::run(config, sources, path, &std::env::temp_dir(), railway, now).await
+                let temporary = std::env::temp_dir();
+                daemon::run(config, sources, path, &temporary, railway, now, signals).await
             })
         }
-        Some(Command::Check(options)) => {
+        (Some(Command::Check(options)), _) => {
             let config = Config::from_variables(variables, read_secret, now())?;
             let clients = Clients::discover(&client_directories(path)).await;
             let railway = Railway::from_variables(variables);
             let check = Check::new(&config, clients, railway, now);
             Ok(commands::check(&check, &options).await)
         }
-        // It was carried out before anything else.
-        Some(Command::Confined(_)) => Ok(Ending::Failed),
-        Some(Command::Health) => Ok(if daemon::probe(config::port(variables)).await {
+        // The one was carried out before anything else, and for the others the signals were asked for.
+        (Some(Command::Confined(_)), _) | (None | Some(Command::Backup), None) => {
+            Ok(Ending::Failed)
+        }
+        (Some(Command::Health), _) => Ok(if daemon::probe(config::port(variables)).await {
             Ending::Done
         } else {
             Ending::Failed
         }),
-        Some(Command::List(options)) => {
+        (Some(Command::List(options)), _) => {
             Ok(commands::list(&access(variables)?, &options, now()).await)
         }
-        Some(Command::Restore(options)) => {
+        (Some(Command::Restore(options)), _) => {
             let mut access = access(variables)?;
             let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
             let target = match &options.to {
@@ -168,7 +187,7 @@ async fn run(
             let surroundings = surroundings(path).await;
             Ok(commands::restore(access, &options, target, surroundings, ask).await)
         }
-        Some(Command::Verify(options)) => {
+        (Some(Command::Verify(options)), _) => {
             let access = access(variables)?;
             let server = match options.into.as_deref() {
                 None => None,

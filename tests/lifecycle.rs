@@ -1,9 +1,10 @@
 //! Stopping at a bad moment leaves no visible object and nothing to clean up by hand.
 
-use std::time::Duration;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use crate::common::postgres::Postgres;
-use crate::common::process::{LIMIT, wait_until};
+use crate::common::process::{Folder, LIMIT, free_port, wait_until};
 use crate::common::service::{Service, Variables, processes_with};
 use crate::common::{postgres, seaweedfs, unique};
 
@@ -73,7 +74,7 @@ fn stopped_in_a_run(signal: &str, arguments: &[&str], expected: i32) {
         1,
         "the upload is begun before the dump"
     );
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     service.signal(signal);
     let ended = service.end(Duration::from_secs(5));
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -122,6 +123,59 @@ fn an_idle_daemon_stops_at_once() {
     let ended = service.terminate();
     assert_eq!(ended.code(), Some(0));
     assert_eq!(ended.events("stopped").len(), 1);
+}
+
+/// Whether the process catches that signal, as the kernel tells.
+fn catches(id: u32, signal: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
+#[test]
+fn signals_are_caught_before_anything_else_is_done() {
+    const SIGTERM: u32 = 15;
+    let folder = Folder::new();
+    let variables = Variables::bare(&[])
+        .with("AWS_ACCESS_KEY_ID", "a")
+        .with("AWS_SECRET_ACCESS_KEY", "b")
+        .with("AWS_S3_BUCKET", "c")
+        .with("AWS_S3_ENDPOINT", "http://127.0.0.1:1")
+        .with("BACKUP_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+        .with("PORT", &free_port().to_string());
+    // A client that does not say its version holds the start up for ever.
+    for program in ["pg_dump", "psql"] {
+        let path = folder.path().join(program);
+        std::fs::write(&path, "#!/bin/sh\ntouch \"$0.started\"\nexec sleep 600\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:/usr/bin:/bin", folder.path().display());
+    let waiting = variables.clone().with("PATH", &path);
+    for (arguments, expected) in [(&[][..], 0), (&["backup"][..], 1)] {
+        let started = folder.path().join("pg_dump.started");
+        drop(std::fs::remove_file(&started));
+        let service = Service::start(&waiting, arguments);
+        wait_until("the first client", LIMIT, || started.exists().then_some(()));
+        service.signal("TERM");
+        let ended = service.end(Duration::from_secs(5));
+        assert_eq!(ended.code(), Some(expected), "{}", ended.text());
+        assert_eq!(ended.event("shutting down")["signal"], "SIGTERM");
+    }
+    // Whatever the start is at when it comes.
+    for round in 0..20 {
+        let service = Service::start(&variables, &[]);
+        while !catches(service.id(), SIGTERM) {
+            std::thread::yield_now();
+        }
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(3) * round {
+            std::thread::yield_now();
+        }
+        service.signal("TERM");
+        let ended = service.end(Duration::from_secs(5));
+        assert_eq!(ended.code(), Some(0), "round {round}: {}", ended.text());
+    }
 }
 
 #[test]

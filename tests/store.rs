@@ -548,15 +548,26 @@ fn old_uploads_of_ours_are_swept_by_a_run_and_young_or_foreign_ones_are_not() {
     r2.leave_upload("vlvt_backup_2026-01-02_03-00-00.sql.gz", now - hours(5));
     r2.leave_upload("vlvt_backup_other.sql.gz", now - hours(700));
     r2.leave_upload("vlvt_backup_2026-01-03_03-00-00.sql.gz", now - hours(700));
+    // A check was killed in the middle of its upload; another may be at work; a third one is somebody else's.
+    r2.leave_upload("vlvt_backup_check-0123456789abcdef", now - hours(2));
+    r2.leave_upload("vlvt_backup_check-00000000000000ff", now);
+    r2.leave_upload("vlvt_backup_check-list.txt", now - hours(700));
     r2.set_page(1);
     let ended = Service::backup(&Variables::on_r2(&r2, &small()));
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
-    assert_eq!(ended.events("unfinished upload aborted").len(), 2);
+    assert_eq!(ended.events("unfinished upload aborted").len(), 3);
     assert_eq!(
         r2.uploads(),
         [
             "vlvt_backup_2026-01-02_03-00-00.sql.gz",
             "vlvt_backup_other.sql.gz"
+        ]
+    );
+    assert_eq!(
+        r2.uploads_of_checks(),
+        [
+            "vlvt_backup_check-00000000000000ff",
+            "vlvt_backup_check-list.txt"
         ]
     );
 }
