@@ -54,6 +54,7 @@ pub mod confine;
 pub mod download;
 pub mod drill;
 pub mod embedded;
+pub mod newborn;
 pub mod proxy;
 pub mod reader;
 pub mod renewable;
