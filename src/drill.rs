@@ -7,14 +7,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+mod comparison;
+mod scratch;
+
+use comparison::compare;
+use scratch::{LIMIT, Place, Scratch};
+
 use crate::backup;
 use crate::embedded::{Embedded, EmbeddedError};
 use crate::kind::{Fault, Kind};
-use crate::postgres::{self, Clients, Database, DatabaseUrl, Idle, PostgresError, Sql};
+use crate::postgres::{self, Clients, Database, DatabaseUrl, PostgresError};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole, Summary};
 use crate::replay::Omit;
 use crate::restore::{self, Restore, RestoreError};
-use crate::script::{Script, TableName};
+use crate::script::Script;
 use crate::store::Store;
 use crate::target::{Permits, Survey};
 
@@ -142,12 +148,6 @@ impl DrillError {
         }
     }
 }
-
-/// What scratch databases are called; a drill drops those of others that nobody is connected to.
-const SCRATCH: &str = "psb_drill_";
-
-/// How long a question about a catalog may take, and making or dropping a database.
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// Proves the backup of that name: reads it whole, restores it, counts every table, looks at constraints and indexes, and asks what the
 /// user wants asked. The scratch database is dropped whatever happens.
@@ -322,130 +322,6 @@ async fn fill_and_compare(
     Ok((compared, passed))
 }
 
-/// Counts every table and compares with what the stream held; then every constraint must be valid, and every index.
-async fn compare(
-    place: &Place<'_>,
-    scratch: &Scratch,
-    summary: &Summary,
-) -> Result<usize, DrillError> {
-    let mut differences = Vec::new();
-    let encoding = summary.needs.encoding.as_deref();
-    let tables: Vec<(&TableName, u64)> = summary
-        .contents
-        .tables
-        .iter()
-        .map(|(name, rows)| (name, *rows))
-        .collect();
-    let mut compared: usize = 0;
-    // In pieces, so that a database of many tables makes no statement of many megabytes.
-    for tables in tables.chunks(500) {
-        let counts = scratch
-            .ask(place, &counts_question(tables, encoding))
-            .await?;
-        for line in counts.lines() {
-            let mut fields = line.split('\t');
-            let at = fields.next().and_then(|at| at.parse::<usize>().ok());
-            let (Some((name, rows)), Some(found)) =
-                (at.and_then(|at| tables.get(at)), fields.next())
-            else {
-                continue;
-            };
-            match found.parse::<u64>() {
-                Ok(count) => {
-                    compared = compared.saturating_add(1);
-                    if count != *rows {
-                        differences.push(format!("{name} holds {count} rows, {rows} were dumped"));
-                    }
-                }
-                Err(_) if found == "extension" => {}
-                Err(_) => differences.push(format!("{name} is {found}, {rows} rows were dumped")),
-            }
-        }
-    }
-    if summary.contents.has_more_tables {
-        differences.push("it holds more tables than are counted one by one".to_owned());
-    }
-    let unchecked = scratch.names(place, &unchecked_constraints()).await?;
-    let found = u64::try_from(unchecked.len()).unwrap_or(u64::MAX);
-    if found > summary.unchecked_constraints {
-        differences.push(format!(
-            "constraints that are not valid: {}",
-            unchecked.join(", ")
-        ));
-    }
-    let invalid = scratch.names(place, &invalid_indexes()).await?;
-    if !invalid.is_empty() {
-        differences.push(format!(
-            "indexes that are not valid: {}",
-            invalid.join(", ")
-        ));
-    }
-    if differences.is_empty() {
-        return Ok(compared);
-    }
-    let more = differences.len().saturating_sub(10);
-    differences.truncate(10);
-    let mut text = differences.join("; ");
-    if more > 0 {
-        text.push_str(&format!("; and {more} more"));
-    }
-    Err(DrillError::Unequal(text))
-}
-
-/// A constraint that is not enforced at all (18) can't be valid.
-fn unchecked_constraints() -> Sql {
-    Sql::new(
-        "SELECT pg_catalog.json_agg(pg_catalog.format('%s.%I', conrelid::pg_catalog.regclass, conname) ORDER BY conrelid, conname) FROM pg_catalog.pg_constraint c WHERE NOT convalidated AND COALESCE(pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.->>) 'conenforced', 'true') OPERATOR(pg_catalog.<>) 'false';",
-    )
-}
-
-/// The index of a partitioned table is a mere parent, and counts as invalid while a partition lacks its part.
-fn invalid_indexes() -> Sql {
-    Sql::new(
-        "SELECT pg_catalog.json_agg(indexrelid::pg_catalog.regclass::pg_catalog.text ORDER BY indexrelid) FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) indexrelid WHERE NOT indisvalid AND relkind OPERATOR(pg_catalog.=) 'i';",
-    )
-}
-
-/// Counts each of these tables, or says `missing`, or `extension` for one whose rows need not be the dump's alone. A parent's
-/// own rows are meant, not its children's; a partitioned table has none of its own.
-///
-/// The names are spelled as the dump spells them, in its encoding; the server makes tables of them, and spells them itself in
-/// the statements that count.
-fn counts_question(tables: &[(&TableName, u64)], encoding: Option<&str>) -> Sql {
-    let encoding = encoding.unwrap_or("UTF8");
-    let mut question = Sql::new(
-        "SELECT v.at, CASE WHEN c.oid IS NULL THEN 'missing' WHEN EXISTS (SELECT FROM pg_catalog.pg_depend WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND objid OPERATOR(pg_catalog.=) c.oid AND deptype OPERATOR(pg_catalog.=) 'e') THEN 'extension' ELSE pg_catalog.substring(pg_catalog.query_to_xml(pg_catalog.format('SELECT pg_catalog.count(*) AS c FROM %s %s', CASE WHEN relkind OPERATOR(pg_catalog.=) 'p' THEN '' ELSE 'ONLY' END, c.oid::pg_catalog.regclass), false, true, '')::pg_catalog.text, '<c>([0-9]+)</c>') END FROM (VALUES ",
-    );
-    for (at, (name, _)) in (0_u64..).zip(tables) {
-        question = question
-            .sql(if at > 0 { ", (" } else { "(" })
-            .number(at)
-            .sql(", ")
-            .hex(name.as_bytes())
-            .sql(")");
-    }
-    question
-        .sql(") AS v (at, name) LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(pg_catalog.convert_from(pg_catalog.decode(v.name, 'hex'), ")
-        .text(encoding)
-        .sql("))::pg_catalog.oid;")
-}
-
-/// The encodings that a dump can have (`--encoding`) and a database can't.
-const CLIENTS_ONLY: [&str; 7] = [
-    "SJIS",
-    "BIG5",
-    "GBK",
-    "UHC",
-    "GB18030",
-    "JOHAB",
-    "SHIFT_JIS_2004",
-];
-
-/// Whether this can be the name of an encoding.
-fn is_plain(name: &str) -> bool {
-    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
 /// Runs the user's own statements, each by itself.
 async fn check(
     drill: &Drill,
@@ -504,176 +380,6 @@ pub fn ends_in_a_quote(sql: &str) -> bool {
     script.is_inside_quote()
 }
 
-/// A server, as a drill uses it.
-struct Place<'a> {
-    server: Database<'a>,
-    major: u16,
-}
-
-/// A database that exists as long as the drill.
-struct Scratch {
-    url: DatabaseUrl,
-    /// A session that does nothing: as long as it is there, no other drill takes this database for a dead one's.
-    keeper: Idle,
-}
-
-/// Whether this is the name of a scratch database. It is asked here and not of the server, which could say anything.
-fn is_scratch(name: &str) -> bool {
-    name.strip_prefix(SCRATCH).is_some_and(|digits| {
-        digits.len() == 16
-            && digits
-                .bytes()
-                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
-
-impl Place<'_> {
-    /// Drops what killed drills left behind: scratch databases of this role that nobody is connected to.
-    async fn sweep(&self) {
-        let question = Sql::new(
-            "SELECT COALESCE(pg_catalog.json_agg(datname), '[]') FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) d.datdba WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER AND datname OPERATOR(pg_catalog.~) '^psb_drill_' AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid OPERATOR(pg_catalog.=) d.oid);",
-        );
-        let left = match self.server.ask(&question, LIMIT).await {
-            Ok(left) => left,
-            Err(error) => {
-                tracing::warn!(error = %error, "could not look for scratch databases");
-                return;
-            }
-        };
-        let Ok(left) = serde_json::from_str::<Vec<String>>(left.trim()) else {
-            let error = postgres::not_understood(self.server.client);
-            tracing::warn!(error = %error, "could not look for scratch databases");
-            return;
-        };
-        for name in left.iter().filter(|name| is_scratch(name)) {
-            match self.drop_scratch(name, "").await {
-                Ok(()) => tracing::info!(
-                    database = name,
-                    "scratch database of a killed drill dropped"
-                ),
-                Err(error) => {
-                    tracing::warn!(database = name, error = %error, "could not drop scratch database");
-                }
-            }
-        }
-    }
-
-    /// Makes a scratch database in the encoding of the one that was dumped.
-    async fn create(&self, summary: &Summary) -> Result<Scratch, PostgresError> {
-        let name = format!("{SCRATCH}{:016x}", fastrand::u64(..));
-        let encoding = summary
-            .needs
-            .encoding
-            .as_deref()
-            .filter(|name| is_plain(name) && !CLIENTS_ONLY.contains(name));
-        let usual = Sql::new(
-            "SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) 'template0';",
-        );
-        let usual = self.server.ask(&usual, LIMIT).await?;
-        let create = Sql::new("CREATE DATABASE ")
-            .name(&name)
-            .sql(" TEMPLATE template0");
-        let create = match encoding {
-            Some(encoding) if encoding != usual.trim() => create
-                .sql(" ENCODING ")
-                .text(encoding)
-                .sql(" LC_COLLATE 'C' LC_CTYPE 'C'"),
-            _ => create,
-        };
-        self.server.run(&create.sql(";"), LIMIT).await?;
-        let url = self.server.url.with_database(&name);
-        let database = Database {
-            url: &url,
-            ..self.server
-        };
-        match database.stay().await {
-            Ok(keeper) => Ok(Scratch { url, keeper }),
-            Err(error) => {
-                self.drop_database(&name).await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Drops a scratch database, after the subscriptions in it: one would keep it for ever.
-    async fn drop_scratch(&self, name: &str, options: &'static str) -> Result<(), PostgresError> {
-        let url = self.server.url.with_database(name);
-        let database = Database {
-            url: &url,
-            ..self.server
-        };
-        if let Err(error) = drop_subscriptions(&database).await {
-            tracing::warn!(database = name, error = %error, "could not drop the subscriptions in a scratch database");
-        }
-        let drop = Sql::new("DROP DATABASE IF EXISTS ")
-            .name(name)
-            .sql(options)
-            .sql(";");
-        self.server.run(&drop, LIMIT).await.map(|_| ())
-    }
-
-    async fn drop_database(&self, name: &str) {
-        // Before 13 there is no FORCE.
-        let options = if self.major < 13 { "" } else { " WITH (FORCE)" };
-        if let Err(error) = self.drop_scratch(name, options).await {
-            tracing::warn!(database = name, error = %error, "could not drop scratch database; the next drill drops it");
-        }
-    }
-}
-
-/// Drops the subscriptions of a database without a word to where they lead.
-async fn drop_subscriptions(database: &Database<'_>) -> Result<(), PostgresError> {
-    let question = Sql::new(
-        "SELECT COALESCE(pg_catalog.json_agg(subname), '[]') FROM pg_catalog.pg_subscription JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) subdbid WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database();",
-    );
-    let names = database.ask(&question, LIMIT).await?;
-    let names: Vec<String> = serde_json::from_str(names.trim())
-        .map_err(|_| postgres::not_understood(database.client))?;
-    for name in &names {
-        let statements = Sql::new("ALTER SUBSCRIPTION ")
-            .name(name)
-            .sql(" DISABLE;\nALTER SUBSCRIPTION ")
-            .name(name)
-            .sql(" SET (slot_name = NONE);\nDROP SUBSCRIPTION ")
-            .name(name)
-            .sql(";");
-        database.run(&statements, LIMIT).await?;
-    }
-    Ok(())
-}
-
-impl Scratch {
-    fn database<'a>(&'a self, place: &Place<'a>) -> Database<'a> {
-        Database {
-            url: &self.url,
-            ..place.server
-        }
-    }
-
-    async fn ask(&self, place: &Place<'_>, question: &Sql) -> Result<String, DrillError> {
-        /// Counting a large table takes as long as it takes; BACKUP_TIMEOUT ends the drill.
-        const LIMIT: Duration = Duration::from_secs(24 * 3600);
-        let asked = self.database(place).ask(question, LIMIT).await;
-        asked.map_err(DrillError::Server)
-    }
-
-    /// Asks for a list of names.
-    async fn names(&self, place: &Place<'_>, question: &Sql) -> Result<Vec<String>, DrillError> {
-        let answer = self.ask(place, question).await?;
-        match answer.trim() {
-            // What an aggregate of no rows prints.
-            "" => Ok(Vec::new()),
-            names => serde_json::from_str(names)
-                .map_err(|_| DrillError::Server(postgres::not_understood(place.server.client))),
-        }
-    }
-
-    async fn drop_from(self, place: &Place<'_>) {
-        self.keeper.end().await;
-        place.drop_database(self.url.database()).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -695,41 +401,5 @@ mod tests {
             assert!(ends_in_a_quote(sql), "{sql}");
         }
         assert!(!ends_in_a_quote("SELECT 'x' -- it's"));
-    }
-
-    #[test]
-    fn tables_are_counted_by_what_they_are() {
-        let mut script = Script::default();
-        script.read(b"COPY public.t (a) FROM stdin;\n\\.\nCOPY public.\"it's\xe9\" (a) FROM stdin;\n\\.\nCOPY x.x (a) FROM stdin;\n\\.\n");
-        let contents = script.contents();
-        let tables: Vec<(&TableName, u64)> = contents
-            .tables
-            .iter()
-            .map(|(name, rows)| (name, *rows))
-            .collect();
-        let question = counts_question(&tables, Some("LATIN1"));
-        let question = String::from_utf8(question.as_bytes().to_vec()).unwrap();
-        assert!(
-            question.contains("(0, '7075626c69632e226974277320e922')")
-                || question.contains("(0, '7075626c69632e2269742773e922')"),
-            "{question}"
-        );
-        assert!(question.contains("'LATIN1'"), "{question}");
-    }
-
-    #[test]
-    fn only_the_names_that_drills_give_are_scratch_databases() {
-        assert!(is_scratch("psb_drill_0123456789abcdef"));
-        for name in [
-            "psb_drill_0123456789abcde",
-            "psb_drill_0123456789abcdef0",
-            "psb_drill_0123456789ABCDEF",
-            "psb_drill_0123456789abcde\n",
-            "apsb_drill_0123456789abcdef",
-            "shop",
-            "",
-        ] {
-            assert!(!is_scratch(name), "{name:?}");
-        }
     }
 }

@@ -18,7 +18,7 @@ use crate::gzip;
 use crate::kind::{Fault, Kind};
 use crate::label::Head;
 use crate::replay::{Needs, Omit, Replay};
-use crate::script::{self, Contents, Inside, Lost, TableName};
+use crate::script::{self, Contents, Inside, Lost, TableName, Unchecked};
 use crate::store::{Store, StoreError};
 use crate::text::shortened;
 
@@ -153,7 +153,9 @@ pub struct Summary {
     /// Roles and extensions.
     pub needs: Needs,
     /// Constraints that the source had not checked against its rows (`NOT VALID`).
-    pub unchecked_constraints: u64,
+    pub unchecked_constraints: Vec<Unchecked>,
+    /// Whether there were more of them than are kept.
+    pub has_more_unchecked: bool,
     /// Statements that begin, end or name a transaction. A dump of `pg_dump` holds none but those that a restore leaves out.
     pub transaction_statements: u64,
     /// Commands to `psql` itself, the same.
@@ -533,7 +535,8 @@ fn summary(Text { opener, replay }: &Text) -> Summary {
             ..replay.script().contents()
         },
         needs: replay.needs().clone(),
-        unchecked_constraints: replay.script().unchecked_constraints(),
+        unchecked_constraints: replay.script().unchecked_constraints().to_vec(),
+        has_more_unchecked: replay.script().has_more_unchecked(),
         transaction_statements: replay.transaction_statements(),
         client_commands: replay.client_commands(),
         dumped_from: replay.script().dumped_from().unwrap_or_default().to_owned(),

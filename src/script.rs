@@ -23,6 +23,9 @@ const TAIL_BYTES: usize = COMMAND_BYTES + 512;
 /// otherwise take a hundred times its compressed size.
 const TABLES_BYTES: usize = 64 * 1024 * 1024;
 
+/// The memory that the names of constraints may take which the source had not checked.
+const UNCHECKED_BYTES: usize = 2 * 1024 * 1024;
+
 /// What a table takes besides its name, in the map and in the allocator.
 const TABLE_BYTES: usize = 96;
 
@@ -68,7 +71,20 @@ pub struct Script {
     dumped_by: Option<String>,
     transaction_statements: u64,
     client_commands: u64,
-    unchecked_constraints: u64,
+    unchecked: Vec<Unchecked>,
+    unchecked_bytes: usize,
+    has_more_unchecked: bool,
+}
+
+/// A constraint that the source had not checked against its rows (`NOT VALID`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unchecked {
+    /// The table or domain that it belongs to.
+    pub of: TableName,
+    /// Whether that is a domain.
+    pub is_of_domain: bool,
+    /// Its name, in the encoding of the database that was dumped.
+    pub name: Vec<u8>,
 }
 
 /// The rows of one table, up to the line `\.`.
@@ -276,14 +292,27 @@ impl Script {
                     Setting::Reset => *next = Settings::default(),
                 }
             }
-            Meaning::Unchecked => {
-                self.unchecked_constraints = self.unchecked_constraints.saturating_add(1);
-            }
+            Meaning::Unchecked(unchecked) => self.note_unchecked(unchecked),
             Meaning::Transaction => {
                 self.transaction_statements = self.transaction_statements.saturating_add(1);
             }
             Meaning::LargeObject => self.large_objects = self.large_objects.saturating_add(1),
             Meaning::Other => {}
+        }
+    }
+
+    fn note_unchecked(&mut self, unchecked: Option<Unchecked>) {
+        let weight = unchecked.as_ref().map_or(0, |unchecked| {
+            let names = unchecked.of.0.len().saturating_add(unchecked.name.len());
+            names.saturating_add(TABLE_BYTES)
+        });
+        let bytes = self.unchecked_bytes.saturating_add(weight);
+        match unchecked {
+            Some(unchecked) if bytes <= UNCHECKED_BYTES => {
+                self.unchecked_bytes = bytes;
+                self.unchecked.push(unchecked);
+            }
+            _ => self.has_more_unchecked = true,
         }
     }
 
@@ -467,9 +496,14 @@ impl Script {
         self.transaction_statements
     }
 
-    /// How many constraints it adds that the source had not checked either.
-    pub(crate) const fn unchecked_constraints(&self) -> u64 {
-        self.unchecked_constraints
+    /// The constraints it adds that the source had not checked either.
+    pub(crate) fn unchecked_constraints(&self) -> &[Unchecked] {
+        &self.unchecked
+    }
+
+    /// Whether it adds more of them than are kept.
+    pub(crate) const fn has_more_unchecked(&self) -> bool {
+        self.has_more_unchecked
     }
 
     /// How many commands to `psql` itself there were.
@@ -796,8 +830,40 @@ mod tests {
     }
 
     #[test]
-    fn constraints_of_domains_can_be_unchecked_too() {
-        let text = "ALTER TABLE t ADD CONSTRAINT c CHECK ((a > 0)) NOT VALID;\nALTER DOMAIN d\n    ADD CONSTRAINT c CHECK ((VALUE > 0)) NOT VALID;\nALTER TABLE t ADD CONSTRAINT \"NOT VALID\" CHECK (NOT valid);\n";
-        assert_eq!(read(text.as_bytes(), 5).unchecked_constraints(), 2);
+    fn constraints_that_were_not_checked_are_kept_by_their_names() {
+        let text = "ALTER TABLE public.t ADD CONSTRAINT c CHECK ((a > 0)) NOT VALID;\nALTER DOMAIN public.\"My \"\"dom\"\n    ADD CONSTRAINT \"it\"\"s\" CHECK ((VALUE > 0)) NOT VALID;\nALTER TABLE ONLY t ADD CONSTRAINT \"NOT VALID\" CHECK (NOT valid);\nALTER FOREIGN TABLE s.f ADD CONSTRAINT n NOT NULL a NOT VALID;\nALTER TABLE t VALIDATE CONSTRAINT c;\n";
+        for step in [1, 5, 1000] {
+            let script = read(text.as_bytes(), step);
+            let found: Vec<(String, bool, String)> = script
+                .unchecked_constraints()
+                .iter()
+                .map(|one| {
+                    let name = String::from_utf8(one.name.clone()).unwrap();
+                    (one.of.to_string(), one.is_of_domain, name)
+                })
+                .collect();
+            let expected = [
+                ("public.t", false, "c"),
+                ("public.\"My \"\"dom\"", true, "it\"s"),
+                ("s.f", false, "n"),
+            ];
+            let expected =
+                expected.map(|(of, domain, name)| (of.to_owned(), domain, name.to_owned()));
+            assert_eq!(found, expected);
+            assert!(!script.has_more_unchecked());
+        }
+    }
+
+    #[test]
+    fn the_names_of_constraints_are_kept_up_to_a_limit() {
+        let text = "ALTER TABLE t ADD CONSTRAINT c CHECK (a) NOT VALID;\n".repeat(30_000);
+        let script = read(text.as_bytes(), 10_000);
+        assert!(script.has_more_unchecked());
+        assert!(script.unchecked_constraints().len() < 30_000);
+        let text = format!(
+            "ALTER TABLE t ADD CONSTRAINT {} CHECK (a) NOT VALID;\n",
+            "c".repeat(5000)
+        );
+        assert!(read(text.as_bytes(), 10_000).has_more_unchecked());
     }
 }

@@ -1,7 +1,7 @@
 //! One statement, from its tokens: what of it concerns whoever reads a dump.
 
 use crate::lexer::{Encoding, Token};
-use crate::script::TableName;
+use crate::script::{TableName, Unchecked};
 
 /// The words that begin a statement about transactions.
 const TRANSACTION_WORDS: [&str; 9] = [
@@ -33,8 +33,9 @@ pub(crate) enum Meaning {
     InsertDefault,
     /// Sets what decides how text is read.
     Set(Setting),
-    /// `ALTER … NOT VALID`: a constraint that the source had not checked either.
-    Unchecked,
+    /// `ALTER … ADD CONSTRAINT … NOT VALID`: one that the source had not checked either. It is missing where a name is longer
+    /// than any.
+    Unchecked(Option<Unchecked>),
     /// Begins, ends or names a transaction.
     Transaction,
     /// `SELECT lo_open(…)`: the data of a large object follows.
@@ -66,6 +67,9 @@ pub(crate) struct Statement {
     setting: Option<Setting>,
     /// How many words of `NOT VALID` stand at the end so far.
     invalid: u8,
+    /// The name of the constraint that is added, and whether to a domain.
+    constraint: Vec<u8>,
+    is_of_domain: bool,
 }
 
 /// Where in which statement the next token stands.
@@ -79,7 +83,7 @@ enum Grammar {
     Reset,
     /// `SELECT set_config('name', 'value', …)`, so many tokens of it.
     SetConfig(u8),
-    Alter,
+    Alter(Alter),
     Transaction,
     LargeObject,
     Other,
@@ -150,6 +154,24 @@ enum Set {
     Done,
 }
 
+/// `ALTER TABLE name ADD CONSTRAINT name …`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alter {
+    /// `TABLE` or `DOMAIN`, after `FOREIGN` perhaps.
+    Kind,
+    /// `ONLY`, or the first part of the name.
+    Object,
+    /// Another part of it.
+    Part,
+    /// A dot, or `ADD`.
+    Name,
+    /// `CONSTRAINT`
+    Add,
+    /// Its name.
+    Constraint,
+    Definition,
+}
+
 impl Statement {
     /// Whether there is anything of it yet.
     pub(crate) const fn is_begun(&self) -> bool {
@@ -203,7 +225,7 @@ impl Statement {
                 () if is("SET") => Grammar::Set(Set::Scope),
                 () if is("RESET") || is("DISCARD") => Grammar::Reset,
                 () if is("SELECT") => Grammar::SetConfig(0),
-                () if is("ALTER") => Grammar::Alter,
+                () if is("ALTER") => Grammar::Alter(Alter::Kind),
                 () if TRANSACTION_WORDS.iter().any(|word| is(word)) => Grammar::Transaction,
                 () => Grammar::Other,
             },
@@ -213,6 +235,9 @@ impl Statement {
             Grammar::Insert(insert) => self
                 .take_insert(insert, token, text, is)
                 .map_or(Grammar::Other, Grammar::Insert),
+            Grammar::Alter(alter) => self
+                .take_alter(alter, token, text, is)
+                .map_or(Grammar::Other, Grammar::Alter),
             Grammar::Set(set) => self
                 .take_set(set, token, text, is)
                 .map_or(Grammar::Other, Grammar::Set),
@@ -239,7 +264,9 @@ impl Statement {
             _ if self.is_part => Meaning::Other,
             Grammar::Insert(Insert::Values) => Meaning::Insert,
             Grammar::Insert(Insert::DefaultValues) => Meaning::InsertDefault,
-            Grammar::Alter if self.invalid == 2 => Meaning::Unchecked,
+            Grammar::Alter(Alter::Definition) if self.invalid == 2 => {
+                Meaning::Unchecked(self.take_unchecked())
+            }
             Grammar::Transaction => Meaning::Transaction,
             Grammar::LargeObject => Meaning::LargeObject,
             _ => self.setting.map_or(Meaning::Other, Meaning::Set),
@@ -380,6 +407,49 @@ impl Statement {
         next
     }
 
+    fn take_alter(
+        &mut self,
+        alter: Alter,
+        token: Token,
+        text: &[u8],
+        is: impl Fn(&str) -> bool,
+    ) -> Option<Alter> {
+        match (alter, token) {
+            (Alter::Kind, Token::Word) if is("FOREIGN") => Some(Alter::Kind),
+            (Alter::Kind, Token::Word) if is("TABLE") => Some(Alter::Object),
+            (Alter::Kind, Token::Word) if is("DOMAIN") => {
+                self.is_of_domain = true;
+                Some(Alter::Object)
+            }
+            (Alter::Object, Token::Word) if is("ONLY") => Some(Alter::Object),
+            (Alter::Object | Alter::Part, Token::Word | Token::Quoted) => {
+                self.keep_name(text);
+                Some(Alter::Name)
+            }
+            (Alter::Name, Token::Symbol(b'.')) => {
+                self.keep_name(b".");
+                Some(Alter::Part)
+            }
+            (Alter::Name, Token::Word) if is("ADD") => Some(Alter::Add),
+            (Alter::Add, Token::Word) if is("CONSTRAINT") => Some(Alter::Constraint),
+            (Alter::Constraint, Token::Word | Token::Quoted) => {
+                self.constraint = name_of(token, text).unwrap_or_default();
+                Some(Alter::Definition)
+            }
+            (Alter::Definition, _) => Some(Alter::Definition),
+            _ => None,
+        }
+    }
+
+    fn take_unchecked(&mut self) -> Option<Unchecked> {
+        let is_long = self.constraint.is_empty() || self.constraint.len() > NAME_BYTES;
+        (!is_long && !self.is_name_cut).then(|| Unchecked {
+            of: TableName::from(std::mem::take(&mut self.name)),
+            is_of_domain: self.is_of_domain,
+            name: undoubled(&self.constraint),
+        })
+    }
+
     fn take_set(
         &mut self,
         set: Set,
@@ -443,6 +513,19 @@ fn name_of(token: Token, text: &[u8]) -> Option<Vec<u8>> {
         }
         _ => None,
     }
+}
+
+/// A name from between its quotes, where a quote within it is two.
+fn undoubled(name: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(name.len());
+    let mut bytes = name.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        if byte == b'"' {
+            bytes.next_if_eq(&b'"');
+        }
+        plain.push(byte);
+    }
+    plain
 }
 
 /// A value: a name, or what can stand in its place.

@@ -22,6 +22,7 @@ mod config;
 mod connections;
 mod cut;
 mod docs;
+mod drill;
 mod dump;
 mod http;
 mod inserts;

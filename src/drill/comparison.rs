@@ -1,0 +1,188 @@
+//! What was restored, held against what was dumped.
+
+use super::DrillError;
+use super::scratch::{Place, Scratch};
+use crate::postgres::Sql;
+use crate::reader::Summary;
+use crate::script::{TableName, Unchecked};
+
+/// Counts every table and compares with what the stream held; then every constraint must be valid, and every index.
+pub(super) async fn compare(
+    place: &Place<'_>,
+    scratch: &Scratch,
+    summary: &Summary,
+) -> Result<usize, DrillError> {
+    let mut differences = Vec::new();
+    let encoding = summary.needs.encoding.as_deref();
+    let tables: Vec<(&TableName, u64)> = summary
+        .contents
+        .tables
+        .iter()
+        .map(|(name, rows)| (name, *rows))
+        .collect();
+    let mut compared: usize = 0;
+    // In pieces, so that a database of many tables makes no statement of many megabytes.
+    for tables in tables.chunks(500) {
+        let counts = scratch
+            .ask(place, &counts_question(tables, encoding))
+            .await?;
+        for line in counts.lines() {
+            let mut fields = line.split('\t');
+            let at = fields.next().and_then(|at| at.parse::<usize>().ok());
+            let (Some((name, rows)), Some(found)) =
+                (at.and_then(|at| tables.get(at)), fields.next())
+            else {
+                continue;
+            };
+            match found.parse::<u64>() {
+                Ok(count) => {
+                    compared = compared.saturating_add(1);
+                    if count != *rows {
+                        differences.push(format!("{name} holds {count} rows, {rows} were dumped"));
+                    }
+                }
+                Err(_) if found == "extension" => {}
+                Err(_) => differences.push(format!("{name} is {found}, {rows} rows were dumped")),
+            }
+        }
+    }
+    if summary.contents.has_more_tables {
+        differences.push("it holds more tables than are counted one by one".to_owned());
+    }
+    let question = unchecked_constraints(&summary.unchecked_constraints, encoding);
+    let unchecked = scratch.names(place, &question).await?;
+    if !unchecked.is_empty() {
+        differences.push(format!(
+            "constraints that are not valid: {}",
+            unchecked.join(", ")
+        ));
+    }
+    let invalid = scratch.names(place, &invalid_indexes()).await?;
+    if !invalid.is_empty() {
+        differences.push(format!(
+            "indexes that are not valid: {}",
+            invalid.join(", ")
+        ));
+    }
+    if differences.is_empty() {
+        return Ok(compared);
+    }
+    let more = differences.len().saturating_sub(10);
+    differences.truncate(10);
+    let mut text = differences.join("; ");
+    if more > 0 {
+        text.push_str(&format!("; and {more} more"));
+    }
+    Err(DrillError::Unequal(text))
+}
+
+/// The constraints that are not valid, though the dump does not say that of them, nor of one that they inherit: a partition
+/// and a child get those of their parents, and a foreign key has a part for each partition at either end. One that is not
+/// enforced at all (18) can't be valid.
+///
+/// What inherits has the name of what it inherits, but for `NOT NULL`, which is told by its column.
+fn unchecked_constraints(declared: &[Unchecked], encoding: Option<&str>) -> Sql {
+    let encoding = encoding.unwrap_or("UTF8");
+    let mut question = Sql::new(
+        r"
+WITH RECURSIVE expected AS (
+    SELECT c.oid FROM declared d JOIN pg_catalog.pg_constraint c ON conrelid OPERATOR(pg_catalog.=) class AND contypid OPERATOR(pg_catalog.=) type AND conname OPERATOR(pg_catalog.=) name
+  UNION
+    SELECT h.child FROM expected e JOIN heir h ON h.parent OPERATOR(pg_catalog.=) e.oid),
+heir AS (
+    SELECT conparentid AS parent, c.oid AS child FROM pg_catalog.pg_constraint c WHERE conparentid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+  UNION ALL
+    SELECT p.oid, c.oid FROM pg_catalog.pg_inherits
+    JOIN pg_catalog.pg_constraint p ON p.conrelid OPERATOR(pg_catalog.=) inhparent
+    JOIN pg_catalog.pg_constraint c ON c.conrelid OPERATOR(pg_catalog.=) inhrelid AND c.contype OPERATOR(pg_catalog.=) p.contype
+    WHERE p.contype OPERATOR(pg_catalog.=) 'c' AND c.conname OPERATOR(pg_catalog.=) p.conname
+       OR p.contype OPERATOR(pg_catalog.=) 'n' AND EXISTS (
+          SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_attribute b ON a.attname OPERATOR(pg_catalog.=) b.attname
+          WHERE a.attrelid OPERATOR(pg_catalog.=) p.conrelid AND a.attnum OPERATOR(pg_catalog.=) p.conkey[1]
+            AND b.attrelid OPERATOR(pg_catalog.=) c.conrelid AND b.attnum OPERATOR(pg_catalog.=) c.conkey[1])),
+found AS (
+    SELECT pg_catalog.json_agg(CASE WHEN conrelid OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN pg_catalog.format('%s.%I', contypid::pg_catalog.regtype, conname) ELSE pg_catalog.format('%s.%I', conrelid::pg_catalog.regclass, conname) END ORDER BY conrelid, contypid, conname)
+    FROM pg_catalog.pg_constraint c
+    WHERE NOT convalidated AND COALESCE(pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.->>) 'conenforced', 'true') OPERATOR(pg_catalog.<>) 'false'
+      AND NOT EXISTS (SELECT FROM expected e WHERE e.oid OPERATOR(pg_catalog.=) c.oid)),
+declared AS (
+    SELECT CASE WHEN is_domain THEN 0::pg_catalog.oid ELSE pg_catalog.to_regclass(pg_catalog.convert_from(pg_catalog.decode(object, 'hex'), ",
+    )
+    .text(encoding)
+    .sql("))::pg_catalog.oid END AS class, CASE WHEN is_domain THEN pg_catalog.to_regtype(pg_catalog.convert_from(pg_catalog.decode(object, 'hex'), ")
+    .text(encoding)
+    .sql("))::pg_catalog.oid ELSE 0::pg_catalog.oid END AS type, pg_catalog.convert_from(pg_catalog.decode(name, 'hex'), ")
+    .text(encoding)
+    // A list of rows has one at least.
+    .sql(")::pg_catalog.name AS name FROM (VALUES (false, NULL::pg_catalog.text, NULL::pg_catalog.text)");
+    for unchecked in declared {
+        question = question
+            .sql(if unchecked.is_of_domain {
+                ", (true, "
+            } else {
+                ", (false, "
+            })
+            .hex(unchecked.of.as_bytes())
+            .sql(", ")
+            .hex(&unchecked.name)
+            .sql(")");
+    }
+    question.sql(") AS v (is_domain, object, name)) TABLE found;")
+}
+
+/// The index of a partitioned table is a mere parent, and counts as invalid while a partition lacks its part.
+fn invalid_indexes() -> Sql {
+    Sql::new(
+        "SELECT pg_catalog.json_agg(indexrelid::pg_catalog.regclass::pg_catalog.text ORDER BY indexrelid) FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) indexrelid WHERE NOT indisvalid AND relkind OPERATOR(pg_catalog.=) 'i';",
+    )
+}
+
+/// Counts each of these tables, or says `missing`, or `extension` for one whose rows need not be the dump's alone. A parent's
+/// own rows are meant, not its children's; a partitioned table has none of its own.
+///
+/// The names are spelled as the dump spells them, in its encoding; the server makes tables of them, and spells them itself in
+/// the statements that count.
+fn counts_question(tables: &[(&TableName, u64)], encoding: Option<&str>) -> Sql {
+    let encoding = encoding.unwrap_or("UTF8");
+    let mut question = Sql::new(
+        "SELECT v.at, CASE WHEN c.oid IS NULL THEN 'missing' WHEN EXISTS (SELECT FROM pg_catalog.pg_depend WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND objid OPERATOR(pg_catalog.=) c.oid AND deptype OPERATOR(pg_catalog.=) 'e') THEN 'extension' ELSE pg_catalog.substring(pg_catalog.query_to_xml(pg_catalog.format('SELECT pg_catalog.count(*) AS c FROM %s %s', CASE WHEN relkind OPERATOR(pg_catalog.=) 'p' THEN '' ELSE 'ONLY' END, c.oid::pg_catalog.regclass), false, true, '')::pg_catalog.text, '<c>([0-9]+)</c>') END FROM (VALUES ",
+    );
+    for (at, (name, _)) in (0_u64..).zip(tables) {
+        question = question
+            .sql(if at > 0 { ", (" } else { "(" })
+            .number(at)
+            .sql(", ")
+            .hex(name.as_bytes())
+            .sql(")");
+    }
+    question
+        .sql(") AS v (at, name) LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(pg_catalog.convert_from(pg_catalog.decode(v.name, 'hex'), ")
+        .text(encoding)
+        .sql("))::pg_catalog.oid;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::Script;
+
+    #[test]
+    fn tables_are_counted_by_what_they_are() {
+        let mut script = Script::default();
+        script.read(b"COPY public.t (a) FROM stdin;\n\\.\nCOPY public.\"it's\xe9\" (a) FROM stdin;\n\\.\nCOPY x.x (a) FROM stdin;\n\\.\n");
+        let contents = script.contents();
+        let tables: Vec<(&TableName, u64)> = contents
+            .tables
+            .iter()
+            .map(|(name, rows)| (name, *rows))
+            .collect();
+        let question = counts_question(&tables, Some("LATIN1"));
+        let question = String::from_utf8(question.as_bytes().to_vec()).unwrap();
+        assert!(
+            question.contains("(0, '7075626c69632e226974277320e922')")
+                || question.contains("(0, '7075626c69632e2269742773e922')"),
+            "{question}"
+        );
+        assert!(question.contains("'LATIN1'"), "{question}");
+    }
+}
