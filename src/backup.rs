@@ -51,6 +51,8 @@ pub struct Job {
     pub endpoint_option: String,
     /// The wall clock.
     pub clock: Clock,
+    /// `BACKUP_GLOBALS`
+    pub globals: bool,
 }
 
 /// Why a run happens, which decides its name and what an existing object of that name means.
@@ -252,7 +254,7 @@ async fn attempt(
     }
 
     let part_size = upload::part_size(server.size_bytes);
-    let mut upload = begin(job, name, part_size, mark, early()).await?;
+    let mut upload = begin(job, &name.to_string(), part_size, mark, early()).await?;
     let (dump, output) = match Dump::start(
         client,
         &job.database,
@@ -483,15 +485,14 @@ async fn look_closer(job: &Job, server: &Server, client: &Client, error: DumpErr
 
 /// Begins the upload. If the run ends while the request is under way, its answer is waited for a moment, so that an
 /// upload the store just opened is not left behind.
-async fn begin(
+pub(crate) async fn begin(
     job: &Job,
-    name: &BackupName,
+    key: &str,
     part_size: usize,
     mark: &str,
     early: impl Future<Output = BackupError>,
 ) -> Result<Upload, BackupError> {
-    let key = name.to_string();
-    let mut request = Box::pin(Upload::begin(job.catalog.store(), &key, part_size, mark));
+    let mut request = Box::pin(Upload::begin(job.catalog.store(), key, part_size, mark));
     tokio::select! {
         begun = &mut request => Ok(begun?),
         error = early => {
@@ -506,7 +507,7 @@ async fn begin(
 
 /// Reads the dump to its end, compresses it on threads of its own and sends it, between its head and its tail. Says how many
 /// bytes of text all of that was. Back-pressure reaches `pg_dump`.
-async fn stream(
+pub(crate) async fn stream(
     output: DumpOutput,
     head: Vec<u8>,
     compression: Compression,

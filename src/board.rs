@@ -50,6 +50,8 @@ pub struct Status {
     pub next_due_at: Option<DateTime<Utc>>,
     /// When the first run of this process was due: before that, an empty bucket is no fault.
     pub first_due_at: Option<DateTime<Utc>>,
+    /// What became of the roles and settings of the server beside the last backup, with `BACKUP_GLOBALS`.
+    pub last_globals: Option<LastGlobals>,
 }
 
 /// What the log says of a failure. It is for the operator: `/health`, which anybody may read, shows the kind alone.
@@ -101,6 +103,20 @@ pub struct LastDrill {
     pub finished_at: DateTime<Utc>,
     /// How long it took.
     pub duration_seconds: u64,
+}
+
+/// What became of the roles and settings of the server beside a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastGlobals {
+    /// Whether they were stored.
+    pub stored: bool,
+    /// Whether the hashes of passwords are among them, if they were stored.
+    pub passwords: Option<bool>,
+    /// What kind of error it was, if they were not.
+    pub kind: Option<Kind>,
+    /// When it ended.
+    #[serde(serialize_with = "seconds_utc")]
+    pub finished_at: DateTime<Utc>,
 }
 
 /// The closed set of a drill's outcomes.

@@ -1,5 +1,6 @@
 //! The backups in the bucket, by name. The bucket is the only state: there is no index and no sidecar.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,14 @@ const LONGEST_CHECK: Duration = Duration::from_secs(3600);
 /// What follows the prefix in the key of an upload that a check tries, before 16 random digits.
 const PROBE: &str = "check-";
 
+/// What a backup's key ends in.
+const DUMP: &str = ".sql.gz";
+
+/// What the key of the roles and settings beside it ends in. The prefix and the time are the same, so that a lifecycle rule for
+/// the prefix takes both, and a list shows them beside each other, the backup last. It is no backup's name to any version
+/// of this service.
+const GLOBALS: &str = ".globals.sql.gz";
+
 /// What every key of this service begins with: `[BUCKET_SUBFOLDER/]BACKUP_FILE_PREFIX`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix(Arc<str>);
@@ -84,13 +93,20 @@ impl Prefix {
     /// Reads a key back; anything that is not exactly a name of ours is somebody else's.
     #[must_use]
     pub fn parse(&self, key: &str) -> Option<BackupName> {
-        let time = key.strip_prefix(&*self.0)?.strip_suffix(".sql.gz")?;
+        let time = key.strip_prefix(&*self.0)?.strip_suffix(DUMP)?;
         let name = self.name_at(
             NaiveDateTime::parse_from_str(time, TIME_FORMAT)
                 .ok()?
                 .and_utc(),
         );
         (name.to_string() == key).then_some(name)
+    }
+
+    /// The backup that an object with roles and settings of the server was made beside, from its key.
+    #[must_use]
+    pub fn parse_globals(&self, key: &str) -> Option<BackupName> {
+        let backup = key.strip_suffix(GLOBALS)?;
+        self.parse(&format!("{backup}{DUMP}"))
     }
 
     /// A key for the upload that a check tries. It is no backup's name, and nobody else's.
@@ -140,11 +156,17 @@ impl BackupName {
     pub const fn at(&self) -> DateTime<Utc> {
         self.at
     }
+
+    /// The key of the roles and settings of the server that were read beside it.
+    #[must_use]
+    pub fn globals(&self) -> String {
+        format!("{}{}{GLOBALS}", self.prefix.0, self.at.format(TIME_FORMAT))
+    }
 }
 
 impl fmt::Display for BackupName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}.sql.gz", self.prefix.0, self.at.format(TIME_FORMAT))
+        write!(f, "{}{}{DUMP}", self.prefix.0, self.at.format(TIME_FORMAT))
     }
 }
 
@@ -225,6 +247,8 @@ pub struct Listing<T> {
     pub left_out: usize,
     /// What the store's clock said, if its answers tell.
     pub store_time: Option<DateTime<Utc>>,
+    /// The times of those beside which the roles and settings of the server lie; of many, the newest.
+    pub globals: BTreeSet<DateTime<Utc>>,
 }
 
 impl<T> Listing<T> {
@@ -286,6 +310,7 @@ impl<T> Newest<T> {
             kept: self.held.into_iter().map(|(_, thing)| thing).collect(),
             left_out: self.left_out,
             store_time: None,
+            globals: BTreeSet::new(),
         }
     }
 }
@@ -362,16 +387,24 @@ impl Catalog {
     pub async fn list(&self, now: DateTime<Utc>) -> Result<Listing<Backup>, StoreError> {
         // Kept apart, so that no crowd of the one kind hides the other.
         let (mut ahead, mut backups) = (Newest::new(MOST_AHEAD_KEPT), Newest::new(MOST_BACKUPS));
-        let store_time = self
-            .visit(&self.prefix.0, |backup| {
+        let mut globals = BTreeSet::new();
+        let visit = |object: Object| {
+            if let Some(name) = self.prefix.parse(&object.key) {
+                let backup = self.backup(name, object.modified_at, object.size);
                 let kind = if backup.is_dated_ahead(now) {
                     &mut ahead
                 } else {
                     &mut backups
                 };
                 kind.add(backup.name.at, backup);
-            })
-            .await?;
+            } else if let Some(name) = self.prefix.parse_globals(&object.key) {
+                globals.insert(name.at);
+                if globals.len() > MOST_BACKUPS {
+                    globals.pop_first();
+                }
+            }
+        };
+        let store_time = self.store.list(&self.prefix.0, visit).await?;
         let (ahead, backups) = (ahead.finish(), backups.finish());
         let left_out = ahead.left_out.saturating_add(backups.left_out);
         let mut kept = ahead.kept;
@@ -381,6 +414,7 @@ impl Catalog {
             kept,
             left_out,
             store_time,
+            globals,
         })
     }
 
@@ -442,9 +476,10 @@ impl Catalog {
     /// Whether nobody can be at work on an unfinished upload of ours any more.
     #[must_use]
     pub fn is_left_behind(&self, upload: &Unfinished, age: Duration, now: DateTime<Utc>) -> bool {
-        let limit = if self.prefix.parse(&upload.key).is_some() {
+        let (prefix, key) = (&self.prefix, &upload.key);
+        let limit = if prefix.parse(key).is_some() || prefix.parse_globals(key).is_some() {
             age
-        } else if self.prefix.is_probe(&upload.key) {
+        } else if prefix.is_probe(key) {
             age.min(LONGEST_CHECK)
         } else {
             return false;
@@ -525,6 +560,19 @@ mod tests {
         check(None, "backup", "backup-2026-01-25_03-00-00.sql.gz");
         check(Some("/a/b/"), "x/db", "a/b/x/db-2026-01-25_03-00-00.sql.gz");
         check(Some("/"), "", "2026-01-25_03-00-00.sql.gz");
+    }
+
+    #[test]
+    fn the_globals_of_a_backup_are_known_by_its_name_and_are_no_backup() {
+        let prefix = Prefix::new(Some("a"), "db_");
+        let name = prefix.name_at(at("2026-01-25T03:00:00Z"));
+        assert_eq!(name.globals(), "a/db_2026-01-25_03-00-00.globals.sql.gz");
+        assert_eq!(prefix.parse(&name.globals()), None);
+        assert_eq!(prefix.parse_globals(&name.globals()), Some(name.clone()));
+        assert_eq!(prefix.parse_globals(&name.to_string()), None);
+        assert_eq!(prefix.parse_globals("a/db_x.globals.sql.gz"), None);
+        // The last one of a sorted list is a backup.
+        assert!(name.globals() < name.to_string());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::cli::{age, size};
 use crate::config::{Config, Drilling, Problem};
 use crate::confine;
 use crate::drill::DrillServer;
+use crate::globals;
 use crate::kind::Kind;
 use crate::postgres::{
     self, Cause, Client, Clients, Database, DatabaseUrl, Locks, PostgresError, Server, Session,
@@ -175,6 +176,8 @@ pub struct Check {
     drilling: Option<Drilling>,
     railway: Option<Railway>,
     clock: Clock,
+    /// `BACKUP_GLOBALS`
+    globals: bool,
 }
 
 /// How long a question to a database may take.
@@ -210,6 +213,7 @@ impl Check {
             drilling: config.drills.as_ref().map(|(_, drilling)| drilling.clone()),
             railway,
             clock,
+            globals: config.globals,
         }
     }
 
@@ -284,6 +288,16 @@ impl Check {
         match Locks::ask(&asked, LIMIT).await {
             Ok(room) => findings.push(lock_room(room, self.partial)),
             Err(error) => findings.push(warning("lock_room", error.text, error.hint)),
+        }
+        if self.globals {
+            let asked = async {
+                globals::program(self.clients.choose(server.major, &server.version)?)?;
+                globals::may_read_passwords(&asked).await
+            };
+            findings.push(match asked.await {
+                Ok(passwords) => roles(passwords),
+                Err(error) => failed("globals", error.text, error.hint),
+            });
         }
         if server.is_standby {
             findings.push(match Unlogged::ask(&asked, LIMIT).await {
@@ -502,6 +516,22 @@ fn schedule(schedule: &Schedule, max_age: Duration, now: DateTime<Utc>) -> Findi
             age(max_age.as_secs())
         ),
     )
+}
+
+/// What is stored beside each backup of the server's roles.
+fn roles(passwords: bool) -> Finding {
+    if passwords {
+        ok(
+            "globals",
+            "the server's roles are stored beside each backup, with the hashes of their passwords",
+        )
+    } else {
+        warning(
+            "globals",
+            "the server's roles are stored beside each backup, but without passwords, which this user may not read",
+            globals::PASSWORDS_HINT,
+        )
+    }
 }
 
 /// A server that answered, and what dumps it.
@@ -1201,6 +1231,7 @@ mod tests {
                 store_time: None,
                 kept: kept.to_vec(),
                 left_out,
+                globals: std::collections::BTreeSet::new(),
             };
             contents(&listing, DAY, now())
         };

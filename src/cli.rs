@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
@@ -133,6 +135,8 @@ struct Listed {
     size_change_percent: Option<f64>,
     /// Whether the time in the name can't be true, so that it is never taken for the newest.
     dated_ahead: bool,
+    /// Whether the roles and settings of the server lie beside it.
+    globals: bool,
 }
 
 /// What stands behind a backup whose name can't be true.
@@ -140,7 +144,12 @@ const DATED_AHEAD: &str = "dated ahead: never taken for the newest";
 
 /// The backups, newest first, as JSON or as a table for a person.
 #[must_use]
-pub fn list(backups: &[Backup], options: &List, now: DateTime<Utc>) -> String {
+pub fn list(
+    backups: &[Backup],
+    globals: &BTreeSet<DateTime<Utc>>,
+    options: &List,
+    now: DateTime<Utc>,
+) -> String {
     // What is dated ahead is neither compared nor compared with.
     let olders = backups.iter().skip(1).map(Some).chain([None]);
     let listed = backups.iter().zip(olders).map(|(backup, older)| {
@@ -155,6 +164,7 @@ pub fn list(backups: &[Backup], options: &List, now: DateTime<Utc>) -> String {
                 .filter(|_| !dated_ahead)
                 .and_then(|older| change_percent(older.size_bytes, backup.size_bytes)),
             dated_ahead,
+            globals: globals.contains(&backup.name.at()),
         }
     });
     let listed: Vec<Listed> = listed.take(options.limit.unwrap_or(usize::MAX)).collect();
@@ -169,8 +179,13 @@ pub fn list(backups: &[Backup], options: &List, now: DateTime<Utc>) -> String {
     let width = shown.iter().map(|name| name.chars().count()).max();
     let width = width.unwrap_or_default();
     let mut text = format!(
-        "{:width$}  {:20}  {:>8}  {:>9}  {:>8}\n",
-        "NAME", "TAKEN AT (UTC)", "AGE", "SIZE", "CHANGE"
+        "{:width$}  {:20}  {:>8}  {:>9}  {:>8}{}\n",
+        "NAME",
+        "TAKEN AT (UTC)",
+        "AGE",
+        "SIZE",
+        "CHANGE",
+        if globals.is_empty() { "" } else { "  GLOBALS" },
     );
     for (line, name) in listed.iter().zip(&shown) {
         let change = match line.size_change_percent {
@@ -179,10 +194,11 @@ pub fn list(backups: &[Backup], options: &List, now: DateTime<Utc>) -> String {
             None => String::new(),
         };
         let line = format!(
-            "{name:width$}  {:20}  {:>8}  {:>9}  {change:>8}",
+            "{name:width$}  {:20}  {:>8}  {:>9}  {change:>8}{}",
             line.taken_at.replace(['T', 'Z'], " ").trim(),
             line.age_seconds.map_or_else(|| "?".to_owned(), age),
             size(line.size_bytes),
+            if line.globals { "  yes" } else { "" },
         );
         text.push_str(line.trim_end());
         text.push('\n');
@@ -246,19 +262,28 @@ mod tests {
     fn the_list_is_a_table_or_json() {
         let now = Utc.with_ymd_and_hms(2026, 1, 26, 4, 30, 0).unwrap();
         let options = |json, limit| List { json, limit };
+        let none = BTreeSet::new();
         assert_eq!(
-            list(&backups(), &options(false, Some(2)), now),
+            list(&backups(), &none, &options(false, Some(2)), now),
             "NAME                           TAKEN AT (UTC)             AGE       SIZE    CHANGE\n\
              db_2026-01-26_03-00-00.sql.gz  2026-01-26 03:00:00     90 min     1.2 MB   +23.4 %\n\
              db_2026-01-25_03-00-00.sql.gz  2026-01-25 03:00:00       25 h     1.0 MB\n"
         );
         let json: serde_json::Value =
-            serde_json::from_str(&list(&backups(), &options(true, None), now)).unwrap();
+            serde_json::from_str(&list(&backups(), &none, &options(true, None), now)).unwrap();
         assert_eq!(
             json[0],
-            serde_json::json!({"name": "db_2026-01-26_03-00-00.sql.gz", "taken_at": "2026-01-26T03:00:00Z", "age_seconds": 5400, "size_bytes": 1_234_567, "size_change_percent": 23.4, "dated_ahead": false})
+            serde_json::json!({"name": "db_2026-01-26_03-00-00.sql.gz", "taken_at": "2026-01-26T03:00:00Z", "age_seconds": 5400, "size_bytes": 1_234_567, "size_change_percent": 23.4, "dated_ahead": false, "globals": false})
         );
         assert_eq!(json[2]["size_change_percent"], serde_json::Value::Null);
+        // One has the roles of the server beside it.
+        let globals = BTreeSet::from([backups()[1].name.at()]);
+        assert_eq!(
+            list(&backups(), &globals, &options(false, Some(2)), now),
+            "NAME                           TAKEN AT (UTC)             AGE       SIZE    CHANGE  GLOBALS\n\
+             db_2026-01-26_03-00-00.sql.gz  2026-01-26 03:00:00     90 min     1.2 MB   +23.4 %\n\
+             db_2026-01-25_03-00-00.sql.gz  2026-01-25 03:00:00       25 h     1.0 MB            yes\n"
+        );
         // A name that can't be true is seen, and neither has an age nor is compared.
         let stored = |mut backup: Backup, at| {
             (backup.finished_at, backup.aged_from) = (at, at);
@@ -271,20 +296,20 @@ mod tests {
         let newest = stored(backups().remove(0), now + chrono::TimeDelta::hours(1));
         let odd = [ahead, newest];
         assert_eq!(
-            list(&odd, &options(false, None), now),
+            list(&odd, &none, &options(false, None), now),
             "NAME                           TAKEN AT (UTC)             AGE       SIZE    CHANGE\n\
              db_9999-12-31_23-59-59.sql.gz  9999-12-31 23:59:59          ?     1.0 MB  dated ahead: never taken for the newest\n\
              db_2026-01-26_03-00-00.sql.gz  2026-01-26 03:00:00          ?     1.2 MB\n"
         );
         let json: serde_json::Value =
-            serde_json::from_str(&list(&odd, &options(true, None), now)).unwrap();
+            serde_json::from_str(&list(&odd, &none, &options(true, None), now)).unwrap();
         for (at, dated_ahead) in [(0, true), (1, false)] {
             assert_eq!(json[at]["dated_ahead"], dated_ahead);
             assert_eq!(json[at]["age_seconds"], serde_json::Value::Null);
         }
-        assert_eq!(list(&[], &options(true, None), now), "[]\n");
+        assert_eq!(list(&[], &none, &options(true, None), now), "[]\n");
         assert_eq!(
-            list(&[], &options(false, None), now),
+            list(&[], &none, &options(false, None), now),
             "There are no backups yet.\n"
         );
     }

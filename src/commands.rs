@@ -60,7 +60,7 @@ pub async fn list(access: &Access, options: &cli::List, now: DateTime<Utc>) -> E
         Err(error) => return could_not_read(&error),
     };
     listing.log_left_out();
-    print(&cli::list(&listing.kept, options, now))
+    print(&cli::list(&listing.kept, &listing.globals, options, now))
 }
 
 /// Gives the answer of a command.

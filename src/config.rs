@@ -53,6 +53,7 @@ pub const VARIABLES: &[(&str, bool)] = &[
     ("BACKUP_CATCH_UP", false),
     ("BACKUP_COMPRESSION", false),
     ("BACKUP_COMPRESSION_THREADS", false),
+    ("BACKUP_GLOBALS", false),
     ("RESTORE_DATABASE_URL", true),
     ("VERIFY_SCHEDULE", false),
     ("VERIFY_DATABASE_URL", true),
@@ -95,6 +96,7 @@ struct Raw {
     backup_catch_up: Option<String>,
     backup_compression: Option<String>,
     backup_compression_threads: Option<String>,
+    backup_globals: Option<String>,
     restore_database_url: Option<String>,
     verify_schedule: Option<String>,
     verify_database_url: Option<String>,
@@ -158,6 +160,8 @@ pub struct Config {
     pub status_token: Option<Secret>,
     /// What is odd but usable.
     pub warnings: Vec<Problem>,
+    /// `BACKUP_GLOBALS`
+    pub globals: bool,
 }
 
 /// Where backups are proven, and how.
@@ -474,6 +478,7 @@ impl Config {
                 }
             },
         };
+        let globals = findings.boolean("BACKUP_GLOBALS", raw.backup_globals.as_ref(), false);
         let status_token = status_token(raw, findings);
         if raw
             .log_format
@@ -511,6 +516,7 @@ impl Config {
             status_token,
             warnings: Vec::new(),
             schedule,
+            globals,
         })
     }
 }

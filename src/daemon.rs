@@ -300,6 +300,7 @@ async fn job(config: &Config, store: Store, path: Option<&OsString>, clock: Cloc
         patience: Patience::default(),
         endpoint_option: endpoint_option(config),
         clock,
+        globals: config.globals,
     }
 }
 

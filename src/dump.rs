@@ -12,12 +12,16 @@ use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::process::{Child, ChildStdout};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinSet;
 
 use crate::kind::Kind;
 use crate::postgres::{self, Client, DatabaseUrl, PostgresError, Said, Server, Session};
 use crate::script::{Contents, Script};
+
+/// The programs that write what is backed up.
+const DUMP: &str = "pg_dump";
+const DUMP_ALL: &str = "pg_dumpall";
 
 /// How patient a dump is. The values are promises to the source database, not matters of taste, so they are not
 /// variables; tests shorten them.
@@ -199,26 +203,63 @@ impl Dump {
         options: &[String],
         patience: &Patience,
     ) -> Result<(Self, DumpOutput), DumpError> {
-        let mut command = client.command("pg_dump", url, server.session);
+        let mut command = Self::command(DUMP, client, url, server, patience);
+        command.arg("--format=plain").args(options);
+        Self::run(command, DUMP, client, url, patience)
+    }
+
+    /// Starts `pg_dumpall` for what belongs to the server and to none of its databases.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start_globals(
+        client: &Client,
+        url: &DatabaseUrl,
+        server: &Server,
+        options: &[String],
+        patience: &Patience,
+    ) -> Result<(Self, DumpOutput), DumpError> {
+        let mut command = Self::command(DUMP_ALL, client, url, server, patience);
+        command.arg("--globals-only").args(options);
+        Self::run(command, DUMP_ALL, client, url, patience)
+    }
+
+    fn command(
+        program: &str,
+        client: &Client,
+        url: &DatabaseUrl,
+        server: &Server,
+        patience: &Patience,
+    ) -> Command {
+        let mut command = client.command(program, url, server.session);
         if server.may_choose_language && server.session == Session::Guarded {
             // pg_dump shows a server's words and no code, so they are asked for in the one language that is known here.
             let options = url.options(server.session);
             command.env("PGOPTIONS", format!("{options} -c lc_messages=C"));
         }
         command
-            .arg("--format=plain")
             .arg("--no-password")
             .arg(format!(
                 "--lock-wait-timeout={}",
                 patience.lock_wait.as_millis()
             ))
-            .arg(format!("--dbname={}", url.connection_string(client.major)))
-            .args(options)
+            .arg(format!("--dbname={}", url.connection_string(client.major)));
+        command
+    }
+
+    fn run(
+        mut command: Command,
+        name: &'static str,
+        client: &Client,
+        url: &DatabaseUrl,
+        patience: &Patience,
+    ) -> Result<(Self, DumpOutput), DumpError> {
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let program = client.path("pg_dump").display().to_string();
+        let program = client.path(name).display().to_string();
         let failed = |reason: String| DumpError::Start {
             program: program.clone(),
             reason,
@@ -232,10 +273,14 @@ impl Dump {
             tracing::debug!(%error, "pipe left at its default size");
         }
         let mut tasks = JoinSet::new();
-        tasks.spawn(postgres::relay(stderr, url.redactor(), "pg_dump"));
+        tasks.spawn(postgres::relay(stderr, url.redactor(), name));
         let output = DumpOutput {
             stdout,
-            script: Script::default(),
+            script: if name == DUMP_ALL {
+                Script::of_globals()
+            } else {
+                Script::default()
+            },
             bytes: Arc::default(),
             ended: false,
             silence: patience.silence,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::board::{LastDrill, LastRun, Status, seconds_utc};
+use crate::board::{LastDrill, LastGlobals, LastRun, Status, seconds_utc};
 use crate::catalog::Backup;
 
 /// The verdict, one word.
@@ -91,6 +91,7 @@ pub struct Health {
     newest_backup: Option<NewestBackup>,
     last_run: Option<LastRun>,
     last_drill: Option<LastDrill>,
+    last_globals: Option<LastGlobals>,
     anomaly: bool,
     #[serde(serialize_with = "optional_seconds_utc")]
     next_due_at: Option<DateTime<Utc>>,
@@ -129,6 +130,7 @@ impl Health {
             newest_backup: status.newest().map(|backup| NewestBackup::at(backup, now)),
             last_run: status.last_run,
             last_drill: status.last_drill.clone(),
+            last_globals: status.last_globals.clone(),
             anomaly: !status.anomalies.is_empty(),
             next_due_at: status.next_due_at,
             max_age_seconds: max_age.as_secs(),
@@ -483,7 +485,7 @@ mod tests {
                 "newest_backup": {"name": "b_2026-01-26_03-00-00.sql.gz", "finished_at": "2026-01-26T03:00:00Z", "age_seconds": 3600, "size_bytes": 500},
                 "last_run": {"outcome": "failed", "kind": "connect", "finished_at": "2026-01-26T04:00:00Z"},
                 "last_drill": {"name": "b_2026-01-26_03-00-00.sql.gz", "outcome": "failed", "kind": "unproven", "finished_at": "2026-01-26T04:00:00Z", "duration_seconds": 12},
-                "anomaly": false,
+                "last_globals": null, "anomaly": false,
                 "next_due_at": "2026-01-26T04:00:00Z",
                 "max_age_seconds": 90000,
                 "version": env!("CARGO_PKG_VERSION"),

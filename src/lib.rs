@@ -8,7 +8,7 @@
 //! - A restore is committed only after the object was read whole: [`restore`] needs a [`reader::ReadWhole`], which only
 //!   [`reader::read`] makes.
 //! - Nothing is written to disk, and what is held in memory does not grow with the database: [`backup`].
-//! - The bucket is the state: [`catalog`] reads names back; there is no index, sidecar or local file.
+//! - The bucket is the state: [`catalog`] reads names back; there is no index and no local file.
 //! - No child sees the database URL, and no log, error or answer a secret: [`postgres`], [`secret`].
 //! - Decisions are functions of data and the time: [`schedule`], [`health`], [`config`], [`check`], [`anomaly`],
 //!   [`alert`]. Only `main`
@@ -37,6 +37,7 @@ pub mod backup;
 pub mod catalog;
 pub mod dump;
 pub mod envelope;
+pub mod globals;
 pub mod gzip;
 pub mod label;
 pub mod level;

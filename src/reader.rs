@@ -363,7 +363,32 @@ pub async fn read(
     sink: Option<mpsc::Sender<Bytes>>,
     meter: &Arc<Meter>,
 ) -> Result<ReadWhole, ReadError> {
-    let (text, outcome) = run(store, found, omit, sink, meter, Extent::Whole).await?;
+    let replay = Replay::new(omit);
+    let (text, outcome) = run(store, found, replay, sink, meter, Extent::Whole).await?;
+    judge(text, outcome, found, meter)
+}
+
+/// Reads what `pg_dumpall` wrote beside a backup, in the same way.
+///
+/// # Errors
+/// Unless every byte was read and it is whole.
+pub async fn read_globals(
+    store: &Store,
+    found: &Found,
+    sink: mpsc::Sender<Bytes>,
+) -> Result<ReadWhole, ReadError> {
+    let (meter, replay) = (Arc::default(), Replay::of_globals());
+    let (text, outcome) = run(store, found, replay, Some(sink), &meter, Extent::Whole).await?;
+    judge(text, outcome, found, &meter)
+}
+
+/// Whether what was read is all there was.
+fn judge(
+    text: Text,
+    outcome: io::Result<()>,
+    found: &Found,
+    meter: &Meter,
+) -> Result<ReadWhole, ReadError> {
     let Text { replay, opener } = &text;
     let place = place(replay, found, meter);
     if let Err(error) = outcome {
@@ -398,7 +423,7 @@ pub async fn read(
 /// When the beginning can't be read.
 pub async fn read_head(store: &Store, found: &Found) -> Result<Summary, ReadError> {
     let meter = Arc::default();
-    let (text, outcome) = run(store, found, Omit::default(), None, &meter, Extent::Head).await?;
+    let (text, outcome) = run(store, found, Replay::default(), None, &meter, Extent::Head).await?;
     let place = place(&text.replay, found, &meter);
     match outcome {
         Ok(()) => {}
@@ -427,7 +452,7 @@ struct Text {
 async fn run(
     store: &Store,
     found: &Found,
-    omit: Omit,
+    mut replay: Replay,
     sink: Option<mpsc::Sender<Bytes>>,
     meter: &Arc<Meter>,
     extent: Extent,
@@ -443,7 +468,6 @@ async fn run(
     let named = found.clone();
     let thread = tokio::task::spawn_blocking(move || {
         let mut opener = Opener::default();
-        let mut replay = Replay::new(omit);
         let mut passed = Vec::new();
         let outcome = gzip::decompress(download, async |piece| {
             if stopped.is_cancelled() {

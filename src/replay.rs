@@ -102,6 +102,15 @@ impl Replay {
         }
     }
 
+    /// A replay of what `pg_dumpall --globals-only` wrote.
+    #[must_use]
+    pub fn of_globals() -> Self {
+        Self {
+            script: Script::of_globals(),
+            ..Self::default()
+        }
+    }
+
     /// Takes the next piece and appends what of it may reach `psql`.
     pub fn read(&mut self, mut piece: &[u8], passed: &mut Vec<u8>) {
         while !piece.is_empty() {

@@ -6,8 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::anomaly::{self, Anomaly, Thresholds};
 use crate::backup::{self, BackupError, Job, Made, Outcome, Trigger};
-use crate::board::{Board, Failure, LastRun, RunOutcome};
+use crate::board::{Board, Failure, LastGlobals, LastRun, RunOutcome};
 use crate::cli::size;
+use crate::globals;
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::renewal::Renewal;
 
@@ -35,7 +36,12 @@ impl Runs {
         if matches!(outcome, Ok(Outcome::Finished(_))) {
             self.list_for_comparison().await;
         }
-        self.end(trigger, outcome)
+        let made = matches!(outcome, Ok(Outcome::Finished(_)));
+        let done = self.end(trigger, outcome);
+        if made {
+            self.store_globals(&job, trigger, stop).await;
+        }
+        done
     }
 
     /// One run of a daemon.
@@ -43,7 +49,63 @@ impl Runs {
         let job = self.renewed().await;
         self.begin();
         let outcome = backup::run(&job, trigger, stop).await;
+        let made = matches!(outcome, Ok(Outcome::Finished(_)));
         self.end(trigger, outcome);
+        if made {
+            self.store_globals(&job, trigger, stop).await;
+        }
+    }
+
+    /// What belongs to the server, beside a backup that was made and told. Whatever becomes of it, the backup is one.
+    async fn store_globals(&self, job: &Job, trigger: Trigger, stop: &CancellationToken) {
+        if !job.globals {
+            return;
+        }
+        let name = job.catalog.prefix().name_at(trigger.at());
+        let outcome = globals::store(job, &name, stop).await;
+        let (passwords, kind) = match &outcome {
+            Ok(stored) => (Some(stored.passwords), None),
+            Err(error) => (None, Some(error.kind())),
+        };
+        match &outcome {
+            Ok(stored) => {
+                tracing::info!(
+                    name = stored.key,
+                    size_bytes = stored.size_bytes,
+                    passwords = stored.passwords,
+                    duration_seconds = backup::seconds(stored.took),
+                    "globals stored"
+                );
+                let told = self.board.read(|status| {
+                    let last = status.last_globals.as_ref();
+                    last.is_some_and(|last| last.passwords == Some(false))
+                });
+                if !stored.passwords && !told {
+                    tracing::warn!(
+                        name = stored.key,
+                        hint = globals::PASSWORDS_HINT,
+                        "globals stored without passwords"
+                    );
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    name = name.globals(),
+                    kind = error.kind().as_str(),
+                    error = globals::told(error),
+                    hint = error.hint(),
+                    "globals not stored; the backup is whole without them"
+                );
+            }
+        }
+        self.board.write(|status| {
+            status.last_globals = Some(LastGlobals {
+                stored: kind.is_none(),
+                passwords,
+                kind,
+                finished_at: (job.clock)(),
+            });
+        });
     }
 
     /// The job with the secrets that the files hold now.

@@ -15,6 +15,9 @@ use crate::statement::{Meaning, Setting, Statement};
 /// The last words of every plain dump.
 const END_MARKER: &[u8] = b"--\n-- PostgreSQL database dump complete\n--";
 
+/// The last words of what `pg_dumpall` writes.
+const END_OF_GLOBALS: &[u8] = b"--\n-- PostgreSQL database cluster dump complete\n--";
+
 /// Enough for the end marker and the `\unrestrict` line after it, whose key has up to 63 characters in current minors
 /// and any length with `--restrict-key`: as many are taken as a client command is kept of.
 const TAIL_BYTES: usize = COMMAND_BYTES + 512;
@@ -71,6 +74,8 @@ pub struct Script {
     dumped_by: Option<String>,
     transaction_statements: u64,
     client_commands: u64,
+    /// Whether `pg_dumpall` wrote it.
+    is_of_globals: bool,
     unchecked: Vec<Unchecked>,
     unchecked_bytes: usize,
     has_more_unchecked: bool,
@@ -168,6 +173,15 @@ impl fmt::Display for TableName {
 }
 
 impl Script {
+    /// A reader of what `pg_dumpall --globals-only` writes, which ends in other words.
+    #[must_use]
+    pub fn of_globals() -> Self {
+        Self {
+            is_of_globals: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes the next piece.
     pub fn read(&mut self, piece: &[u8]) {
         let mut rest = piece;
@@ -517,7 +531,8 @@ impl Script {
     #[must_use]
     pub fn has_end(&self) -> bool {
         let mut text = self.tail.trim_ascii_end();
-        if let Some(key) = &self.restrict_key {
+        // pg_dumpall ends with these words, and with its \unrestrict before them.
+        if let Some(key) = self.restrict_key.as_ref().filter(|_| !self.is_of_globals) {
             let Some(before) = text
                 .strip_suffix(key.as_slice())
                 .and_then(|text| text.strip_suffix(b"\\unrestrict "))
@@ -526,7 +541,12 @@ impl Script {
             };
             text = before.trim_ascii_end();
         }
-        text.strip_suffix(END_MARKER)
+        let marker = if self.is_of_globals {
+            END_OF_GLOBALS
+        } else {
+            END_MARKER
+        };
+        text.strip_suffix(marker)
             .is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
     }
 

@@ -24,6 +24,7 @@ mod cut;
 mod docs;
 mod drill;
 mod dump;
+mod globals;
 mod http;
 mod inserts;
 mod label;

@@ -79,6 +79,7 @@ pub async fn relay(stderr: ChildStderr, redactor: Redactor, program: &'static st
     let mut warnings = Warnings::default();
     last_lines(stderr, &redactor, |line| {
         let is_warning = line.starts_with("pg_dump: warning:")
+            || line.starts_with("pg_dumpall: warning:")
             || program == "psql" && line.contains("WARNING:  ");
         if is_warning && warnings.is_logged() {
             tracing::warn!(line, "{program} said");

@@ -61,6 +61,7 @@ pub async fn job(
         patience,
         endpoint_option: String::new(),
         clock: chrono::Utc::now,
+        globals: false,
     }
 }
 
