@@ -430,7 +430,9 @@ pub async fn read_head(store: &Store, found: &Found) -> Result<Summary, ReadErro
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
         Err(error) => return Err(explain(error, place)),
     }
-    let summary = summary(&text);
+    let mut summary = summary(&text);
+    // What follows was not read.
+    summary.needs.has_letters_beyond_ascii = true;
     if summary.dumped_by.is_empty() {
         return Err(ReadError::NotADump(summary.contents.bytes));
     }

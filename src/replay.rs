@@ -42,6 +42,8 @@ pub struct Needs {
     pub encoding: Option<String>,
     /// Whether there were more names than are kept.
     pub has_more: bool,
+    /// Whether there is a letter beyond ASCII, as far as the dump was read.
+    pub has_letters_beyond_ascii: bool,
 }
 
 /// Which of the names a name is one of.
@@ -113,6 +115,9 @@ impl Replay {
 
     /// Takes the next piece and appends what of it may reach `psql`.
     pub fn read(&mut self, mut piece: &[u8], passed: &mut Vec<u8>) {
+        if !self.needs.has_letters_beyond_ascii {
+            self.needs.has_letters_beyond_ascii = !piece.is_ascii();
+        }
         while !piece.is_empty() {
             if self.inside_line || !self.script.is_between_statements() {
                 let taken = self.script.read_statement(piece);

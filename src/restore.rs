@@ -248,6 +248,7 @@ async fn prepare<'a>(
     if !refusals.is_empty() {
         return Err(RestoreError::Refused(refusals));
     }
+    target::warn(&survey, &summary);
     if summary
         .server_major()
         .is_some_and(|major| major > survey.major())

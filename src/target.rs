@@ -1,5 +1,6 @@
 //! The database that a restore goes into: what it holds, who it is, and what stands in the way.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -8,6 +9,10 @@ use serde::Deserialize;
 
 use crate::postgres::{self, Client, Database, DatabaseUrl, PostgresError, Session, Sql};
 use crate::reader::Summary;
+
+mod encoding;
+
+use encoding::Letters;
 
 /// How long a question about a whole catalog may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -34,6 +39,9 @@ pub struct Survey {
     /// The roles of the server.
     pub roles: BTreeSet<String>,
     available_extensions: BTreeSet<String>,
+    /// The database's encoding.
+    #[serde(default)]
+    encoding: String,
 }
 
 /// What makes a database this one and no other: its server's identifier and its number there.
@@ -221,7 +229,8 @@ SELECT pg_catalog.json_build_object(
     'subscriptions', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription, here WHERE subdbid OPERATOR(pg_catalog.=) here.oid),
     'user', CURRENT_USER,
     'roles', (SELECT pg_catalog.json_agg(rolname) FROM pg_catalog.pg_roles),
-    'available_extensions', (SELECT COALESCE(pg_catalog.json_agg(name), '[]') FROM pg_catalog.pg_available_extensions));
+    'available_extensions', (SELECT COALESCE(pg_catalog.json_agg(name), '[]') FROM pg_catalog.pg_available_extensions),
+    'encoding', pg_catalog.current_setting('server_encoding'));
 ",
     )
 }
@@ -307,7 +316,7 @@ pub struct Refusals(Vec<Refusal>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Refusal {
     text: String,
-    hint: &'static str,
+    hint: Cow<'static, str>,
 }
 
 impl Refusals {
@@ -319,21 +328,21 @@ impl Refusals {
 
     /// What to do about the first one.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        self.0.first().map_or("", |refusal| refusal.hint)
+    pub fn hint(&self) -> &str {
+        self.0.first().map_or("", |refusal| &refusal.hint)
     }
 
     /// Each one with what to do about it.
-    pub fn each(&self) -> impl Iterator<Item = (&str, &'static str)> {
+    pub fn each(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
-            .map(|refusal| (refusal.text.as_str(), refusal.hint))
+            .map(|refusal| (refusal.text.as_str(), refusal.hint.as_ref()))
     }
 
-    fn add(&mut self, text: impl Into<String>, hint: &'static str) {
+    fn add(&mut self, text: impl Into<String>, hint: impl Into<Cow<'static, str>>) {
         self.0.push(Refusal {
             text: text.into(),
-            hint,
+            hint: hint.into(),
         });
     }
 }
@@ -438,7 +447,31 @@ pub fn refusals(
             "create them (CREATE ROLE)",
         );
     }
+    if let Letters::Unreadable { from } = Letters::of(backup, &target.encoding) {
+        refusals.add(
+            format!(
+                "the backup holds letters beyond ASCII in {from} and the target's encoding is {}: its server would store their bytes without a look at them, and they could not be read there",
+                target.encoding
+            ),
+            format!(
+                "make a database for them with: {}; or let restore make it: --create",
+                encoding::createdb(backup, &from)
+            ),
+        );
+    }
     refusals
+}
+
+/// Says what may end the restore, and is no reason not to try: then nothing is changed.
+pub fn warn(target: &Survey, backup: &Summary) {
+    if let Letters::MayLack { from } = Letters::of(backup, &target.encoding) {
+        tracing::warn!(
+            backup_encoding = from,
+            target_encoding = target.encoding,
+            hint = encoding::createdb(backup, &from),
+            "the target's encoding may lack letters of the backup; one that it lacks will end the restore, with nothing changed"
+        );
+    }
 }
 
 #[cfg(test)]
@@ -561,9 +594,8 @@ mod tests {
         let needs = || Needs {
             roles: ["postgres", "app", "b"].map(str::to_owned).into(),
             named_roles: BTreeSet::new(),
-            encoding: None,
-            has_more: false,
             extensions: ["pgcrypto", "vector"].map(str::to_owned).into(),
+            ..Needs::default()
         };
         let none = Permits::default();
         check(

@@ -44,6 +44,7 @@ mod speed;
 mod store;
 mod stores;
 mod strings;
+mod target;
 mod tidy;
 mod tls;
 mod troubleshooting;

@@ -43,6 +43,11 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
         "somebody cancelled the statement, or statement_timeout of the target's role or database did; set that to 0 there (ALTER ROLE … SET statement_timeout = 0), then try again",
     ),
     (
+        &["22P05", "22021"],
+        "",
+        "the target's encoding does not have a letter of the backup; restore into a database with the backup's encoding (createdb --template=template0 --encoding=…), or let restore make it: --create",
+    ),
+    (
         &["42704"],
         "unrecognized configuration parameter",
         "the target is older than the server the backup came from; restore into the same major version or a newer one",
