@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
+pub mod options;
 mod values;
 
 use chrono::{DateTime, Utc};
@@ -25,6 +26,7 @@ use crate::secret::Secret;
 use crate::store::{Credentials, Keys, StoreSettings};
 use crate::telemetry::LogFormat;
 use crate::webhook::Address;
+use options::Options;
 use values::{present, trimmed};
 
 /// Every variable that is read, and whether it holds a secret and so may come as `NAME_FILE`.
@@ -347,8 +349,6 @@ const DEFAULT_PORT: u16 = 8080;
 /// Nothing that one `pg_dump` gives keeps more threads busy; each holds 2 MiB or more.
 const MOST_THREADS: u8 = 16;
 
-const PARTIAL: &str = "leaves part of the database out: these backups do not restore all of it";
-
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
 fn log_format(text: &str) -> Option<LogFormat> {
@@ -363,7 +363,7 @@ impl Config {
     /// Whether `BACKUP_OPTIONS` leave part of the database out.
     #[must_use]
     pub fn is_partial(&self) -> bool {
-        self.warnings.iter().any(|warning| warning.text == PARTIAL)
+        Options::read(&self.options).is_partial()
     }
 
     /// Reads the variables. `read_file` is asked for the content of `NAME_FILE`.
@@ -1120,90 +1120,6 @@ fn prefix(raw: &Raw, findings: &mut Findings) -> Option<Prefix> {
     usable.then_some(prefix)
 }
 
-/// Options of `pg_dump` that would change where the output goes, what it is, or which database is dumped.
-const REFUSED_OPTIONS: &[(&str, char, &str)] = &[
-    ("file", 'f', "the output goes to the bucket"),
-    (
-        "format",
-        'F',
-        "the output is plain SQL, which gunzip and psql restore",
-    ),
-    ("jobs", 'j', "a stream has one writer"),
-    ("compress", 'Z', "the output is compressed by this service"),
-    ("dbname", 'd', "the database is that of BACKUP_DATABASE_URL"),
-    ("host", 'h', "the host is that of BACKUP_DATABASE_URL"),
-    ("port", 'p', "the port is that of BACKUP_DATABASE_URL"),
-    ("username", 'U', "the user is that of BACKUP_DATABASE_URL"),
-    (
-        "password",
-        'W',
-        "the password is that of BACKUP_DATABASE_URL, and nobody is there to type one",
-    ),
-    (
-        "enable-row-security",
-        '\0',
-        "rows would be left out silently",
-    ),
-    ("help", '?', "it prints no dump"),
-    ("version", 'V', "it prints no dump"),
-];
-
-/// Short options of `pg_dump` that take a value.
-const SHORT_WITH_VALUE: &str = "deEfFhjnNpStTUZ";
-
-/// Long options of `pg_dump` that take a value, which may be the next word.
-const LONG_WITH_VALUE: &[&str] = &[
-    "encoding",
-    "exclude-extension",
-    "exclude-schema",
-    "exclude-table",
-    "exclude-table-and-children",
-    "exclude-table-data",
-    "exclude-table-data-and-children",
-    "extension",
-    "extra-float-digits",
-    "filter",
-    "include-foreign-data",
-    "lock-wait-timeout",
-    "restrict-key",
-    "role",
-    "rows-per-insert",
-    "schema",
-    "section",
-    "snapshot",
-    "superuser",
-    "sync-method",
-    "table",
-    "table-and-children",
-];
-
-/// Short options of `pg_dump` that leave part of the database out.
-const SHORT_PARTIAL: &str = "asnNtTeB";
-
-/// Long options of `pg_dump` that leave part of the database out.
-const LONG_PARTIAL: &[&str] = &[
-    "data-only",
-    "exclude-extension",
-    "exclude-schema",
-    "exclude-table",
-    "exclude-table-and-children",
-    "exclude-table-data",
-    "exclude-table-data-and-children",
-    "extension",
-    "filter",
-    "no-blobs",
-    "no-data",
-    "no-large-objects",
-    "no-schema",
-    "no-unlogged-table-data",
-    "schema",
-    "schema-only",
-    "section",
-    "statistics-only",
-    "table",
-    "table-and-children",
-];
-
 fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
     const NAME: &str = "BACKUP_OPTIONS";
     let text = raw.backup_options.as_deref().unwrap_or_default();
@@ -1211,81 +1127,15 @@ fn options(raw: &Raw, findings: &mut Findings) -> Option<Vec<String>> {
         findings.refuse(NAME, "has a quote that is not closed");
         return None;
     };
-    let before = findings.problems.len();
-    let (mut partial, mut creates) = (false, false);
-    let mut refuse = |text: String| findings.refuse(NAME, text);
-    let positional = "must not hold a word that is not an option: pg_dump would take it for the name of another database";
-    let no_value = "ends in an option whose value is missing";
-    let mut rest = words.iter();
-    while let Some(word) = rest.next() {
-        if word == "--" {
-            refuse("must not hold --: no option may follow it".to_owned());
-        } else if let Some(long) = word.strip_prefix("--") {
-            let name = long.split_once('=').map_or(long, |(name, _)| name);
-            // getopt takes any abbreviation that is not ambiguous.
-            let abbreviated = |full: &str| !name.is_empty() && full.starts_with(name);
-            let refused = REFUSED_OPTIONS
-                .iter()
-                .find(|(full, _, _)| abbreviated(full));
-            if let Some((full, _, reason)) = refused {
-                refuse(format!("must not hold --{full}: {reason}"));
-            }
-            let takes_value = LONG_WITH_VALUE.iter().any(|full| abbreviated(full))
-                || refused.is_some_and(|(_, short, _)| SHORT_WITH_VALUE.contains(*short));
-            // --statistics adds to the dump, though it is how --statistics-only begins.
-            creates |= name.len() > 1 && "create".starts_with(name);
-            partial |= name != "statistics" && LONG_PARTIAL.iter().any(|full| abbreviated(full));
-            if takes_value && !long.contains('=') && rest.next().is_none() {
-                refuse(no_value.to_owned());
-            }
-        } else if let Some(cluster) = word.strip_prefix('-').filter(|cluster| !cluster.is_empty()) {
-            let mut letters = cluster.chars();
-            while let Some(letter) = letters.next() {
-                if let Some((_, _, reason)) = REFUSED_OPTIONS
-                    .iter()
-                    .find(|(_, short, _)| *short == letter)
-                {
-                    refuse(format!("must not hold -{letter}: {reason}"));
-                }
-                creates |= letter == 'C';
-                partial |= SHORT_PARTIAL.contains(letter);
-                if SHORT_WITH_VALUE.contains(letter) {
-                    if letters.as_str().is_empty() && rest.next().is_none() {
-                        refuse(no_value.to_owned());
-                    }
-                    break;
-                }
-            }
-        } else {
-            refuse(positional.to_owned());
-        }
+    let options = Options::read(&words);
+    for text in options.warnings() {
+        findings.warn(NAME, text);
     }
-    if words.iter().any(|word| word.contains('\0')) {
-        refuse("holds a NUL character".to_owned());
+    let is_usable = options.refusals.is_empty();
+    for text in options.refusals {
+        findings.refuse(NAME, text);
     }
-    // "--exclude-table-data=logs --no-owner" in quotes is a pattern that no table has: nothing would be left out.
-    let holds_another = |word: &String| {
-        let mut inner = word.split_whitespace().skip(1);
-        word.starts_with('-')
-            && inner.any(|piece| {
-                piece.strip_prefix('-').is_some_and(|rest| {
-                    rest.starts_with(|c: char| c == '-' || c.is_ascii_alphabetic())
-                })
-            })
-    };
-    if words.iter().any(holds_another) {
-        refuse("has quotes around several options together, which makes them one; give each its own quotes, or none".to_owned());
-    }
-    if creates {
-        findings.warn(
-            NAME,
-            "holds --create: wherever such a backup is restored, psql creates and enters a database of the original name",
-        );
-    }
-    if partial {
-        findings.warn(NAME, PARTIAL);
-    }
-    (findings.problems.len() == before).then_some(words)
+    is_usable.then_some(words)
 }
 
 #[cfg(test)]
@@ -2325,9 +2175,12 @@ mod tests {
             "--statistics-only",
             "--filter=f",
         ] {
-            warned(
-                &[("BACKUP_OPTIONS", options)],
-                &["leaves part of the database out"],
+            let config = good(&[("BACKUP_OPTIONS", options)]);
+            assert!(config.is_partial(), "{options}");
+            let said = lines(&config.warnings).join("\n");
+            assert!(
+                said.contains("leaves part of the database out"),
+                "{options}: {said}"
             );
         }
     }

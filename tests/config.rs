@@ -3,6 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use postgres_s3_backups::config::options;
+
 use crate::common::postgres::{PASSWORD, Postgres};
 use crate::common::process::{Folder, LIMIT, Process};
 use crate::common::service::{BINARY, Ended, Service, Variables, processes_with};
@@ -547,5 +549,80 @@ fn create_is_warned_of_because_a_restore_would_enter_the_original_database() {
                 .contains("original name"),
             "{options}: {warning}"
         );
+    }
+}
+
+/// The options that a `pg_dump` names in its help: long, short, and whether it takes a value.
+fn options_of(major: u16) -> Vec<(String, Option<char>, bool)> {
+    let help = Command::new(Postgres::bin(major).join("pg_dump"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let options = help.lines().filter_map(|line| {
+        let words = line.strip_prefix("  -")?.split_whitespace().next()?;
+        let (short, long) = match words.strip_suffix(',') {
+            Some(short) => (short.chars().next(), line.split_whitespace().nth(1)?),
+            None => (None, line.split_whitespace().next()?),
+        };
+        let long = long.strip_prefix("--")?;
+        let (name, value) = long.split_once('=').unwrap_or((long, ""));
+        Some((name.to_owned(), short, !value.is_empty()))
+    });
+    options.collect()
+}
+
+#[test]
+fn every_option_of_every_pg_dump_is_known() {
+    let known: Vec<_> = options::known().collect();
+    for major in 14..=18 {
+        let options = options_of(major);
+        assert!(options.len() > 50, "{options:?}");
+        for (long, short, takes_value) in options {
+            assert!(
+                known.iter().any(|known| known.0 == long
+                    && (short.is_none() || known.1 == short)
+                    && known.2 == takes_value),
+                "{major}: --{long} {short:?} {takes_value}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_options_cost_a_restore_is_said_at_the_start() {
+    for (options, pieces) in [
+        (
+            "--schema=public",
+            &[
+                "leaves all extensions and large objects out",
+                "--extension='*'",
+            ][..],
+        ),
+        ("-t users", &["leaves all extensions and large objects out"]),
+        ("-c", &["--clean without --if-exists", "empty database"]),
+        ("--data-o", &["leaves the tables out", "empty database"]),
+        (
+            "--section=pre-data",
+            &[
+                "leaves the rows out",
+                "leaves indexes, keys and triggers out",
+            ],
+        ),
+    ] {
+        let ended = Service::daemon(&working().with("BACKUP_OPTIONS", options).with("PORT", "0"))
+            .end(LIMIT);
+        let said: Vec<String> = ended
+            .events("configuration")
+            .iter()
+            .filter(|event| event["level"] == "WARN")
+            .map(|event| event["warning"].to_string())
+            .collect();
+        for piece in pieces {
+            assert!(
+                said.iter().any(|text| text.contains(piece)),
+                "{options}: {said:?}"
+            );
+        }
     }
 }
