@@ -41,6 +41,8 @@ pub enum Event {
     Unproven,
     /// Drills could not be carried out, one after the other; nothing is known to be wrong with a backup.
     Undrilled,
+    /// Backups can't be proven where the drills take place; nothing is known to be wrong with one.
+    Unprovable,
     /// A backup is out of the ordinary.
     Anomaly,
     /// What was told before is over.
@@ -56,6 +58,7 @@ impl Event {
             Self::Stale => "stale",
             Self::Unproven => "unproven",
             Self::Undrilled => "undrilled",
+            Self::Unprovable => "unprovable",
             Self::Anomaly => "anomaly",
             Self::Recovered => "recovered",
         }
@@ -69,6 +72,7 @@ struct Told {
     stale: bool,
     unproven: bool,
     undrilled: bool,
+    unprovable: bool,
     odd: Option<Oddity>,
 }
 
@@ -97,6 +101,7 @@ fn next(
 ) -> Option<(News, Told)> {
     let (failing, unproven) = (status.is_failing(), status.is_unproven());
     let undrilled = status.is_undrilled();
+    let unprovable = status.is_unprovable();
     let is_stale = verdict(status, max_age, now) == Verdict::Stale;
     let stale = is_stale
         && (status.newest().is_some()
@@ -126,6 +131,10 @@ fn next(
         then.undrilled = false;
         recovered_from.push(Event::Undrilled);
     }
+    if told.unprovable && !unprovable {
+        then.unprovable = false;
+        recovered_from.push(Event::Unprovable);
+    }
     if told.odd.is_some() && status.anomalies.is_empty() {
         then.odd = None;
         recovered_from.push(Event::Anomaly);
@@ -144,6 +153,9 @@ fn next(
     } else if undrilled && !told.undrilled {
         then.undrilled = true;
         Event::Undrilled
+    } else if unprovable && !told.unprovable {
+        then.unprovable = true;
+        Event::Unprovable
     } else if is_odd_anew(told, status) {
         then.odd = Some(oddity(status));
         Event::Anomaly
@@ -256,7 +268,7 @@ fn compose(news: News, status: &Status, subject: &Subject, now: DateTime<Utc>) -
             explain(status.failure.as_ref());
             kind = status.last_run.and_then(|run| run.kind);
         }
-        Event::Unproven | Event::Undrilled => {
+        Event::Unproven | Event::Undrilled | Event::Unprovable => {
             explain(status.drill_failure.as_ref());
             kind = status.last_drill.as_ref().and_then(|drill| drill.kind);
         }
@@ -278,6 +290,10 @@ fn compose(news: News, status: &Status, subject: &Subject, now: DateTime<Utc>) -
         Event::Undrilled => format!(
             "Drills can't be carried out, {} in a row: nothing is known to be wrong with {}, and nothing proves it",
             status.untried,
+            known(&name)
+        ),
+        Event::Unprovable => format!(
+            "Drills can't prove {} where they take place: nothing is known to be wrong with it, and nothing proves it",
             known(&name)
         ),
         Event::Stale if newest.is_none() => "No backup: one was due, and there is none".to_owned(),
@@ -629,7 +645,7 @@ mod tests {
     #[test]
     fn each_state_is_told_once_and_its_end_always() {
         type Change = fn(&mut Status);
-        let days: [(i64, Change, &[&str]); 33] = [
+        let days: [(i64, Change, &[&str]); 37] = [
             (-1, |_| (), &[]),
             (0, |s| ran(s, 0, RunOutcome::Succeeded), &[]),
             (24, |s| ran(s, 24, RunOutcome::Failed), &["failing"]),
@@ -665,6 +681,18 @@ mod tests {
                 54,
                 |s| drilled(s, DrillOutcome::Proven),
                 &["recovered unproven"],
+            ),
+            (
+                54,
+                |s| drilled(s, DrillOutcome::Unprovable),
+                &["unprovable"],
+            ),
+            (54, |s| drilled(s, DrillOutcome::Unprovable), &[]),
+            (54, |s| drilled(s, DrillOutcome::Unread), &[]),
+            (
+                54,
+                |s| drilled(s, DrillOutcome::Proven),
+                &["recovered unprovable"],
             ),
             (55, |s| odd(s, 55, Some(100), false), &["anomaly"]),
             // The same fall a day later, then a rise, then rows as well.

@@ -38,6 +38,8 @@ pub struct Status {
     pub last_drill: Option<LastDrill>,
     /// What the last drill found that could be carried out.
     pub concluded: Option<DrillOutcome>,
+    /// Whether the last drill that could be carried out found that the backup can't be proven there.
+    pub unprovable: bool,
     /// How many drills since then could not be carried out.
     pub untried: u64,
     /// Why the last drill did not prove the backup, if it did not.
@@ -129,6 +131,8 @@ pub enum DrillOutcome {
     Failed,
     /// Nothing was found out: the store, the drill's server, the network or time was in the way.
     Unread,
+    /// Nothing can be found out where drills take place, until somebody sets something.
+    Unprovable,
 }
 
 /// So many drills in a row that could not be carried out are worth an alert: one may fall into a bad hour of the store.
@@ -154,18 +158,29 @@ impl Status {
             .is_some_and(|run| run.outcome == RunOutcome::Failed)
     }
 
-    /// Whether the last drill that could be carried out proved its backup; none if there was none.
+    /// Whether the last drill that found something out proved its backup; none if there was none.
     #[must_use]
     pub fn proof(&self) -> Option<bool> {
+        use DrillOutcome::{Failed, Proven};
         let last = self.last_drill.as_ref().map(|drill| drill.outcome);
-        match last.filter(|outcome| *outcome != DrillOutcome::Unread) {
-            None => self.concluded,
-            last => last,
-        }
-        .map(|outcome| outcome == DrillOutcome::Proven)
+        let found = match last {
+            Some(Proven | Failed) => last,
+            _ => self.concluded,
+        };
+        found.map(|outcome| outcome == Proven)
     }
 
-    /// Whether the last drill that could be carried out failed.
+    /// Whether drills can't prove the backups where they take place.
+    #[must_use]
+    pub fn is_unprovable(&self) -> bool {
+        match self.last_drill.as_ref().map(|drill| drill.outcome) {
+            Some(DrillOutcome::Unprovable) => true,
+            Some(DrillOutcome::Unread) => self.unprovable,
+            _ => false,
+        }
+    }
+
+    /// Whether the last drill that found something out failed.
     #[must_use]
     pub fn is_unproven(&self) -> bool {
         self.proof() == Some(false)
@@ -204,11 +219,13 @@ impl Status {
     pub fn drilled(&mut self, drill: LastDrill) {
         let count = self.drills.entry(drill.outcome).or_default();
         *count = count.saturating_add(1);
-        if drill.outcome == DrillOutcome::Unread {
-            self.untried = self.untried.saturating_add(1);
-        } else {
-            self.concluded = Some(drill.outcome);
-            self.untried = 0;
+        match drill.outcome {
+            DrillOutcome::Unread => self.untried = self.untried.saturating_add(1),
+            DrillOutcome::Unprovable => (self.unprovable, self.untried) = (true, 0),
+            DrillOutcome::Proven | DrillOutcome::Failed => {
+                self.concluded = Some(drill.outcome);
+                (self.unprovable, self.untried) = (false, 0);
+            }
         }
         self.last_drill = Some(drill);
     }
@@ -321,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_drill_that_could_not_be_carried_out_says_nothing_of_the_backup() {
-        use DrillOutcome::{Failed, Proven, Unread};
+        use DrillOutcome::{Failed, Proven, Unprovable, Unread};
         let mut status = Status::default();
         for (outcome, proof, undrilled) in [
             (Unread, None, false),
@@ -332,7 +349,11 @@ mod tests {
             (Failed, Some(false), false),
             (Unread, Some(false), false),
             (Unread, Some(false), true),
+            (Unprovable, Some(false), false),
             (Proven, Some(true), false),
+            (Unread, Some(true), false),
+            (Unprovable, Some(true), false),
+            (Unread, Some(true), false),
         ] {
             status.drilled(LastDrill {
                 name: "b".to_owned(),
@@ -344,6 +365,8 @@ mod tests {
             assert_eq!((status.proof(), status.is_undrilled()), (proof, undrilled));
             assert_eq!(status.is_unproven(), proof == Some(false));
         }
-        assert_eq!(status.drills[&Unread], 6);
+        assert_eq!(status.drills[&Unread], 8);
+        // It lasts until a drill finds something out.
+        assert!(status.is_unprovable());
     }
 }

@@ -389,7 +389,7 @@ fn tell_failure(name: &str, size_bytes: u64, error: &VerifyError) -> Verdict {
             tracing::warn!(name, size_bytes, error = %error, "backup gone meanwhile");
             Verdict::Gone
         }
-        (Fault::Surroundings, error) => {
+        (Fault::Surroundings | Fault::Unprovable, error) => {
             tracing::error!(name, size_bytes, kind, error = %error, hint, "backup could not be read");
             Verdict::Unread
         }
@@ -500,6 +500,9 @@ pub fn tell_unproven(name: &str, error: &drill::DrillError) {
         Fault::Gone => tracing::warn!(name, error = %error, "backup gone meanwhile"),
         Fault::Surroundings => {
             tracing::error!(name, kind, error = %error, hint, "drill could not be carried out");
+        }
+        Fault::Unprovable => {
+            tracing::error!(name, kind, error = %error, hint, "backup can't be proven there");
         }
         Fault::Backup => tracing::error!(name, kind, error = %error, hint, "backup unproven"),
     }

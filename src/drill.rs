@@ -1,4 +1,7 @@
 //! Proof that a backup can be restored: by restoring it, into a scratch database that is dropped afterwards.
+//!
+//! A drill finds one of three things: the backup is proven; it is not what it should be; or nothing can be said of it where
+//! the drill takes place, and then why.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,9 +11,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 mod comparison;
+mod obstacle;
 mod scratch;
 
 use comparison::compare;
+use obstacle::{Obstacle, Surroundings};
 use scratch::{LIMIT, Place, Scratch};
 
 use crate::backup;
@@ -87,6 +92,14 @@ pub enum DrillError {
     /// It was restored, and something is not as it was dumped.
     #[error("restored, but not what was dumped: {0}")]
     Unequal(String),
+    /// Where the drill took place nothing can be found out about it, until somebody sets something.
+    #[error("this backup can't be proven there: {reason}")]
+    Unprovable {
+        /// What is in the way.
+        reason: String,
+        /// What to set.
+        hint: String,
+    },
     /// The user's own check did not return true.
     #[error("VERIFY_SQL: statement {number} {outcome}")]
     Check {
@@ -113,6 +126,7 @@ impl DrillError {
             Self::Embedded(error) => error.kind(),
             Self::Restore(error) => error.kind(),
             Self::Unequal(_) | Self::Check { .. } => Kind::Unproven,
+            Self::Unprovable { .. } => Kind::Unprovable,
             Self::Deadline(_) => Kind::Deadline,
             Self::Cancelled => Kind::Cancelled,
         }
@@ -140,6 +154,7 @@ impl DrillError {
             Self::Unequal(_) => {
                 "do not rely on this backup; restore it by hand and compare, and look for triggers, rules or extensions that change rows as they are loaded"
             }
+            Self::Unprovable { hint, .. } => hint,
             Self::Check { .. } => {
                 "run the statement against the source; if it is true there, do not rely on this backup"
             }
@@ -246,9 +261,13 @@ async fn prove(
             session: server.session,
         },
         major: server.major,
+        is_superuser: server.may_choose_language,
     };
     place.sweep().await;
-    let scratch = place.create(summary).await.map_err(DrillError::Server)?;
+    let scratch = place
+        .create(summary.needs.encoding.as_deref())
+        .await
+        .map_err(DrillError::Server)?;
     let outcome = tokio::select! {
         outcome = fill_and_compare(drill, &place, &scratch, whole, meter, stop) => outcome,
         // The restore within ends by itself when it is told to stop; what runs after it only asks.
@@ -281,6 +300,9 @@ async fn fill_and_compare(
     let survey = Survey::take(&scratch.database(place))
         .await
         .map_err(DrillError::Server)?;
+    if let Some(obstacle) = Obstacle::beforehand(&whole.read.summary().needs, &survey) {
+        return Err(obstacle.into());
+    }
     // Whoever owned something where it came from need not exist where it is proven.
     let strangers = !whole.read.summary().needs.roles.is_subset(&survey.roles);
     let restore = Restore {
@@ -299,10 +321,10 @@ async fn fill_and_compare(
         drill: true,
     };
     let restored = restore::run(&restore, |_| async { false }, meter, stop).await;
-    let restored = restored.map_err(|error| match error {
-        RestoreError::Cancelled(_) => DrillError::Cancelled,
-        error => DrillError::Restore(error),
-    })?;
+    let restored = match restored {
+        Ok(restored) => restored,
+        Err(error) => return Err(judge(place, whole.read.summary(), error).await),
+    };
     tracing::info!(
         name = whole.found.key,
         duration_seconds = backup::seconds(restored.took),
@@ -320,6 +342,25 @@ async fn fill_and_compare(
         None => 0,
     };
     Ok((compared, passed))
+}
+
+/// What it means that a restore did not succeed: that may be the place's fault.
+async fn judge(place: &Place<'_>, summary: &Summary, error: RestoreError) -> DrillError {
+    let failed = match &error {
+        RestoreError::Cancelled(_) => return DrillError::Cancelled,
+        RestoreError::Refused(refusals) => return Obstacle::refused(refusals).into(),
+        RestoreError::Psql(failed, _) | RestoreError::Server(failed, _) => failed,
+        _ => return DrillError::Restore(error),
+    };
+    let surroundings = Surroundings {
+        is_superuser: place.is_superuser,
+        is_older: summary.server_major() > Some(place.major),
+        refused_extension: place.refused_extension(&summary.needs).await,
+    };
+    match Obstacle::afterwards(failed, &surroundings) {
+        Some(obstacle) => obstacle.into(),
+        None => DrillError::Restore(error),
+    }
 }
 
 /// Runs the user's own statements, each by itself.

@@ -24,19 +24,22 @@ pub enum Verdict {
     Failing,
     /// The last drill failed: the newest backup may be fresh, but it could not be restored.
     Unproven,
+    /// There is a fresh good backup, which can't be proven where the drills take place. Nothing is known to be wrong with it.
+    Unprovable,
     /// The bucket could not be read, and memory holds nothing fresh; or the clocks do not say how old the newest is.
     Unknown,
 }
 
 impl Verdict {
     /// Every one.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ok,
         Self::Waiting,
         Self::Running,
         Self::Stale,
         Self::Failing,
         Self::Unproven,
+        Self::Unprovable,
         Self::Unknown,
     ];
 
@@ -50,6 +53,7 @@ impl Verdict {
             Self::Stale => "stale",
             Self::Failing => "failing",
             Self::Unproven => "unproven",
+            Self::Unprovable => "unprovable",
             Self::Unknown => "unknown",
         }
     }
@@ -57,7 +61,10 @@ impl Verdict {
     /// Whether a monitor should be content.
     #[must_use]
     pub const fn is_healthy(self) -> bool {
-        matches!(self, Self::Ok | Self::Waiting | Self::Running)
+        matches!(
+            self,
+            Self::Ok | Self::Waiting | Self::Running | Self::Unprovable
+        )
     }
 }
 
@@ -78,6 +85,7 @@ pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdic
         // All that there is has names that can't be true.
         () if age.is_none() && !status.ahead.is_empty() => Verdict::Unknown,
         () if status.running => Verdict::Running,
+        () if fresh && status.is_unprovable() => Verdict::Unprovable,
         () if fresh => Verdict::Ok,
         () if was_due => Verdict::Stale,
         () => Verdict::Waiting,
@@ -398,6 +406,34 @@ mod tests {
                 Verdict::Stale,
             ),
             (
+                "can't be proven there",
+                Status {
+                    backups: backup(1),
+                    last_drill: drill(DrillOutcome::Unprovable),
+                    ..base()
+                },
+                Verdict::Unprovable,
+            ),
+            (
+                "can't be proven there, after one that failed",
+                Status {
+                    backups: backup(1),
+                    last_drill: drill(DrillOutcome::Unprovable),
+                    concluded: Some(DrillOutcome::Failed),
+                    ..base()
+                },
+                Verdict::Unproven,
+            ),
+            (
+                "can't be proven there, and too old",
+                Status {
+                    backups: backup(26),
+                    last_drill: drill(DrillOutcome::Unprovable),
+                    ..base()
+                },
+                Verdict::Stale,
+            ),
+            (
                 "running",
                 Status {
                     backups: backup(1),
@@ -460,6 +496,7 @@ mod tests {
             (Verdict::Stale, false),
             (Verdict::Failing, false),
             (Verdict::Unproven, false),
+            (Verdict::Unprovable, true),
             (Verdict::Unknown, false),
         ] {
             assert_eq!(verdict.is_healthy(), healthy);

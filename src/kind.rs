@@ -9,6 +9,8 @@ pub enum Fault {
     Backup,
     /// Nothing: the store, a server, the network, the disk or time was in the way.
     Surroundings,
+    /// Nothing: where it was to be proven it can't be, until somebody sets something.
+    Unprovable,
     /// It is not there any more, or another one has its name.
     Gone,
     /// Nothing: the service was told to stop.
@@ -63,6 +65,8 @@ pub enum Kind {
     Restore,
     /// What was restored is not what was dumped.
     Unproven,
+    /// A drill where this backup can't be proven: an extension, a locale or a right is missing there.
+    Unprovable,
     /// The attempt ran into `BACKUP_TIMEOUT`.
     Deadline,
     /// The service was told to stop.
@@ -73,7 +77,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every one, in the order above.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Connect,
         Self::Tls,
         Self::Auth,
@@ -96,6 +100,7 @@ impl Kind {
         Self::Refused,
         Self::Restore,
         Self::Unproven,
+        Self::Unprovable,
         Self::Deadline,
         Self::Cancelled,
         Self::Internal,
@@ -127,6 +132,7 @@ impl Kind {
             Self::Refused => "refused",
             Self::Restore => "restore",
             Self::Unproven => "unproven",
+            Self::Unprovable => "unprovable",
             Self::Deadline => "deadline",
             Self::Cancelled => "cancelled",
             Self::Internal => "internal",
@@ -138,6 +144,7 @@ impl Kind {
     pub const fn fault(self) -> Fault {
         match self {
             Self::Damaged | Self::Restore | Self::Unproven => Fault::Backup,
+            Self::Unprovable => Fault::Unprovable,
             Self::Cancelled => Fault::Stopped,
             _ => Fault::Surroundings,
         }
@@ -170,6 +177,7 @@ impl Kind {
             | Self::Refused
             | Self::Restore
             | Self::Unproven
+            | Self::Unprovable
             | Self::Deadline
             | Self::Cancelled => false,
         }

@@ -217,6 +217,7 @@ fn drills(families: &mut Families, status: &Status, now: DateTime<Utc>) {
         (DrillOutcome::Proven, "proven"),
         (DrillOutcome::Failed, "failed"),
         (DrillOutcome::Unread, "unread"),
+        (DrillOutcome::Unprovable, "unprovable"),
     ];
     let series = outcomes.map(|(outcome, label)| {
         let count = status.drills.get(&outcome).copied();
@@ -231,7 +232,7 @@ fn drills(families: &mut Families, status: &Status, now: DateTime<Utc>) {
     let last = status.last_drill.as_ref();
     families.gauge(
         "last_drill_proven",
-        "Whether the last drill of this process that could be carried out restored the newest backup.",
+        "Whether the last drill of this process that found something out restored the newest backup.",
         status.proof().map(flag),
     );
     families.gauge(

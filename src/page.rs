@@ -173,6 +173,10 @@ impl Told {
                 Tone::Bad,
                 "The last drill could not restore a backup.".to_owned(),
             ),
+            Verdict::Unprovable => (
+                Tone::Unsure,
+                "The newest backup is fresh, and the drills can\u{2019}t prove it.".to_owned(),
+            ),
             Verdict::Unknown => (
                 Tone::Unsure,
                 "It is not known whether the backups are safe.".to_owned(),
@@ -208,6 +212,7 @@ fn notes(verdict: Verdict, status: &Status, setting: &Setting, now: DateTime<Utc
             DrillOutcome::Proven => None,
             DrillOutcome::Failed => Some("could not restore"),
             DrillOutcome::Unread => Some("could not be carried out, which says nothing of"),
+            DrillOutcome::Unprovable => Some("took place where nothing can be said of"),
         };
         notes.extend(found.map(|found| {
             format!(
@@ -567,6 +572,7 @@ fn drill(status: &Status, setting: &Setting, now: DateTime<Utc>) -> Markup {
                         DrillOutcome::Proven => (Tone::Good, "Restored and counted."),
                         DrillOutcome::Failed => (Tone::Bad, "Could not be restored."),
                         DrillOutcome::Unread => (Tone::Unsure, "The drill could not be carried out."),
+                        DrillOutcome::Unprovable => (Tone::Unsure, "It can\u{2019}t be proven where the drills take place."),
                     };
                     p {
                         strong.(tone.class()) {

@@ -16,7 +16,7 @@ mod url;
 mod words;
 
 pub(crate) use cause::one_line;
-pub use cause::{Cause, PostgresError};
+pub use cause::{Cause, PostgresError, Refused};
 pub use client::{Client, Clients, client_directories};
 pub(crate) use database::limit_memory;
 pub use database::{Database, Idle, random_key};

@@ -86,6 +86,7 @@ impl Prover {
                 let outcome = match error.fault() {
                     Fault::Backup => DrillOutcome::Failed,
                     Fault::Surroundings => DrillOutcome::Unread,
+                    Fault::Unprovable => DrillOutcome::Unprovable,
                     Fault::Gone | Fault::Stopped => return None,
                 };
                 let failure = Failure {

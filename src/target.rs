@@ -38,7 +38,8 @@ pub struct Survey {
     user: String,
     /// The roles of the server.
     pub roles: BTreeSet<String>,
-    available_extensions: BTreeSet<String>,
+    /// The extensions that the server has, whether or not this database has them.
+    pub available_extensions: BTreeSet<String>,
     /// The database's encoding.
     #[serde(default)]
     encoding: String,

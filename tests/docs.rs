@@ -865,6 +865,13 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 &["restore::a_full_disk_on_the_target_is_named"],
             ),
             (
+                "`this backup can't be proven there: …`",
+                &[
+                    "drill::an_extension_that_the_drills_server_lacks_makes_no_backup_bad",
+                    "drill::a_right_that_the_drills_user_lacks_makes_no_backup_bad",
+                ],
+            ),
+            (
                 "`restored, but not what was dumped`, `VERIFY_SQL: statement …`",
                 &[
                     "verify::a_drill_notices_what_a_restore_alone_does_not",
@@ -1029,6 +1036,10 @@ fn each_promise_of_the_readme_has_a_test() {
                 ],
             ),
             (
+                "`unprovable`",
+                &["drill::an_extension_that_the_drills_server_lacks_makes_no_backup_bad"],
+            ),
+            (
                 "`unknown`",
                 &[
                     "http::health_answers_before_the_bucket_does_and_says_unknown",
@@ -1065,7 +1076,7 @@ fn each_promise_of_the_readme_has_a_test() {
             &["config::secrets_come_from_files_too_but_not_from_both"],
         ),
         (
-            "each trouble (`failing`, `stale`, `unproven`, `undrilled`, `anomaly`) is told once while it lasts, and its end always",
+            "each trouble (`failing`, `stale`, `unproven`, `undrilled`, `unprovable`, `anomaly`) is told once while it lasts, and its end always",
             &[
                 "alert::each_state_is_told_once_and_its_end_always",
                 "alert::a_failing_schedule_is_told_once_and_its_recovery_always",

@@ -1,8 +1,10 @@
 //! What a drill finds of databases that are out of the ordinary and honest: it must neither accuse nor flatter them.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use crate::common::postgres::Postgres;
+use crate::common::process::Folder;
 use crate::common::seaweedfs;
 use crate::common::service::{Ended, Service, Variables};
 use crate::restore::{dump, gzip, on_bucket, one_error};
@@ -110,4 +112,200 @@ fn what_the_source_had_not_checked_is_no_fault_of_its_backup_17() {
 #[test]
 fn what_the_source_had_not_checked_is_no_fault_of_its_backup_18() {
     what_was_not_checked_is_no_fault(18);
+}
+
+/// A user of that server who may make databases and nothing else, and the URL of that user.
+fn plain_user(server: &Postgres) -> String {
+    server.psql(
+        "postgres",
+        "CREATE ROLE driller LOGIN CREATEDB PASSWORD 'secret-of-driller'",
+    );
+    server.url_as("driller", "secret-of-driller", "postgres")
+}
+
+#[test]
+fn rows_behind_row_level_security_are_counted_by_their_owner() {
+    let server = Postgres::start(17);
+    let url = plain_user(&server);
+    server.psql("postgres", "CREATE DATABASE secured");
+    server.psql(
+        "secured",
+        "CREATE TABLE notes (id int, owner text);
+         INSERT INTO notes SELECT i, 'somebody' FROM generate_series(1, 30) i;
+         ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
+         ALTER TABLE notes FORCE ROW LEVEL SECURITY;
+         CREATE POLICY own ON notes USING (owner = current_setting('app.user', true));
+         CREATE TABLE parts (id int) PARTITION BY LIST (id);
+         CREATE TABLE part PARTITION OF parts FOR VALUES IN (1);
+         INSERT INTO parts VALUES (1);
+         ALTER TABLE part ENABLE ROW LEVEL SECURITY;
+         ALTER TABLE part FORCE ROW LEVEL SECURITY;",
+    );
+    let (bucket, variables) = on_bucket(&server, "secured");
+    let variables = variables.with("BACKUP_OPTIONS", "--no-owner");
+    let ended = Service::backup(&variables);
+    let name = ended.event("backup finished")["name"].clone();
+    let name = name.as_str().unwrap();
+    let proven = is_proven(&drill(&variables, &url));
+    assert_eq!(
+        (&proven["rows"], &proven["tables_compared"]),
+        (&31.into(), &2.into())
+    );
+    // A count that is wrong is still noticed.
+    let text = String::from_utf8(dump(&seaweedfs().get(&bucket, name))).unwrap();
+    let text = text.replacen(
+        "ALTER TABLE public.notes ENABLE ROW LEVEL SECURITY;",
+        "DELETE FROM public.notes WHERE id OPERATOR(pg_catalog.=) 7;\nALTER TABLE public.notes ENABLE ROW LEVEL SECURITY;",
+        1,
+    );
+    seaweedfs().put(&bucket, name, &gzip(text.as_bytes()));
+    let ended = drill(&variables, &url);
+    assert!(
+        ended
+            .text()
+            .contains("public.notes holds 29 rows, 30 were dumped"),
+        "{}",
+        ended.text()
+    );
+}
+
+/// The one error of a drill that found nothing out, which must say what is missing and what to set.
+fn is_unprovable(ended: &Ended, reason: &str, hint: &str) {
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    let error = one_error(ended);
+    assert_eq!(error["message"], "backup can't be proven there", "{error}");
+    assert_eq!(error["kind"], "unprovable");
+    let said = error["error"].as_str().unwrap();
+    assert!(said.contains(reason), "{said}");
+    let told = error["hint"].as_str().unwrap();
+    assert!(told.contains(hint) && !told.contains("rely"), "{told}");
+}
+
+#[test]
+fn an_extension_that_the_drills_server_lacks_makes_no_backup_bad() {
+    let server = Postgres::start(17);
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql("shop", "CREATE TABLE t AS SELECT 1 AS a");
+    let (variables, bucket, name) = backed_up(&server, "shop");
+    let whole = seaweedfs().get(&bucket, &name);
+    let text = String::from_utf8(dump(&whole)).unwrap();
+    let text = text.replacen(
+        "SET default_tablespace",
+        "CREATE EXTENSION IF NOT EXISTS not_here WITH SCHEMA public;\n\nSET default_tablespace",
+        1,
+    );
+    seaweedfs().put(&bucket, &name, &gzip(text.as_bytes()));
+    for place in [server.url("postgres"), "embedded".to_owned()] {
+        let ended = drill(&variables, &place);
+        is_unprovable(
+            &ended,
+            "does not have these extensions: not_here",
+            "SERVER_EXTENSIONS",
+        );
+        is_unprovable(&ended, "not_here", "VERIFY_DATABASE_URL");
+    }
+    // Nothing is wrong, so nobody is woken; and nothing is proven.
+    let drilling = variables
+        .with("VERIFY_SCHEDULE", "* * * * * *")
+        .with("VERIFY_DATABASE_URL", &server.url("postgres"))
+        .with("STATUS_TOKEN", "a-token-of-24-characters");
+    let service = Service::daemon(&drilling);
+    service.wait_for("backup can't be proven there");
+    let (status, health) = service.wait_for_health("unprovable");
+    assert_eq!(status, 200, "{health}");
+    assert_eq!(
+        (
+            &health["last_drill"]["outcome"],
+            &health["last_drill"]["kind"]
+        ),
+        (&"unprovable".into(), &"unprovable".into())
+    );
+    let (_, _, page) = service.get_with("a-token-of-24-characters", "/");
+    assert!(page.contains("can\u{2019}t prove it"), "{page}");
+    let (_, _, metrics) = service.get_with("a-token-of-24-characters", "/metrics");
+    assert!(
+        !metrics.contains("drills_total{outcome=\"unprovable\"} 0"),
+        "{metrics}"
+    );
+    assert!(!metrics.contains("last_drill_proven "), "{metrics}");
+    // It is over when a drill finds something out.
+    seaweedfs().put(&bucket, &name, &whole);
+    service.wait_for_health("ok");
+    assert_eq!(service.terminate().code(), Some(0));
+}
+
+#[test]
+fn an_extension_that_can_be_in_one_database_only_makes_no_backup_bad() {
+    // In place of pg_cron: 18 looks for extensions in any folder.
+    let folder = Folder::new();
+    let extensions = folder.path().join("extension");
+    std::fs::create_dir(&extensions).unwrap();
+    std::fs::write(
+        extensions.join("one_place.control"),
+        "default_version = '1'\nrelocatable = false\nschema = pg_catalog\n",
+    )
+    .unwrap();
+    std::fs::write(
+        extensions.join("one_place--1.sql"),
+        "DO $$ BEGIN IF current_database() <> 'jobs' THEN RAISE EXCEPTION 'can only create extension in database jobs'; END IF; END $$;",
+    )
+    .unwrap();
+    for path in [folder.path(), &extensions] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let path = format!("$system:{}", folder.path().display());
+    let server = Postgres::start_with(18, &[("extension_control_path", &path)]);
+    server.psql("postgres", "CREATE DATABASE jobs");
+    server.psql(
+        "jobs",
+        "CREATE EXTENSION one_place; CREATE TABLE t AS SELECT 1 AS a",
+    );
+    let (variables, _, _) = backed_up(&server, "jobs");
+    let ended = drill(&variables, &server.url("postgres"));
+    is_unprovable(
+        &ended,
+        "can't create the extension one_place",
+        "in one database of a server only",
+    );
+    let left = server.psql(
+        "postgres",
+        "SELECT count(*) FROM pg_database WHERE datname ~ '^psb_'",
+    );
+    assert_eq!(left, "0");
+}
+
+#[test]
+fn a_right_that_the_drills_user_lacks_makes_no_backup_bad() {
+    let server = Postgres::start(17);
+    let url = plain_user(&server);
+    server.psql("postgres", "CREATE DATABASE low");
+    server.psql("low", "CREATE FUNCTION f(int) RETURNS int LANGUAGE internal IMMUTABLE AS 'int4abs'; CREATE TABLE t AS SELECT 1 AS a");
+    let (variables, _, _) = backed_up(&server, "low");
+    is_unprovable(&drill(&variables, &url), "lacks a right", "superuser");
+    is_proven(&drill(&variables, &server.url("postgres")));
+}
+
+#[test]
+fn what_nobody_counted_is_never_proven() {
+    let server = Postgres::start(17);
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql(
+        "shop",
+        "CREATE TABLE t AS SELECT i FROM generate_series(1, 20) i",
+    );
+    let (_, variables) = on_bucket(&server, "shop");
+    for options in ["--inserts", "--rows-per-insert=7", "--column-inserts"] {
+        let variables = variables.clone().with("BACKUP_OPTIONS", options);
+        assert_eq!(Service::backup(&variables).code(), Some(0));
+        let ended = drill(&variables, &server.url("postgres"));
+        if ended.code() == Some(0) {
+            let proven = is_proven(&ended);
+            assert_eq!(
+                (&proven["rows"], &proven["tables_compared"]),
+                (&20.into(), &1.into())
+            );
+        } else {
+            is_unprovable(&ended, "no table that is counted", "--inserts");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! What was restored, held against what was dumped.
 
 use super::DrillError;
-use super::scratch::{Place, Scratch};
+use super::obstacle::Obstacle;
+use super::scratch::{LIMIT, Place, Scratch};
 use crate::postgres::Sql;
 use crate::reader::Summary;
 use crate::script::{TableName, Unchecked};
@@ -20,7 +21,11 @@ pub(super) async fn compare(
         .iter()
         .map(|(name, rows)| (name, *rows))
         .collect();
+    let mut hidden = Vec::new();
     let mut compared: usize = 0;
+    if !place.is_superuser {
+        show_owners_their_rows(place, scratch).await;
+    }
     // In pieces, so that a database of many tables makes no statement of many megabytes.
     for tables in tables.chunks(500) {
         let counts = scratch
@@ -42,12 +47,10 @@ pub(super) async fn compare(
                     }
                 }
                 Err(_) if found == "extension" => {}
+                Err(_) if found == "hidden" => hidden.push(name.to_string()),
                 Err(_) => differences.push(format!("{name} is {found}, {rows} rows were dumped")),
             }
         }
-    }
-    if summary.contents.has_more_tables {
-        differences.push("it holds more tables than are counted one by one".to_owned());
     }
     let question = unchecked_constraints(&summary.unchecked_constraints, encoding);
     let unchecked = scratch.names(place, &question).await?;
@@ -64,16 +67,61 @@ pub(super) async fn compare(
             invalid.join(", ")
         ));
     }
-    if differences.is_empty() {
-        return Ok(compared);
+    if !differences.is_empty() {
+        return Err(DrillError::Unequal(some(differences, "; ")));
     }
-    let more = differences.len().saturating_sub(10);
-    differences.truncate(10);
-    let mut text = differences.join("; ");
+    if !hidden.is_empty() {
+        return Err(Obstacle::hidden(&some(hidden, ", ")).into());
+    }
+    match uncounted(summary, compared) {
+        Some(what) => Err(Obstacle::uncounted(what).into()),
+        None => Ok(compared),
+    }
+}
+
+/// What of a dump no count covers: what is not counted is not proven.
+fn uncounted(summary: &Summary, compared: usize) -> Option<String> {
+    let contents = &summary.contents;
+    let named = contents
+        .tables
+        .values()
+        .fold(0, |sum: u64, rows| sum.saturating_add(*rows));
+    if contents.has_more_tables {
+        return Some("it holds more tables than are counted one by one".to_owned());
+    }
+    if summary.has_more_unchecked {
+        return Some("it declares more constraints NOT VALID than are kept in mind".to_owned());
+    }
+    if contents.rows > named {
+        let rows = contents.rows.saturating_sub(named);
+        return Some(format!(
+            "{rows} rows in the dump are of no table that is counted"
+        ));
+    }
+    (contents.rows > 0 && compared == 0)
+        .then(|| format!("none of its {} rows could be counted", contents.rows))
+}
+
+/// The first ten, and how many more there are.
+fn some(mut list: Vec<String>, between: &str) -> String {
+    let more = list.len().saturating_sub(10);
+    list.truncate(10);
+    let mut text = list.join(between);
     if more > 0 {
-        text.push_str(&format!("; and {more} more"));
+        text.push_str(&format!("{between}and {more} more"));
     }
-    Err(DrillError::Unequal(text))
+    text
+}
+
+/// Lets the owners of tables see all of their rows, as they do without `FORCE ROW LEVEL SECURITY`: in the scratch database they
+/// belong to the drill's user. What is not shown all the same is noticed when it is counted.
+async fn show_owners_their_rows(place: &Place<'_>, scratch: &Scratch) {
+    let statements = Sql::new(
+        "DO $force$\nDECLARE\n    statement pg_catalog.text;\nBEGIN\n    FOR statement IN\n        SELECT pg_catalog.format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', oid::pg_catalog.regclass) FROM pg_catalog.pg_class WHERE relrowsecurity AND relforcerowsecurity AND pg_catalog.pg_has_role(relowner, 'USAGE')\n    LOOP\n        EXECUTE statement;\n    END LOOP;\nEND\n$force$;",
+    );
+    if let Err(error) = scratch.database(place).change(&statements, LIMIT).await {
+        tracing::debug!(%error, "row-level security stays as it is");
+    }
 }
 
 /// The constraints that are not valid, though the dump does not say that of them, nor of one that they inherit: a partition
@@ -137,7 +185,7 @@ fn invalid_indexes() -> Sql {
     )
 }
 
-/// Counts each of these tables, or says `missing`, or `extension` for one whose rows need not be the dump's alone. A parent's
+/// Counts each of these tables, or says `missing`, or `extension` for one whose rows need not be the dump's alone, or `hidden`. A parent's
 /// own rows are meant, not its children's; a partitioned table has none of its own.
 ///
 /// The names are spelled as the dump spells them, in its encoding; the server makes tables of them, and spells them itself in
@@ -145,7 +193,7 @@ fn invalid_indexes() -> Sql {
 fn counts_question(tables: &[(&TableName, u64)], encoding: Option<&str>) -> Sql {
     let encoding = encoding.unwrap_or("UTF8");
     let mut question = Sql::new(
-        "SELECT v.at, CASE WHEN c.oid IS NULL THEN 'missing' WHEN EXISTS (SELECT FROM pg_catalog.pg_depend WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND objid OPERATOR(pg_catalog.=) c.oid AND deptype OPERATOR(pg_catalog.=) 'e') THEN 'extension' ELSE pg_catalog.substring(pg_catalog.query_to_xml(pg_catalog.format('SELECT pg_catalog.count(*) AS c FROM %s %s', CASE WHEN relkind OPERATOR(pg_catalog.=) 'p' THEN '' ELSE 'ONLY' END, c.oid::pg_catalog.regclass), false, true, '')::pg_catalog.text, '<c>([0-9]+)</c>') END FROM (VALUES ",
+        "SELECT v.at, CASE WHEN c.oid IS NULL THEN 'missing' WHEN EXISTS (SELECT FROM pg_catalog.pg_depend WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND objid OPERATOR(pg_catalog.=) c.oid AND deptype OPERATOR(pg_catalog.=) 'e') THEN 'extension' WHEN pg_catalog.row_security_active(c.oid) THEN 'hidden' ELSE pg_catalog.substring(pg_catalog.query_to_xml(pg_catalog.format('SELECT pg_catalog.count(*) AS c FROM %s %s', CASE WHEN relkind OPERATOR(pg_catalog.=) 'p' THEN '' ELSE 'ONLY' END, c.oid::pg_catalog.regclass), false, true, '')::pg_catalog.text, '<c>([0-9]+)</c>') END FROM (VALUES ",
     );
     for (at, (name, _)) in (0_u64..).zip(tables) {
         question = question
@@ -165,6 +213,30 @@ fn counts_question(tables: &[(&TableName, u64)], encoding: Option<&str>) -> Sql 
 mod tests {
     use super::*;
     use crate::script::Script;
+
+    #[test]
+    fn what_is_not_counted_is_told() {
+        let check = |text: &str, compared, expected: Option<&str>| {
+            let mut script = Script::default();
+            script.read(text.as_bytes());
+            let summary = Summary {
+                contents: script.contents(),
+                ..Summary::default()
+            };
+            assert_eq!(uncounted(&summary, compared).as_deref(), expected, "{text}");
+        };
+        let rows = "COPY public.t (a) FROM stdin;\n1\n2\n\\.\n";
+        check("SELECT 1;\n", 0, None);
+        check("COPY public.t (a) FROM stdin;\n\\.\n", 0, None);
+        check(rows, 1, None);
+        check(rows, 0, Some("none of its 2 rows could be counted"));
+        let mut summary = Summary::default();
+        summary.contents.rows = 5;
+        let said = uncounted(&summary, 3).unwrap();
+        assert!(said.starts_with("5 rows in the dump"), "{said}");
+        summary.contents.has_more_tables = true;
+        assert!(uncounted(&summary, 3).unwrap().contains("more tables"));
+    }
 
     #[test]
     fn tables_are_counted_by_what_they_are() {

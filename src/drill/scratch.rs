@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::DrillError;
 use crate::postgres::{self, Database, DatabaseUrl, Idle, PostgresError, Sql};
-use crate::reader::Summary;
+use crate::replay::Needs;
 
 /// What scratch databases are called; a drill drops those of others that nobody is connected to.
 const SCRATCH: &str = "psb_drill_";
@@ -32,6 +32,7 @@ fn is_plain(name: &str) -> bool {
 pub(super) struct Place<'a> {
     pub(super) server: Database<'a>,
     pub(super) major: u16,
+    pub(super) is_superuser: bool,
 }
 
 /// A database that exists as long as the drill.
@@ -82,14 +83,38 @@ impl Place<'_> {
         }
     }
 
+    /// The first extension of a backup that can't be created here even by itself, and what the server says to it. Whatever
+    /// the reason, nothing of the backup's own has a part in it.
+    pub(super) async fn refused_extension(&self, needs: &Needs) -> Option<(String, String)> {
+        /// More than an honest database has; each takes a session of its own.
+        const MOST: usize = 200;
+        if needs.extensions.is_empty() {
+            return None;
+        }
+        let scratch = self.create(None).await.ok()?;
+        let mut refused = None;
+        for name in needs.extensions.iter().take(MOST) {
+            let create = Sql::new(
+                "BEGIN;\nSET LOCAL search_path TO public;\nCREATE EXTENSION IF NOT EXISTS ",
+            )
+            .name(name)
+            .sql(" CASCADE;\nROLLBACK;");
+            let database = scratch.database(self);
+            if let Err(error) = database.run(&create, LIMIT).await {
+                // A server that is away says nothing about an extension.
+                let answers = database.answers(LIMIT).await;
+                refused = answers.then(|| (name.clone(), error.text));
+                break;
+            }
+        }
+        scratch.drop_from(self).await;
+        refused
+    }
+
     /// Makes a scratch database in the encoding of the one that was dumped.
-    pub(super) async fn create(&self, summary: &Summary) -> Result<Scratch, PostgresError> {
+    pub(super) async fn create(&self, encoding: Option<&str>) -> Result<Scratch, PostgresError> {
         let name = format!("{SCRATCH}{:016x}", fastrand::u64(..));
-        let encoding = summary
-            .needs
-            .encoding
-            .as_deref()
-            .filter(|name| is_plain(name) && !CLIENTS_ONLY.contains(name));
+        let encoding = encoding.filter(|name| is_plain(name) && !CLIENTS_ONLY.contains(name));
         let usual = Sql::new(
             "SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) 'template0';",
         );

@@ -19,6 +19,17 @@ pub struct PostgresError {
     pub text: String,
     /// What to do.
     pub hint: String,
+    /// The error of the server that ended it, where that is known.
+    pub refused: Option<Box<Refused>>,
+}
+
+/// An error that a server gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its SQLSTATE.
+    pub code: String,
+    /// Its words, in the server's language.
+    pub words: String,
 }
 
 /// Why a database can't be reached, asked or dumped.
@@ -459,6 +470,7 @@ impl PostgresError {
             cause: Cause::Other,
             text,
             hint,
+            refused: None,
         }
     }
 
@@ -470,6 +482,7 @@ impl PostgresError {
             cause,
             text: one_line(said),
             hint: cause.meaning().hint.to_owned(),
+            refused: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What stops a restore, and what to do about it.
 
 use crate::kind::Kind;
-use crate::postgres::{self, PostgresError, Said};
+use crate::postgres::{self, PostgresError, Refused, Said};
 
 /// The code of the error that ended a restore, or its beginning, and what to do. The words only tell apart what has one code
 /// in common, where the server speaks English.
@@ -89,11 +89,20 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
 /// Reads what `psql` said while it restored: statements are refused then, not connections.
 pub(super) fn of_psql(said: &Said) -> PostgresError {
     let shown = postgres::without_codes(said.shown());
-    PostgresError::new(
-        Kind::Restore,
-        postgres::one_line(&shown),
-        hint(said.raw()).to_owned(),
-    )
+    let refused = postgres::last_error(said.raw()).map(|(code, words)| {
+        Box::new(Refused {
+            code: code.to_owned(),
+            words: words.to_owned(),
+        })
+    });
+    PostgresError {
+        refused,
+        ..PostgresError::new(
+            Kind::Restore,
+            postgres::one_line(&shown),
+            hint(said.raw()).to_owned(),
+        )
+    }
 }
 
 fn hint(said: &str) -> &'static str {
