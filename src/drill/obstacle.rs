@@ -3,6 +3,7 @@
 //! It is known by lists and codes: what the dump asks for against what the server has, whether each extension can be
 //! created by itself, and the SQLSTATE of what ended the restore.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::DrillError;
@@ -14,7 +15,7 @@ use crate::target::{Refusals, Survey};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Obstacle {
     reason: String,
-    hint: &'static str,
+    hint: Cow<'static, str>,
 }
 
 /// Where the restore took place, as far as that can be the reason for its end.
@@ -53,14 +54,14 @@ impl Obstacle {
         if let Some(extensions) = extensions {
             return Some(Self {
                 reason: format!("the drill's server does not have these extensions: {extensions}"),
-                hint: EXTENSIONS,
+                hint: Cow::Borrowed(EXTENSIONS),
             });
         }
         missing(&needs.named_roles, &server.roles).map(|roles| Self {
             reason: format!(
                 "policies or user mappings name roles that the drill's server does not have: {roles}"
             ),
-            hint: ROLES,
+            hint: Cow::Borrowed(ROLES),
         })
     }
 
@@ -68,7 +69,7 @@ impl Obstacle {
     pub(super) fn refused(refusals: &Refusals) -> Self {
         Self {
             reason: refusals.to_string(),
-            hint: refusals.hint(),
+            hint: refusals.hint().to_owned().into(),
         }
     }
 
@@ -78,7 +79,7 @@ impl Obstacle {
             reason: format!(
                 "row-level security hides rows from the drill's user, so they can't be counted: {tables}"
             ),
-            hint: RIGHTS,
+            hint: Cow::Borrowed(RIGHTS),
         }
     }
 
@@ -86,20 +87,20 @@ impl Obstacle {
     pub(super) fn uncounted(what: String) -> Self {
         Self {
             reason: what,
-            hint: UNCOUNTED,
+            hint: Cow::Borrowed(UNCOUNTED),
         }
     }
 
     /// What ended the restore, if that was the place's fault.
     pub(super) fn afterwards(error: &PostgresError, place: &Surroundings) -> Option<Self> {
-        let because = |what: &str, hint| Self {
+        let because = |what: &str, hint: &'static str| Self {
             reason: format!("{what}: {}", error.text),
-            hint,
+            hint: hint.into(),
         };
         if let Some((name, why)) = &place.refused_extension {
             return Some(Self {
                 reason: format!("the drill's server can't create the extension {name}: {why}"),
-                hint: EXTENSION,
+                hint: Cow::Borrowed(EXTENSION),
             });
         }
         let Refused { code, words } = error.refused.as_deref()?;
@@ -130,7 +131,7 @@ impl From<Obstacle> for DrillError {
     fn from(obstacle: Obstacle) -> Self {
         Self::Unprovable {
             reason: obstacle.reason,
-            hint: obstacle.hint.to_owned(),
+            hint: obstacle.hint.into_owned(),
         }
     }
 }
@@ -203,7 +204,11 @@ mod tests {
             ),
         ] {
             let found = Obstacle::afterwards(&error(code, words), &place);
-            assert_eq!(found.map(|obstacle| obstacle.hint), hint, "{code} {words}");
+            assert_eq!(
+                found.as_ref().map(|obstacle| obstacle.hint.as_ref()),
+                hint,
+                "{code} {words}"
+            );
         }
         let silent = PostgresError::new(Kind::Restore, String::new(), String::new());
         assert_eq!(Obstacle::afterwards(&silent, &plain()), None);
