@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::catalog::Backup;
 use crate::confine::Confined;
+use crate::replay::skip;
 use crate::schedule::seconds;
 use crate::text::{visible, visible_json};
 
@@ -87,6 +88,9 @@ pub struct Restore {
     /// Leave grants out
     #[arg(long)]
     pub no_privileges: bool,
+    /// Leave these kinds of objects out, for a user who may not create them
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KINDS")]
+    pub skip: Vec<skip::Kind>,
     /// Do not read the backup whole before the target is touched (it is read whole before the commit all the same)
     #[arg(long)]
     pub no_verify: bool,

@@ -22,7 +22,7 @@ use crate::restore::{self, Restore, RestoreError};
 use crate::schedule::Clock;
 use crate::signals::Signals;
 use crate::store::{Object, Store, StoreError, StorePatience};
-use crate::target::{Permits, Survey};
+use crate::target::{self, Permits, Survey};
 use crate::text::{shortened, visible};
 use crate::verify::{self, VerifyError};
 
@@ -143,6 +143,7 @@ pub async fn restore<F: Future<Output = bool>>(
             overwrite_source: options.yes_overwrite_source,
             no_owner: options.no_owner,
             no_privileges: options.no_privileges,
+            skip: options.skip.iter().copied().collect(),
         },
         verify_first: !options.no_verify,
         analyze: !options.no_analyze,
@@ -166,6 +167,10 @@ pub async fn restore<F: Future<Output = bool>>(
     match outcome.await {
         Ok(restored) => {
             tell_tables(&restored.summary, "rows restored");
+            for (what, names) in &restored.left_out {
+                let (count, names) = (names.len(), target::some(names));
+                tracing::warn!(what, count, names, "left out of the restore");
+            }
             tracing::info!(
                 name = key,
                 database = restore.target.database(),

@@ -27,7 +27,7 @@ use crate::replay::Omit;
 use crate::restore::{self, Restore, RestoreError};
 use crate::script::Script;
 use crate::store::Store;
-use crate::target::{Permits, Survey};
+use crate::target::Survey;
 
 /// Where a backup is proven.
 #[derive(Debug, Clone)]
@@ -303,19 +303,15 @@ async fn fill_and_compare(
     if let Some(obstacle) = Obstacle::beforehand(&whole.read.summary().needs, &survey) {
         return Err(obstacle.into());
     }
-    // Whoever owned something where it came from need not exist where it is proven.
-    let strangers = !whole.read.summary().needs.roles.is_subset(&survey.roles);
+    // Whoever owned something where it came from need not exist where it is proven, and need not be the user's to set.
+    let needs = &whole.read.summary().needs;
     let restore = Restore {
         store: drill.store.clone(),
         found: whole.found.clone(),
         target: scratch.url.clone(),
         source: None,
         clients: drill.clients.clone(),
-        permits: Permits {
-            no_owner: strangers,
-            no_privileges: strangers,
-            ..Permits::default()
-        },
+        permits: survey.rights.for_drill(needs, &survey.roles),
         verify_first: false,
         analyze: false,
         drill: true,

@@ -2,15 +2,24 @@
 //!
 //! `pg_dump` wraps the data of large objects into `BEGIN;` and `COMMIT;` of their own, and with `--create` it connects to
 //! another database; since August 2025 it shuts `psql`'s own commands off with `\restrict`, as a restore does itself. Such
-//! lines are left out where they are one whole statement or command between two others. Everything else is passed on,
-//! also what no dump holds: a restore does not rely on this reader to find it, because a reader can be wrong.
+//! lines are left out where they are one whole statement or command between two others. So are statements of more than one
+//! line that begin and end with a line, as long as they are short. Everything else is passed on, also what no dump holds: a
+//! restore does not rely on this reader to find it, because a reader can be wrong.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::script::Script;
 
+pub mod skip;
+
+pub use skip::Skip;
+
 /// A line longer than this is passed on without a look: those that matter are short.
 const LINE_BYTES: usize = 64 * 1024;
+
+/// A statement of several lines that is longer than this is passed on without a look.
+const STATEMENT_BYTES: usize = 1024 * 1024;
 
 /// How many names of roles are kept, and of extensions: more than a server is likely to have, and a few megabytes at most.
 const NAMES: usize = 20_000;
@@ -19,7 +28,7 @@ const NAMES: usize = 20_000;
 const NAME_BYTES: usize = 256;
 
 /// What is left out of a dump besides what would clash with the restore.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Omit {
     /// `ALTER … OWNER TO …`
     pub owners: bool,
@@ -27,6 +36,14 @@ pub struct Omit {
     pub privileges: bool,
     /// `SET transaction_timeout`, which `pg_dump` 17 and newer writes and servers before 17 refuse.
     pub transaction_timeout: bool,
+    /// Kinds of objects, with all the statements about them.
+    pub skip: Skip,
+    /// `CREATE SCHEMA public`, because it is there.
+    pub public_schema: bool,
+    /// The comment on the schema `public`, which only its owner may set.
+    pub public_comment: bool,
+    /// The tablespaces that may be used. Where others are named, the default one is used; none here means that all may be.
+    pub tablespaces: Option<Arc<BTreeSet<String>>>,
 }
 
 /// What a dump asks of the server it is restored into.
@@ -44,6 +61,24 @@ pub struct Needs {
     pub has_more: bool,
     /// Whether there is a letter beyond ASCII, as far as the dump was read.
     pub has_letters_beyond_ascii: bool,
+    /// Roles that own something, or for whom default privileges are set.
+    pub owners: BTreeSet<String>,
+    /// Roles that are named by grants, whether they grant or are granted something.
+    pub granted: BTreeSet<String>,
+    /// Roles in whose place something is granted: of default privileges, or of grants that somebody else than the owner made.
+    pub granters: BTreeSet<String>,
+    /// Event triggers it creates.
+    pub event_triggers: BTreeSet<String>,
+    /// Publications it creates.
+    pub publications: BTreeSet<String>,
+    /// Those of them that are for all tables, or for all of a schema.
+    pub wide_publications: BTreeSet<String>,
+    /// Subscriptions it creates.
+    pub subscriptions: BTreeSet<String>,
+    /// Schemas it creates.
+    pub schemas: BTreeSet<String>,
+    /// Tablespaces that it names.
+    pub tablespaces: BTreeSet<String>,
 }
 
 /// Which of the names a name is one of.
@@ -52,6 +87,24 @@ type Which = fn(&mut Needs) -> &mut BTreeSet<String>;
 const ROLES: Which = |needs| &mut needs.roles;
 const NAMED_ROLES: Which = |needs| &mut needs.named_roles;
 const EXTENSIONS: Which = |needs| &mut needs.extensions;
+const OWNERS: Which = |needs| &mut needs.owners;
+const GRANTED: Which = |needs| &mut needs.granted;
+const GRANTERS: Which = |needs| &mut needs.granters;
+const EVENT_TRIGGERS: Which = |needs| &mut needs.event_triggers;
+const PUBLICATIONS: Which = |needs| &mut needs.publications;
+const WIDE_PUBLICATIONS: Which = |needs| &mut needs.wide_publications;
+const SUBSCRIPTIONS: Which = |needs| &mut needs.subscriptions;
+const SCHEMAS: Which = |needs| &mut needs.schemas;
+const TABLESPACES: Which = |needs| &mut needs.tablespaces;
+
+/// What becomes of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Passed,
+    LeftOut,
+    /// This line takes its place.
+    Replaced(&'static str),
+}
 
 /// Reads a dump piece by piece and passes on what may reach `psql`.
 #[derive(Debug, Default)]
@@ -61,13 +114,24 @@ pub struct Replay {
     needs: Needs,
     /// The beginning of a line between two statements, until the line is whole.
     held: Vec<u8>,
+    /// A statement of more than one line, until it is whole.
+    longer: Option<Longer>,
     inside_line: bool,
     /// How many statements about transactions and client commands were left out.
     left_out: (u64, u64),
 }
 
+/// A statement of more than one line that may be left out, and the rest of its last line.
+#[derive(Debug)]
+struct Longer {
+    text: Vec<u8>,
+    /// What there was before it.
+    before: Counts,
+    is_ended: bool,
+}
+
 /// How many of everything that ends a line there were.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counts {
     statements: u64,
     transaction_statements: u64,
@@ -119,7 +183,10 @@ impl Replay {
             self.needs.has_letters_beyond_ascii = !piece.is_ascii();
         }
         while !piece.is_empty() {
-            if self.inside_line || !self.script.is_between_statements() {
+            if let Some(longer) = self.longer.take() {
+                let taken = self.read_longer(longer, piece, passed);
+                piece = piece.get(taken..).unwrap_or_default();
+            } else if self.inside_line || !self.script.is_between_statements() {
                 let taken = self.script.read_statement(piece);
                 let (read, rest) = piece.split_at(taken.min(piece.len()));
                 piece = rest;
@@ -142,6 +209,9 @@ impl Replay {
     pub fn end(&mut self, passed: &mut Vec<u8>) {
         if !self.held.is_empty() {
             self.read_line(true, passed);
+        }
+        if let Some(longer) = self.longer.take() {
+            self.judge_longer(longer, passed);
         }
     }
 
@@ -179,25 +249,76 @@ impl Replay {
         let found = Counts::of(&self.script).since(before);
         self.inside_line = line.last() != Some(&b'\n');
         let text = String::from_utf8_lossy(&line);
-        let is_left_out = is_whole
-            && if self.script.is_between_statements() {
-                match (found.statements, found.client_commands) {
-                    (0, 1) => clashes(&text),
-                    (1, 0) => judge(text.trim(), self.omit, &mut self.needs),
-                    _ => false,
-                }
-            } else {
-                if self.script.copying().is_none() {
-                    // The first line of a longer statement can name a role too.
-                    note_names(&words(text.trim()), &mut self.needs);
-                }
-                false
-            };
-        if is_left_out {
-            self.left_out.0 = self.left_out.0.saturating_add(found.transaction_statements);
-            self.left_out.1 = self.left_out.1.saturating_add(found.client_commands);
+        let verdict = if self.script.is_between_statements() {
+            match (found.statements, found.client_commands) {
+                (0, 1) if is_whole && clashes(&text) => Verdict::LeftOut,
+                (1, 0) if is_whole => judge(text.trim(), &self.omit, &mut self.needs),
+                _ => Verdict::Passed,
+            }
         } else {
-            passed.extend_from_slice(&line);
+            if self.script.copying().is_none() {
+                let words = words(text.trim());
+                let is_one = found == Counts::default() && !self.inside_line;
+                if is_whole && is_one && skip::may_be_left_out(&words) {
+                    self.longer = Some(Longer {
+                        text: line,
+                        before,
+                        is_ended: false,
+                    });
+                    return;
+                }
+                // The first line of a longer statement can name a role too.
+                note_names(&words, &mut self.needs);
+            }
+            Verdict::Passed
+        };
+        self.carry_out(verdict, found, &line, passed);
+    }
+
+    /// Reads on in a statement of more than one line, and says how much of the piece that took.
+    fn read_longer(&mut self, mut longer: Longer, piece: &[u8], passed: &mut Vec<u8>) -> usize {
+        let end = memchr::memchr(b'\n', piece).map(|end| end.saturating_add(1));
+        let taken = if longer.is_ended {
+            let rest = end.unwrap_or(piece.len());
+            self.script.read(piece.get(..rest).unwrap_or_default());
+            rest
+        } else {
+            self.script.read_statement(piece)
+        };
+        longer
+            .text
+            .extend_from_slice(piece.get(..taken).unwrap_or_default());
+        if longer.is_ended && end.is_some() || longer.text.len() > STATEMENT_BYTES {
+            self.judge_longer(longer, passed);
+        } else {
+            longer.is_ended |= self.script.is_between_statements();
+            self.longer = Some(longer);
+        }
+        taken
+    }
+
+    /// Passes on what was held of a statement of more than one line, or not.
+    fn judge_longer(&mut self, longer: Longer, passed: &mut Vec<u8>) {
+        let found = Counts::of(&self.script).since(longer.before);
+        let is_one = (found.statements, found.client_commands) == (1, 0);
+        self.inside_line = longer.text.last() != Some(&b'\n');
+        let text = String::from_utf8_lossy(&longer.text);
+        let verdict = if is_one && longer.is_ended && self.script.is_between_statements() {
+            judge(text.trim(), &self.omit, &mut self.needs)
+        } else {
+            Verdict::Passed
+        };
+        self.carry_out(verdict, found, &longer.text, passed);
+    }
+
+    fn carry_out(&mut self, verdict: Verdict, found: Counts, text: &[u8], passed: &mut Vec<u8>) {
+        match verdict {
+            Verdict::Passed => passed.extend_from_slice(text),
+            Verdict::Replaced(other) => passed.extend_from_slice(other.as_bytes()),
+            Verdict::LeftOut => {
+                self.left_out.0 = self.left_out.0.saturating_add(found.transaction_statements);
+                self.left_out.1 = self.left_out.1.saturating_add(found.client_commands);
+            }
         }
     }
 }
@@ -214,13 +335,18 @@ fn clashes(line: &str) -> bool {
     }
 }
 
-/// Whether a line that is one whole statement is left out. Notes what it needs.
-fn judge(line: &str, omit: Omit, needs: &mut Needs) -> bool {
+/// What becomes of one whole statement. Notes what it needs.
+fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
     let words = words(line);
     if words.last() != Some(&";") {
-        return false;
+        return Verdict::Passed;
     }
-    match words.as_slice() {
+    // What is not restored needs nothing.
+    if skip::kind_of(&words).is_some_and(|kind| omit.skip.holds(kind)) {
+        note_skipped(&words, needs);
+        return Verdict::LeftOut;
+    }
+    let is_left_out = match words.as_slice() {
         ["BEGIN" | "COMMIT", ";"] => true,
         // Of a dump made with --create: the target was chosen by the one who restores.
         ["CREATE" | "DROP" | "ALTER", "DATABASE", ..]
@@ -231,6 +357,25 @@ fn judge(line: &str, omit: Omit, needs: &mut Needs) -> bool {
         ["GRANT" | "REVOKE", rest @ ..] if rest.windows(2).any(|two| two == ["ON", "DATABASE"]) => {
             true
         }
+        // The extension brings its own, and nobody else than its owner may set one.
+        ["COMMENT", "ON", "EXTENSION", ..] => true,
+        ["CREATE", "SCHEMA", "public", ";"]
+        | ["DROP", "SCHEMA", "public", ";"]
+        | ["DROP", "SCHEMA", "IF", "EXISTS", "public", ";"] => omit.public_schema,
+        ["COMMENT", "ON", "SCHEMA", "public", ..] => omit.public_comment,
+        ["SET", "default_tablespace", "=", name, ";"] => {
+            let Some(name) = unquoted(name) else {
+                return Verdict::Passed;
+            };
+            note(name, needs, TABLESPACES);
+            let name = plain(name);
+            let may_be_used = |there: &Arc<BTreeSet<String>>| there.contains(&name);
+            if omit.tablespaces.as_ref().is_none_or(may_be_used) {
+                return Verdict::Passed;
+            }
+            // Not just left out: the one before it would stay in force.
+            return Verdict::Replaced("SET default_tablespace = '';\n");
+        }
         ["SET", "client_encoding", "=", name, ";"] => {
             let name = name.trim_matches('\'');
             needs.encoding = Some(name.to_owned()).filter(|name| name.len() <= NAME_BYTES);
@@ -239,6 +384,7 @@ fn judge(line: &str, omit: Omit, needs: &mut Needs) -> bool {
         ["SET", "transaction_timeout", ..] => omit.transaction_timeout,
         ["ALTER", .., "OWNER", "TO", role, ";"] => {
             note(role, needs, ROLES);
+            note(role, needs, OWNERS);
             omit.owners
         }
         ["GRANT" | "REVOKE", ..] | ["ALTER", "DEFAULT", "PRIVILEGES", ..] => {
@@ -248,7 +394,10 @@ fn judge(line: &str, omit: Omit, needs: &mut Needs) -> bool {
         ["SET", "SESSION", "AUTHORIZATION", role, ";"] => {
             // Around grants that somebody else than the owner made.
             if *role != "DEFAULT" {
-                note(role.trim_matches('\''), needs, ROLES);
+                let role = role.trim_matches('\'');
+                note(role, needs, ROLES);
+                note(role, needs, GRANTED);
+                note(role, needs, GRANTERS);
             }
             omit.privileges
         }
@@ -257,6 +406,23 @@ fn judge(line: &str, omit: Omit, needs: &mut Needs) -> bool {
             note_names(&words, needs);
             false
         }
+    };
+    if is_left_out {
+        Verdict::LeftOut
+    } else {
+        Verdict::Passed
+    }
+}
+
+/// A name without the quotes of a text; none if it is empty.
+fn unquoted(name: &str) -> Option<&str> {
+    Some(name.trim_matches('\'')).filter(|name| !name.is_empty())
+}
+
+/// Notes what would have been created, so that it can be told.
+fn note_skipped(words: &[&str], needs: &mut Needs) {
+    if words.first() == Some(&"CREATE") {
+        note_names(words, needs);
     }
 }
 
@@ -280,6 +446,10 @@ fn note_grantees(words: &[&str], needs: &mut Needs) {
         .and_then(|three| three.last());
     for role in grantees.chain(by).chain(for_role) {
         note(role, needs, ROLES);
+        note(role, needs, GRANTED);
+    }
+    if let Some(role) = for_role {
+        note(role, needs, GRANTERS);
     }
 }
 
@@ -297,19 +467,37 @@ fn note_names(words: &[&str], needs: &mut Needs) {
             roles.for_each(|role| note(role, needs, NAMED_ROLES));
         }
         ["CREATE", "USER", "MAPPING", "FOR", role, ..] => note(role, needs, NAMED_ROLES),
+        ["CREATE", "EVENT", "TRIGGER", name, ..] => note(name, needs, EVENT_TRIGGERS),
+        ["CREATE", "PUBLICATION", name, rest @ ..] => {
+            note(name, needs, PUBLICATIONS);
+            if rest.starts_with(&["FOR", "ALL"]) {
+                note(name, needs, WIDE_PUBLICATIONS);
+            }
+        }
+        [
+            "ALTER",
+            "PUBLICATION",
+            name,
+            "ADD",
+            "TABLES",
+            "IN",
+            "SCHEMA",
+            ..,
+        ] => {
+            note(name, needs, WIDE_PUBLICATIONS);
+        }
+        ["CREATE", "SUBSCRIPTION", name, ..] => note(name, needs, SUBSCRIPTIONS),
+        ["CREATE", "SCHEMA", name, ..] => note(name, needs, SCHEMAS),
         _ => {}
     }
 }
 
 fn note(name: &str, needs: &mut Needs, which: Which) {
-    let plain = name
-        .strip_prefix('"')
-        .and_then(|name| name.strip_suffix('"'));
     let is_nobody = ["PUBLIC", "CURRENT_USER", "CURRENT_ROLE", "SESSION_USER"].contains(&name);
-    if plain.is_none() && is_nobody || name == "public" {
+    if is_nobody || name == "public" {
         return;
     }
-    let name = plain.map_or_else(|| name.to_owned(), |name| name.replace("\"\"", "\""));
+    let name = plain(name);
     let names = which(needs);
     if names.contains(&name) {
         return;
@@ -319,6 +507,14 @@ fn note(name: &str, needs: &mut Needs, which: Which) {
     } else {
         needs.has_more = true;
     }
+}
+
+/// A name as it is, from how SQL spells it.
+fn plain(name: &str) -> String {
+    let quoted = name
+        .strip_prefix('"')
+        .and_then(|name| name.strip_suffix('"'));
+    quoted.map_or_else(|| name.to_owned(), |name| name.replace("\"\"", "\""))
 }
 
 /// The words of a line: cut at blanks, commas and the semicolon outside quotes and parentheses; the semicolon is a word.
@@ -370,7 +566,7 @@ mod tests {
     fn check(text: &str, omit: Omit, expected: &str) -> Needs {
         let mut found = None;
         for step in [1, 2, 7, 100_000] {
-            let (passed, replay) = replay(text.as_bytes(), omit, step);
+            let (passed, replay) = replay(text.as_bytes(), omit.clone(), step);
             assert_eq!(String::from_utf8(passed).unwrap(), expected, "step {step}");
             found = Some(replay.needs);
         }
@@ -476,6 +672,7 @@ mod tests {
                 owners: true,
                 privileges: true,
                 transaction_timeout: true,
+                ..Omit::default()
             },
             kept,
         );
@@ -506,6 +703,120 @@ mod tests {
             needs.named_roles,
             names(&["late", "mapped", "reader", "x y"])
         );
+    }
+
+    #[test]
+    fn what_the_target_has_or_lacks_is_left_out() {
+        let kept = "CREATE SCHEMA app;\nCOMMENT ON SCHEMA app IS 'a\nb';\nCREATE EXTENSION IF NOT EXISTS x WITH SCHEMA public;\n";
+        let text = format!(
+            "CREATE SCHEMA public;\nCOMMENT ON SCHEMA public IS 'two\nlines';\n{kept}COMMENT ON EXTENSION x IS 'one';\nCOMMENT ON EXTENSION y IS 'it''s\nCOMMIT;\nlong';\nALTER TABLE public.\"a\nb\" OWNER TO app;\n\
+             SET default_tablespace = fast;\nSET default_tablespace = '';\nSET default_tablespace = \"Slow one\";\n"
+        );
+        let there = BTreeSet::from(["Slow one".to_owned()]);
+        let omit = Omit {
+            owners: true,
+            public_schema: true,
+            public_comment: true,
+            tablespaces: Some(Arc::new(there)),
+            ..Omit::default()
+        };
+        let tablespaces = "SET default_tablespace = '';\nSET default_tablespace = '';\nSET default_tablespace = \"Slow one\";\n";
+        let needs = check(&text, omit, &format!("{kept}{tablespaces}"));
+        assert_eq!(needs.schemas, names(&["app"]));
+        assert_eq!(needs.tablespaces, names(&["Slow one", "fast"]));
+        assert_eq!(needs.owners, names(&["app"]));
+        let comments =
+            "COMMENT ON EXTENSION x IS 'one';\nCOMMENT ON EXTENSION y IS 'it''s\nCOMMIT;\nlong';\n";
+        check(&text, Omit::default(), &text.replace(comments, ""));
+    }
+
+    #[test]
+    fn kinds_are_left_out_with_all_the_statements_about_them() {
+        use skip::Kind::{EventTriggers, Extensions, Publications, Subscriptions};
+        let parts = [
+            (
+                EventTriggers,
+                "DROP EVENT TRIGGER IF EXISTS e;\nCREATE EVENT TRIGGER e ON ddl_command_end\n         WHEN TAG IN ('CREATE TABLE')\n   EXECUTE FUNCTION public.f();\n\
+                ALTER EVENT TRIGGER e DISABLE;\nALTER EVENT TRIGGER e OWNER TO boss;\nCOMMENT ON EVENT TRIGGER e IS 'a\nb;\nc';\n",
+            ),
+            (
+                Publications,
+                "CREATE PUBLICATION p FOR ALL TABLES WITH (publish = 'insert');\nALTER PUBLICATION p OWNER TO boss;\nALTER PUBLICATION p ADD TABLE ONLY public.t WHERE ((a =\n'x'));\n\
+                SECURITY LABEL FOR x ON PUBLICATION p IS 'a';\nCREATE PUBLICATION q WITH (publish = 'insert');\nALTER PUBLICATION q ADD TABLES IN SCHEMA s;\nCREATE PUBLICATION r WITH (publish = '');\n",
+            ),
+            (
+                Subscriptions,
+                "CREATE SUBSCRIPTION s CONNECTION 'host=x\npassword=y' PUBLICATION p WITH (connect = false);\nALTER SUBSCRIPTION s OWNER TO boss;\nCOMMENT ON SUBSCRIPTION s IS 'x';\n",
+            ),
+            (
+                Extensions,
+                "CREATE EXTENSION IF NOT EXISTS x WITH SCHEMA public;\nALTER FUNCTION public.f() DEPENDS ON EXTENSION x;\nDROP EXTENSION IF EXISTS x;\n",
+            ),
+        ];
+        let table = "CREATE TABLE public.t (\n    a text\n);\nCREATE TRIGGER e AFTER INSERT ON public.t EXECUTE FUNCTION public.f();\nCOPY public.t (a) FROM stdin;\nCREATE PUBLICATION x;\n\\.\n";
+        let text: String = parts
+            .iter()
+            .map(|(_, part)| format!("{part}{table}"))
+            .collect();
+        for (kind, part) in parts {
+            let omit = Omit {
+                skip: Skip::default().and(kind),
+                ..Omit::default()
+            };
+            let needs = check(&text, omit, &text.replace(part, ""));
+            assert_eq!(needs.event_triggers, names(&["e"]));
+            assert_eq!(needs.publications, names(&["p", "q", "r"]));
+            assert_eq!(needs.subscriptions, names(&["s"]));
+            assert_eq!(needs.extensions, names(&["x"]));
+        }
+        let needs = check(&text, Omit::default(), &text);
+        assert_eq!(needs.wide_publications, names(&["p", "q"]));
+        assert_eq!(needs.owners, names(&["boss"]));
+        let all = Omit {
+            skip: [EventTriggers, Publications, Subscriptions, Extensions]
+                .into_iter()
+                .collect(),
+            ..Omit::default()
+        };
+        let needs = check(&text, all, &table.repeat(4));
+        assert_eq!(needs.owners, names(&[]));
+    }
+
+    #[test]
+    fn a_statement_of_several_lines_is_left_out_only_if_it_stands_alone() {
+        let omit = || Omit {
+            owners: true,
+            privileges: true,
+            skip: Skip::default().and(skip::Kind::Publications),
+            ..Omit::default()
+        };
+        for text in [
+            // Something else stands on its last line, or on its first.
+            "CREATE PUBLICATION p\n; SELECT 1;\n",
+            "CREATE PUBLICATION p\n; COMMIT;\n",
+            "CREATE PUBLICATION p\n; SELECT 1\n;\n",
+            "SELECT 1; CREATE PUBLICATION p\n;\n",
+            "CREATE PUBLICATION p; CREATE PUBLICATION q\n;\n",
+            "CREATE PUBLICATION p\n; COPY t FROM stdin;\n1\n\\.\n",
+            // A command to psql stands within it.
+            "CREATE PUBLICATION p\n\\! true\n;\n",
+            "CREATE PUBLICATION p\n\\gexec\n",
+            // It has no end.
+            "CREATE PUBLICATION p\n",
+            "ALTER TABLE t\n  OWNER TO 'x\n",
+            // Nobody can tell what it is.
+            "ALTER TABLE t\n OWNER TO \0 x;\nGRANT ALL ON t TO x;\n",
+            // It begins like one, and is another.
+            "ALTER TABLE ONLY public.t\n    ADD CONSTRAINT c CHECK ((a <> 'x OWNER TO y;\n'));\n",
+        ] {
+            check(text, omit(), text);
+        }
+        let long = format!(
+            "ALTER TABLE t\n{}OWNER TO x;\nSELECT 1;\n",
+            " \n".repeat(STATEMENT_BYTES)
+        );
+        let (passed, _) = replay(long.as_bytes(), omit(), 100_000);
+        assert_eq!(passed, long.as_bytes());
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub struct Restored {
     pub server_version: String,
     /// How long loading took, without the reading before it.
     pub took: Duration,
+    /// What was left out: each kind, and the names.
+    pub left_out: Vec<(&'static str, Vec<String>)>,
 }
 
 /// Why a restore did not succeed.
@@ -177,13 +179,32 @@ pub async fn run<F: Future<Output = bool>>(
             "restore started"
         );
     }
+    if restore.permits.clean
+        && let Some((count, names)) = prepared.survey.rights.stays()
+    {
+        tracing::warn!(
+            count,
+            names,
+            hint = "they belong to others: a provider, an extension, another role; restore as a superuser or into a new database if they should go too",
+            "what the target's user may not drop stays in the target"
+        );
+    }
     let began = Instant::now();
-    let summary = load(restore, &prepared, meter, stop).await?;
+    let survey = &prepared.survey;
+    let omit = survey.rights.omit(restore.permits, survey.major());
+    let loaded = load(restore, &prepared, &omit, meter, stop).await;
+    let summary = loaded.map_err(|mut error| {
+        if let RestoreError::Psql(error, _) | RestoreError::Server(error, _) = &mut error {
+            cause::fit(error, restore.permits, restore.drill);
+        }
+        error
+    })?;
     let took = began.elapsed();
     if restore.analyze {
         analyze(&prepared, stop).await;
     }
     Ok(Restored {
+        left_out: target::left_out(&summary.needs, &omit),
         summary,
         server_version: prepared.survey.version,
         took,
@@ -229,8 +250,12 @@ async fn prepare<'a>(
         return Err(RestoreError::Refused(first));
     }
     let summary = if restore.verify_first {
-        let read =
-            reader::read(&restore.store, &restore.found, Omit::default(), None, meter).await?;
+        // What is left out needs no rights.
+        let omit = Omit {
+            skip: restore.permits.skip,
+            ..Omit::default()
+        };
+        let read = reader::read(&restore.store, &restore.found, omit, None, meter).await?;
         tracing::info!(
             name = restore.found.key,
             rows = read.summary().contents.rows,
@@ -286,19 +311,15 @@ async fn is_source(
 async fn load(
     restore: &Restore,
     prepared: &Prepared<'_>,
+    omit: &Omit,
     meter: &Arc<Meter>,
     stop: &CancellationToken,
 ) -> Result<Summary, RestoreError> {
     let mut psql = Psql::start(prepared.database)?;
-    let omit = Omit {
-        owners: restore.permits.no_owner,
-        privileges: restore.permits.no_privileges,
-        transaction_timeout: prepared.survey.major() < 17,
-    };
     let streamed = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Broken::Stopped),
-        streamed = stream(restore, &mut psql, omit, meter) => streamed,
+        streamed = stream(restore, &mut psql, omit.clone(), meter) => streamed,
     };
     let broken = match streamed {
         Ok(proof) => {

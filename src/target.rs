@@ -9,6 +9,13 @@ use serde::Deserialize;
 
 use crate::postgres::{self, Client, Database, DatabaseUrl, PostgresError, Session, Sql};
 use crate::reader::Summary;
+use crate::replay::Skip;
+
+mod clean;
+mod rights;
+
+pub use clean::clean;
+pub use rights::{Rights, left_out, some};
 
 mod encoding;
 
@@ -43,6 +50,9 @@ pub struct Survey {
     /// The database's encoding.
     #[serde(default)]
     encoding: String,
+    /// What the user may do.
+    #[serde(skip)]
+    pub rights: Rights,
 }
 
 /// What makes a database this one and no other: its server's identifier and its number there.
@@ -58,7 +68,9 @@ impl Survey {
     /// # Errors
     /// Whatever `psql` said.
     pub async fn take(database: &Database<'_>) -> Result<Self, PostgresError> {
-        ask(database, &survey()).await
+        let survey: Self = ask(database, &survey()).await?;
+        let rights = ask(database, &rights::question()).await?;
+        Ok(Self { rights, ..survey })
     }
 
     /// Whether it has the very objects that another look found.
@@ -236,64 +248,6 @@ SELECT pg_catalog.json_build_object(
     )
 }
 
-/// Empties a database within the transaction of the restore: either the backup is there afterwards, or what was there.
-#[must_use]
-pub fn clean() -> Sql {
-    Sql::new(
-        r"
-SET lock_timeout = '60s';
-SET client_min_messages = warning;
-DO $clean$
-DECLARE
-    statement pg_catalog.text;
-BEGIN
-    FOR statement IN
-        WITH member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype OPERATOR(pg_catalog.=) 'e')
-        SELECT sql FROM (
-            SELECT 1, pg_catalog.format('DROP EVENT TRIGGER %I', evtname), 'pg_catalog.pg_event_trigger'::pg_catalog.regclass, oid FROM pg_catalog.pg_event_trigger
-          UNION ALL
-            SELECT 2, pg_catalog.format('DROP PUBLICATION %I', pubname), 'pg_catalog.pg_publication'::pg_catalog.regclass, oid FROM pg_catalog.pg_publication
-          UNION ALL
-            SELECT 3, pg_catalog.format('DROP EXTENSION IF EXISTS %I CASCADE', extname), 0, oid FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.<>) 'plpgsql'
-          UNION ALL
-            SELECT 4, pg_catalog.format('DROP SCHEMA IF EXISTS %I CASCADE', nspname), 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid FROM pg_catalog.pg_namespace
-            WHERE NOT nspname OPERATOR(pg_catalog.~) '^pg_' AND nspname OPERATOR(pg_catalog.<>) 'information_schema'
-          UNION ALL
-            SELECT 5, pg_catalog.format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', fdwname), 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, oid FROM pg_catalog.pg_foreign_data_wrapper
-          UNION ALL
-            SELECT 6, pg_catalog.format('DROP CAST IF EXISTS (%s AS %s)', pg_catalog.format_type(castsource, NULL), pg_catalog.format_type(casttarget, NULL)), 'pg_catalog.pg_cast'::pg_catalog.regclass, c.oid
-            FROM pg_catalog.pg_cast c
-            WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-              AND EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.=) castsource AND typnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace)
-              AND EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid OPERATOR(pg_catalog.=) casttarget AND typnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace)
-          UNION ALL
-            SELECT 7, pg_catalog.format('DROP LANGUAGE IF EXISTS %I CASCADE', lanname), 'pg_catalog.pg_language'::pg_catalog.regclass, oid FROM pg_catalog.pg_language WHERE lanispl AND lanname OPERATOR(pg_catalog.<>) 'plpgsql'
-          UNION ALL
-            SELECT 8, pg_catalog.format('DROP ACCESS METHOD IF EXISTS %I CASCADE', amname), 'pg_catalog.pg_am'::pg_catalog.regclass, oid FROM pg_catalog.pg_am WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-          UNION ALL
-            SELECT 9, pg_catalog.format('SELECT pg_catalog.lo_unlink(%s)', oid), 0, oid FROM pg_catalog.pg_largeobject_metadata
-        ) AS step (number, sql, class, oid)
-        WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid OPERATOR(pg_catalog.=) step.class::pg_catalog.oid AND m.objid OPERATOR(pg_catalog.=) step.oid)
-        ORDER BY number
-    LOOP
-        EXECUTE statement;
-    END LOOP;
-    -- As initdb leaves it, which is what a dump takes for granted.
-    CREATE SCHEMA public;
-    COMMENT ON SCHEMA public IS 'standard public schema';
-    IF pg_catalog.current_setting('server_version_num')::integer OPERATOR(pg_catalog.>=) 150000 THEN
-        ALTER SCHEMA public OWNER TO pg_database_owner;
-        GRANT USAGE ON SCHEMA public TO PUBLIC;
-    ELSE
-        GRANT ALL ON SCHEMA public TO PUBLIC;
-    END IF;
-END
-$clean$;
-RESET client_min_messages;
-",
-    )
-}
-
 /// The first major version that has `sha256` and tells what became of a transaction.
 const LEAST_MAJOR: u16 = 11;
 
@@ -308,6 +262,8 @@ pub struct Permits {
     pub no_owner: bool,
     /// Grants are left out.
     pub no_privileges: bool,
+    /// Kinds of objects that are left out.
+    pub skip: Skip,
 }
 
 /// Everything that stands in the way of a restore.
@@ -378,7 +334,7 @@ pub fn refusals(
                 target.examples.join(", "),
                 if target.objects > 3 { ", …" } else { "" }
             ),
-            "restore into a new database (createdb); or pass --clean to replace everything in this one",
+            "restore into a new database (createdb); or pass --clean to replace everything in this one that its user may drop",
         );
     }
     if target.subscriptions > 0 && permits.clean {
@@ -429,17 +385,30 @@ pub fn refusals(
             .collect();
         (!missing.is_empty()).then(|| missing.join(", "))
     };
-    if let Some(extensions) = missing(&backup.needs.extensions, &target.available_extensions) {
+    if let Some(extensions) = missing(&backup.needs.extensions, &target.available_extensions)
+        .filter(|_| !permits.skip.extensions)
+    {
         refusals.add(
             format!("the target's server does not have these extensions: {extensions}"),
             "restore into a server that has them installed, such as the image of the old one",
         );
     }
-    let droppable = permits.no_owner && permits.no_privileges;
-    if let Some(roles) = missing(&backup.needs.roles, &target.roles).filter(|_| !droppable) {
+    let needs = &backup.needs;
+    let mut named = BTreeSet::new();
+    if !permits.no_owner {
+        named.extend(needs.owners.iter().cloned());
+    }
+    if !permits.no_privileges {
+        named.extend(needs.granted.iter().cloned());
+    }
+    if let Some(roles) = missing(&named, &target.roles) {
         refusals.add(
             format!("the target's server does not have these roles: {roles}"),
-            "create them (CREATE ROLE), or pass --no-owner --no-privileges to leave owners and grants out",
+            match (permits.no_owner, permits.no_privileges) {
+                (true, _) => "create them (CREATE ROLE), or pass --no-privileges too, to leave grants out as well",
+                (false, true) => "create them (CREATE ROLE), or pass --no-owner too: then everything belongs to the target's user",
+                (false, false) => "create them (CREATE ROLE), or pass --no-owner --no-privileges to leave owners and grants out",
+            },
         );
     }
     if let Some(roles) = missing(&backup.needs.named_roles, &target.roles) {
@@ -460,6 +429,8 @@ pub fn refusals(
             ),
         );
     }
+    let rights = &target.rights;
+    rights.refuse(needs, &target.roles, permits, &mut refusals);
     refusals
 }
 
@@ -487,6 +458,7 @@ mod tests {
             may_create_temporary: true,
             roles: BTreeSet::from(["postgres".to_owned()]),
             available_extensions: BTreeSet::from(["pgcrypto".to_owned()]),
+            rights: Rights::of_a_superuser(),
             ..Survey::default()
         }
     }
@@ -594,7 +566,8 @@ mod tests {
     fn what_the_server_lacks_is_named() {
         let needs = || Needs {
             roles: ["postgres", "app", "b"].map(str::to_owned).into(),
-            named_roles: BTreeSet::new(),
+            owners: ["postgres", "app"].map(str::to_owned).into(),
+            granted: ["b"].map(str::to_owned).into(),
             extensions: ["pgcrypto", "vector"].map(str::to_owned).into(),
             ..Needs::default()
         };

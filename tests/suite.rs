@@ -38,6 +38,7 @@ mod proxy;
 mod regress;
 mod remedies;
 mod restore;
+mod rights;
 mod rotation;
 mod round_trip;
 mod speed;

@@ -2,6 +2,7 @@
 
 use crate::kind::Kind;
 use crate::postgres::{self, PostgresError, Refused, Said};
+use crate::target::Permits;
 
 /// The code of the error that ended a restore, or its beginning, and what to do. The words only tell apart what has one code
 /// in common, where the server speaks English.
@@ -57,11 +58,7 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
         "",
         "the target's server lacks an extension, its library or a feature; restore into a server that has the same extensions, in the same major version or a newer one",
     ),
-    (
-        &["42501"],
-        "",
-        "the user of the target may not do this; restore as the database's owner or a superuser, or pass --no-owner --no-privileges",
-    ),
+    (&["42501"], "", RIGHTS),
     (
         &["42704", "42P01", "42883", "42703", "3F000", "3D000"],
         "",
@@ -72,7 +69,7 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
             "42P07", "42710", "42P06", "42723", "42712", "42701", "42P04",
         ],
         "",
-        "the target was not empty; restore into a new database",
+        NOT_EMPTY,
     ),
     (
         &["40"],
@@ -85,6 +82,41 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
         "the target server went away; find out why, then try again",
     ),
 ];
+
+/// The user lacks a right. What there is to do depends on what is left out already.
+const RIGHTS: &str = "the user of the target may not do this; restore as the database's owner or a superuser, or pass --no-owner --no-privileges";
+
+/// Something is there already.
+const NOT_EMPTY: &str = "the target was not empty; restore into a new database";
+
+/// Makes a hint fit what the operator has allowed already, so that it names no flag that is given.
+pub(super) fn fit(error: &mut PostgresError, permits: Permits, is_drill: bool) {
+    let hint = match error.hint.as_str() {
+        RIGHTS if is_drill => {
+            "the drill's user may not do this, which says nothing of the backup; prove it with a superuser's URL, or on the embedded server"
+        }
+        RIGHTS => match (permits.no_owner, permits.no_privileges) {
+            (false, false) => RIGHTS,
+            (false, true) => {
+                "the user of the target may not do this; restore as the database's owner or a superuser, or pass --no-owner too"
+            }
+            (true, false) => {
+                "the user of the target may not do this; restore as the database's owner or a superuser, or pass --no-privileges too"
+            }
+            (true, true) if permits.skip.is_everything() => {
+                "the user of the target may not do this; restore as a superuser, or have a superuser make what the statement needs"
+            }
+            (true, true) => {
+                "the user of the target may not do this; restore as a superuser, or, if the statement is about an event trigger, a publication, a subscription or an extension, leave those out with --skip"
+            }
+        },
+        NOT_EMPTY if permits.clean => {
+            "something of that name belongs to somebody else than the target's user, and so --clean left it there; restore as its owner or a superuser, or into a new database"
+        }
+        _ => return,
+    };
+    hint.clone_into(&mut error.hint);
+}
 
 /// Reads what `psql` said while it restored: statements are refused then, not connections.
 pub(super) fn of_psql(said: &Said) -> PostgresError {
@@ -144,6 +176,31 @@ const OTHER: &str = "look at psql's own words in `error`, and at what it says of
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replay::skip;
+
+    #[test]
+    fn no_hint_names_a_flag_that_is_given() {
+        let fitted = |hint: &str, permits, is_drill| {
+            let mut error = PostgresError::new(Kind::Restore, String::new(), hint.to_owned());
+            fit(&mut error, permits, is_drill);
+            error.hint
+        };
+        let mut permits = Permits::default();
+        assert!(fitted(RIGHTS, permits, false).contains("--no-owner --no-privileges"));
+        assert_eq!(fitted(NOT_EMPTY, permits, false), NOT_EMPTY);
+        assert_eq!(fitted(OTHER, permits, true), OTHER);
+        permits.no_owner = true;
+        let hint = fitted(RIGHTS, permits, false);
+        assert!(hint.contains("--no-privileges") && !hint.contains("--no-owner"));
+        permits.no_privileges = true;
+        let hint = fitted(RIGHTS, permits, false);
+        assert!(hint.contains("--skip") && !hint.contains("--no-"));
+        permits.skip = skip::EVERYTHING.into_iter().collect();
+        assert!(!fitted(RIGHTS, permits, false).contains("--"));
+        assert!(!fitted(RIGHTS, permits, true).contains("--"));
+        permits.clean = true;
+        assert!(fitted(NOT_EMPTY, permits, false).contains("--clean left it"));
+    }
 
     #[test]
     fn a_code_gets_its_remedy_in_any_language_and_whatever_names_say() {

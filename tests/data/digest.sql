@@ -228,7 +228,9 @@ SELECT format('default privilege|%s|%s|%s', d.defaclnamespace::regnamespace, d.d
 FROM pg_catalog.pg_default_acl d
 
 UNION ALL
+-- Those on extensions are not restored.
 SELECT format('comment|%s|%s', pg_describe_object(classoid, objoid, objsubid), md5(description))
-FROM pg_catalog.pg_description WHERE objoid >= 16384 OR objoid = 'public'::regnamespace
+FROM pg_catalog.pg_description
+WHERE (objoid >= 16384 OR objoid = 'public'::regnamespace) AND classoid <> 'pg_extension'::regclass
 
 ) facts (fact) ORDER BY fact COLLATE "C";
