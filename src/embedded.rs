@@ -181,6 +181,11 @@ impl Embedded {
             .arg("-k")
             .arg(folder.path())
             .args(SETTINGS.iter().flat_map(|setting| ["-c", setting]))
+            .arg("-c")
+            .arg(format!(
+                "max_locks_per_transaction={}",
+                locks_per_connection(summary.definitions)
+            ))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -298,12 +303,24 @@ const SETTINGS: &[&str] = &[
     "max_wal_size=256MB",
     "autovacuum=off",
     "max_connections=20",
-    // One transaction makes every table of the backup.
-    "max_locks_per_transaction=2048",
     "shared_buffers=64MB",
     "maintenance_work_mem=128MB",
     "dynamic_shared_memory_type=mmap",
 ];
+
+/// How many locks the server makes room for, times its 20 connections: one transaction makes everything in the backup, and
+/// holds a lock on each table, index, sequence and large object until its end.
+fn locks_per_connection(definitions: u64) -> u64 {
+    /// `CREATE TABLE` makes three things: the table, its place for long values, and the index of that.
+    const EACH: u64 = 3;
+    const CONNECTIONS: u64 = 20;
+    /// What PostgreSQL has by itself.
+    const LEAST: u64 = 64;
+    /// Room for 1.3 million locks, which take some 350 megabytes.
+    const MOST: u64 = 65_536;
+    let locks = definitions.saturating_mul(EACH);
+    locks.div_ceil(CONNECTIONS).saturating_add(LEAST).min(MOST)
+}
 
 async fn initialise(mut initdb: Command, data: &Path) -> Result<(), EmbeddedError> {
     let output = initdb
@@ -410,6 +427,13 @@ fn check_disk(folder: &Path, plain_bytes: u64) -> Result<(), EmbeddedError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_room_for_a_lock_on_everything_that_is_made() {
+        for (definitions, locks) in [(0, 64), (7, 66), (100_000, 15_064), (u64::MAX, 65_536)] {
+            assert_eq!(locks_per_connection(definitions), locks, "{definitions}");
+        }
+    }
 
     #[test]
     fn a_disk_that_is_too_small_is_told_with_both_numbers() {

@@ -156,6 +156,8 @@ pub struct Summary {
     pub unchecked_constraints: Vec<Unchecked>,
     /// Whether there were more of them than are kept.
     pub has_more_unchecked: bool,
+    /// Statements that define something: none of rows, of settings, or of transactions.
+    pub definitions: u64,
     /// Statements that begin, end or name a transaction. A dump of `pg_dump` holds none but those that a restore leaves out.
     pub transaction_statements: u64,
     /// Commands to `psql` itself, the same.
@@ -563,6 +565,7 @@ fn summary(Text { opener, replay }: &Text) -> Summary {
         needs: replay.needs().clone(),
         unchecked_constraints: replay.script().unchecked_constraints().to_vec(),
         has_more_unchecked: replay.script().has_more_unchecked(),
+        definitions: replay.script().definitions(),
         transaction_statements: replay.transaction_statements(),
         client_commands: replay.client_commands(),
         dumped_from: replay.script().dumped_from().unwrap_or_default().to_owned(),

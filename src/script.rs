@@ -76,6 +76,7 @@ pub struct Script {
     client_commands: u64,
     /// Whether `pg_dumpall` wrote it.
     is_of_globals: bool,
+    definitions: u64,
     unchecked: Vec<Unchecked>,
     unchecked_bytes: usize,
     has_more_unchecked: bool,
@@ -311,7 +312,7 @@ impl Script {
                 self.transaction_statements = self.transaction_statements.saturating_add(1);
             }
             Meaning::LargeObject => self.large_objects = self.large_objects.saturating_add(1),
-            Meaning::Other => {}
+            Meaning::Other => self.definitions = self.definitions.saturating_add(1),
         }
     }
 
@@ -508,6 +509,11 @@ impl Script {
     #[must_use]
     pub const fn transaction_statements(&self) -> u64 {
         self.transaction_statements
+    }
+
+    /// How many statements define something, change what was defined, or do what is of no other concern here.
+    pub(crate) const fn definitions(&self) -> u64 {
+        self.definitions
     }
 
     /// The constraints it adds that the source had not checked either.
