@@ -21,6 +21,7 @@ use scratch::{LIMIT, Place, Scratch};
 use crate::backup;
 use crate::embedded::{Embedded, EmbeddedError};
 use crate::kind::{Fault, Kind};
+use crate::newborn::Likeness;
 use crate::postgres::{self, Clients, Database, DatabaseUrl, PostgresError};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole, Summary};
 use crate::replay::Omit;
@@ -264,16 +265,32 @@ async fn prove(
         is_superuser: server.may_choose_language,
     };
     place.sweep().await;
-    let scratch = place
-        .create(summary.needs.encoding.as_deref())
-        .await
-        .map_err(DrillError::Server)?;
+    let scratch = place.create(summary).await.map_err(DrillError::Server)?;
+    if let Likeness::Different(locale) = &scratch.likeness {
+        tracing::warn!(
+            name = whole.found.key,
+            locale,
+            hint = "what depends on it is not proven; drill on a server that has it, in VERIFY_DATABASE_URL (or --into)",
+            "the drill's server lacks the backup's locale, so the nearest took its place"
+        );
+    }
     let outcome = tokio::select! {
         outcome = fill_and_compare(drill, &place, &scratch, whole, meter, stop) => outcome,
         // The restore within ends by itself when it is told to stop; what runs after it only asks.
         () = after(stop, Duration::from_secs(15)) => Err(DrillError::Cancelled),
     };
+    let locale = match &scratch.likeness {
+        Likeness::Different(locale) => Some(locale.clone()),
+        Likeness::Same | Likeness::Unknown => None,
+    };
     scratch.drop_from(&place).await;
+    let outcome = match (outcome, locale) {
+        // What is compared and sorted in another way can be refused, and can come out different, though nothing is wrong.
+        (Err(error), Some(locale)) if error.fault() == Fault::Backup => {
+            Err(Obstacle::locale(&locale, &error).into())
+        }
+        (outcome, _) => outcome,
+    };
     let (tables_compared, checks_passed) = outcome?;
     Ok(Proven {
         summary: summary.clone(),
@@ -326,6 +343,7 @@ async fn fill_and_compare(
         duration_seconds = backup::seconds(restored.took),
         "restored, comparing"
     );
+    scratch.tell_of_triggers(place, &whole.found.key).await;
     let compared = tokio::select! {
         compared = compare(place, scratch, &restored.summary) => compared?,
         () = stop.cancelled() => return Err(DrillError::Cancelled),

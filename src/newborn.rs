@@ -167,7 +167,13 @@ pub fn ways(traits: Option<&Traits>, dumped_in: Option<&str>, usual: &str, major
                 add(libc("C", "C.UTF-8"), &different);
             }
         }
-        _ => add(libc(&traits.collate, &traits.ctype), &Likeness::Same),
+        _ => {
+            add(libc(&traits.collate, &traits.ctype), &Likeness::Same);
+            // Every image of Debian has this one; in it letters are letters, as in any other locale of this encoding.
+            if traits.encoding == "UTF8" {
+                add(libc("C", "C.UTF-8"), &different);
+            }
+        }
     }
     add(libc("C", "C"), &different);
     ways
@@ -274,6 +280,7 @@ mod tests {
             14,
             &[
                 "same: ENCODING 'UTF8' LC_COLLATE 'de_DE' LC_CTYPE 'de_DE'",
+                "different: ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE U&'C\\002eUTF\\002d8'",
                 "different: ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'",
             ],
         );
@@ -282,6 +289,7 @@ mod tests {
             18,
             &[
                 "same: ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'de_DE' LC_CTYPE 'de_DE'",
+                "different: ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE U&'C\\002eUTF\\002d8'",
                 "different: ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'",
             ],
         );
@@ -336,7 +344,10 @@ mod tests {
         check(
             Some(&traits("libc", "C", None, None)),
             17,
-            &["same: ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'"],
+            &[
+                "same: ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'",
+                "different: ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE U&'C\\002eUTF\\002d8'",
+            ],
         );
     }
 

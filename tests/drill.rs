@@ -3,11 +3,13 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use crate::common::postgres::Postgres;
 use crate::common::process::Folder;
 use crate::common::seaweedfs;
 use crate::common::service::{Ended, Service, Variables};
-use crate::restore::{dump, gzip, on_bucket, one_error};
+use crate::restore::{dump, gunzip, gzip, on_bucket, one_error};
 
 const LONG: Duration = Duration::from_secs(300);
 
@@ -307,5 +309,99 @@ fn what_nobody_counted_is_never_proven() {
         } else {
             is_unprovable(&ended, "no table that is counted", "--inserts");
         }
+    }
+}
+
+#[test]
+fn the_scratch_database_has_the_sources_locale() {
+    let server = Postgres::start(17);
+    for (name, options, content) in [
+        (
+            "letters",
+            "LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'",
+            "CREATE TABLE t (name text CHECK (name ~ '^[[:alpha:]]+$')); INSERT INTO t VALUES ('Zoë');",
+        ),
+        (
+            "capitals",
+            "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'C' LC_CTYPE 'C'",
+            "CREATE TABLE t (n text CHECK (n = initcap(n))); INSERT INTO t VALUES ('Élan Vital');",
+        ),
+    ] {
+        server.create_database(
+            name,
+            &format!("TEMPLATE template0 ENCODING 'UTF8' {options}"),
+        );
+        server.psql(name, content);
+        let (variables, _, _) = backed_up(&server, name);
+        for place in [server.url("postgres"), "embedded".to_owned()] {
+            is_proven(&drill(&variables, &place));
+        }
+    }
+}
+
+#[test]
+fn a_locale_that_the_drills_server_lacks_is_named() {
+    let server = Postgres::start(17);
+    server.create_database("shop", "");
+    server.psql("shop", "CREATE TABLE t AS SELECT 1 AS a");
+    let (variables, bucket, name) = backed_up(&server, "shop");
+    let text = String::from_utf8(gunzip(&seaweedfs().get(&bucket, &name))).unwrap();
+    let (head, rest) = text.split_once('\n').unwrap();
+    let head = head.replacen("\"collate\":\"C\"", "\"collate\":\"xx_XX.utf8\"", 1);
+    assert!(head.contains("xx_XX.utf8"), "{head}");
+    // As a server with that locale would have made it.
+    let foreign = |more: &str| {
+        let dump: String = rest
+            .split_inclusive('\n')
+            .filter(|line| !line.starts_with("-- postgres-s3-backups: "))
+            .collect();
+        let end = "--\n-- PostgreSQL database dump complete";
+        let dump = dump.replacen(end, &format!("{more}{end}"), 1);
+        let before = format!("{head}\n{dump}");
+        let digest: String = Sha256::digest(before.as_bytes())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let tail = format!(
+            "-- postgres-s3-backups: tail {{\"format\":1,\"bytes\":{},\"rows\":1,\"tables\":1,\"more_tables\":false,\"large_objects\":0,\"sha256\":\"{digest}\"}}\n-- postgres-s3-backups: rows [[\"public.t\",1]]\n",
+            before.len()
+        );
+        [gzip(before.as_bytes()), gzip(tail.as_bytes())].concat()
+    };
+    for place in [server.url("postgres"), "embedded".to_owned()] {
+        seaweedfs().put(&bucket, &name, &foreign(""));
+        let ended = drill(&variables, &place);
+        is_proven(&ended);
+        let told = ended
+            .event("the drill's server lacks the backup's locale, so the nearest took its place");
+        assert!(
+            told["locale"].as_str().unwrap().contains("xx_XX.utf8"),
+            "{told}"
+        );
+        let failing = "ALTER TABLE public.t ADD CONSTRAINT c CHECK (a > 1);\n\n";
+        seaweedfs().put(&bucket, &name, &foreign(failing));
+        is_unprovable(
+            &drill(&variables, &place),
+            "lacks the locale xx_XX.utf8",
+            "has this locale",
+        );
+    }
+}
+
+#[test]
+fn login_event_triggers_stay_off() {
+    let server = Postgres::start(17);
+    server.create_database("watched", "");
+    server.psql(
+        "watched",
+        "CREATE TABLE logins (at timestamptz);
+         CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.logins VALUES (now()); END';
+         CREATE EVENT TRIGGER note ON login EXECUTE FUNCTION note();
+         ALTER EVENT TRIGGER note ENABLE ALWAYS;",
+    );
+    let (variables, _, _) = backed_up(&server, "watched");
+    for place in [server.url("postgres"), "embedded".to_owned()] {
+        let proven = is_proven(&drill(&variables, &place));
+        assert_eq!(proven["tables_compared"], 1);
     }
 }

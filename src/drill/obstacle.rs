@@ -73,6 +73,14 @@ impl Obstacle {
         }
     }
 
+    /// Something went wrong in a database that compares and sorts in another way than the one that was dumped.
+    pub(super) fn locale(locale: &str, error: &DrillError) -> Self {
+        Self {
+            reason: format!("the drill's server lacks the locale {locale}, without which: {error}"),
+            hint: Cow::Borrowed(LOCALE),
+        }
+    }
+
     /// Rows that the drill's user does not see.
     pub(super) fn hidden(tables: &str) -> Self {
         Self {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::DrillError;
+use crate::newborn::{self, Likeness};
 use crate::postgres::{self, Database, DatabaseUrl, Idle, PostgresError, Sql};
+use crate::reader::Summary;
 use crate::replay::Needs;
 
 /// What scratch databases are called; a drill drops those of others that nobody is connected to.
@@ -11,22 +13,6 @@ const SCRATCH: &str = "psb_drill_";
 
 /// How long a question about a catalog may take, and making or dropping a database.
 pub(super) const LIMIT: Duration = Duration::from_secs(300);
-
-/// The encodings that a dump can have (`--encoding`) and a database can't.
-const CLIENTS_ONLY: [&str; 7] = [
-    "SJIS",
-    "BIG5",
-    "GBK",
-    "UHC",
-    "GB18030",
-    "JOHAB",
-    "SHIFT_JIS_2004",
-];
-
-/// Whether this can be the name of an encoding.
-fn is_plain(name: &str) -> bool {
-    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
 
 /// A server, as a drill uses it.
 pub(super) struct Place<'a> {
@@ -40,6 +26,10 @@ pub(super) struct Scratch {
     pub(super) url: DatabaseUrl,
     /// A session that does nothing: as long as it is there, no other drill takes this database for a dead one's.
     keeper: Idle,
+    /// How far it compares and sorts as the database that was dumped.
+    pub(super) likeness: Likeness,
+    /// Whether no event trigger runs in it.
+    shuts_out_triggers: bool,
 }
 
 /// Whether this is the name of a scratch database. It is asked here and not of the server, which could say anything.
@@ -91,7 +81,7 @@ impl Place<'_> {
         if needs.extensions.is_empty() {
             return None;
         }
-        let scratch = self.create(None).await.ok()?;
+        let scratch = self.create(&Summary::default()).await.ok()?;
         let mut refused = None;
         for name in needs.extensions.iter().take(MOST) {
             let create = Sql::new(
@@ -111,37 +101,44 @@ impl Place<'_> {
         refused
     }
 
-    /// Makes a scratch database in the encoding of the one that was dumped.
-    pub(super) async fn create(&self, encoding: Option<&str>) -> Result<Scratch, PostgresError> {
+    /// Makes a scratch database, as much like the one that was dumped as this server allows.
+    pub(super) async fn create(&self, summary: &Summary) -> Result<Scratch, PostgresError> {
         let name = format!("{SCRATCH}{:016x}", fastrand::u64(..));
-        let encoding = encoding.filter(|name| is_plain(name) && !CLIENTS_ONLY.contains(name));
-        let usual = Sql::new(
-            "SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) 'template0';",
-        );
-        let usual = self.server.ask(&usual, LIMIT).await?;
-        let create = Sql::new("CREATE DATABASE ")
-            .name(&name)
-            .sql(" TEMPLATE template0");
-        let create = match encoding {
-            Some(encoding) if encoding != usual.trim() => create
-                .sql(" ENCODING ")
-                .text(encoding)
-                .sql(" LC_COLLATE 'C' LC_CTYPE 'C'"),
-            _ => create,
-        };
-        self.server.run(&create.sql(";"), LIMIT).await?;
+        let likeness = newborn::make(&self.server, self.major, &name, summary).await?;
+        let shuts_out_triggers = self.shut_out_triggers(&name).await;
         let url = self.server.url.with_database(&name);
         let database = Database {
             url: &url,
             ..self.server
         };
         match database.stay().await {
-            Ok(keeper) => Ok(Scratch { url, keeper }),
+            Ok(keeper) => Ok(Scratch {
+                url,
+                keeper,
+                likeness,
+                shuts_out_triggers,
+            }),
             Err(error) => {
                 self.drop_database(&name).await;
                 Err(error)
             }
         }
+    }
+
+    /// Keeps the event triggers of a backup from running in the drill's sessions: since 17 there are some that run at each
+    /// login, and they can change rows or shut everybody out. Whether that could be done.
+    async fn shut_out_triggers(&self, name: &str) -> bool {
+        if self.major < 17 {
+            return true;
+        }
+        let alter = Sql::new("ALTER DATABASE ")
+            .name(name)
+            .sql(" SET event_triggers TO off;");
+        let altered = self.server.run(&alter, LIMIT).await;
+        if let Err(error) = &altered {
+            tracing::debug!(%error, "event triggers stay on");
+        }
+        altered.is_ok()
     }
 
     /// Drops a scratch database, after the subscriptions in it: one would keep it for ever.
@@ -196,6 +193,24 @@ impl Scratch {
         Database {
             url: &self.url,
             ..place.server
+        }
+    }
+
+    /// Says so if triggers of the backup ran in the drill's sessions since it was restored.
+    pub(super) async fn tell_of_triggers(&self, place: &Place<'_>, name: &str) {
+        if self.shuts_out_triggers {
+            return;
+        }
+        let question = Sql::new(
+            "SELECT dathasloginevt FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database();",
+        );
+        let answer = self.ask(place, &question).await;
+        if answer.is_ok_and(|answer| answer.trim() == "t") {
+            tracing::warn!(
+                name,
+                hint = "drill as a superuser, or GRANT SET ON PARAMETER event_triggers to the drill's user",
+                "login event triggers of the backup run in the drill"
+            );
         }
     }
 
