@@ -18,7 +18,7 @@ use crate::kind::{Fault, Kind};
 use crate::postgres::{Clients, DatabaseUrl};
 use crate::progress;
 use crate::reader::{Found, Meter, ReadError, Summary};
-use crate::restore::{self, Restore, RestoreError};
+use crate::restore::{self, Restore, RestoreError, Restored};
 use crate::schedule::Clock;
 use crate::signals::Signals;
 use crate::store::{Object, Store, StoreError, StorePatience};
@@ -155,8 +155,12 @@ pub async fn restore<F: Future<Output = bool>>(
             return true;
         }
         let (objects, version) = (survey.objects, shown(&survey.version));
+        let but = match survey.rights.stays() {
+            Some((count, _)) => format!(" but {count} that its user may not drop"),
+            None => String::new(),
+        };
         progress::paused(ask(format!(
-            "The database {name} (PostgreSQL {version}) holds {objects} objects. Replace all of them? [yes/no] ",
+            "The database {name} (PostgreSQL {version}) holds {objects} objects. Replace all of them{but}? [yes/no] ",
         )))
         .await
     };
@@ -167,10 +171,7 @@ pub async fn restore<F: Future<Output = bool>>(
     match outcome.await {
         Ok(restored) => {
             tell_tables(&restored.summary, "rows restored");
-            for (what, names) in &restored.left_out {
-                let (count, names) = (names.len(), target::some(names));
-                tracing::warn!(what, count, names, "left out of the restore");
-            }
+            tell_left_out(&restored);
             tracing::info!(
                 name = key,
                 database = restore.target.database(),
@@ -185,6 +186,14 @@ pub async fn restore<F: Future<Output = bool>>(
             Ending::Done
         }
         Err(error) => failed(&key, &error),
+    }
+}
+
+/// A line on each kind of objects that was left out.
+fn tell_left_out(restored: &Restored) {
+    for (what, names) in &restored.left_out {
+        let (count, names) = (names.len(), target::some(names));
+        tracing::warn!(what, count, names, "left out of the restore");
     }
 }
 

@@ -334,7 +334,7 @@ pub fn refusals(
                 target.examples.join(", "),
                 if target.objects > 3 { ", …" } else { "" }
             ),
-            "restore into a new database (createdb); or pass --clean to replace everything in this one that its user may drop",
+            "restore into a new database (createdb); or pass --clean to replace everything in this one",
         );
     }
     if target.subscriptions > 0 && permits.clean {
@@ -449,7 +449,7 @@ pub fn warn(target: &Survey, backup: &Summary) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::Needs;
+    use crate::replay::{Needs, skip};
 
     fn empty() -> Survey {
         Survey {
@@ -585,6 +585,11 @@ mod tests {
             ..none
         };
         check(&empty(), false, without, needs(), &["vector"]);
+        let skipping = Permits {
+            skip: Skip::default().and(skip::Kind::Extensions),
+            ..without
+        };
+        check(&empty(), false, skipping, needs(), &[]);
         let policies = Needs {
             named_roles: ["reader"].map(str::to_owned).into(),
             ..Needs::default()

@@ -263,7 +263,8 @@ fn a_guarded_extension_is_named_beforehand_unless_it_is_there() {
 const PROVIDED: &str = "
     CREATE ROLE provider;
     CREATE SCHEMA auth AUTHORIZATION provider; CREATE TABLE auth.users (id int); ALTER TABLE auth.users OWNER TO provider;
-    CREATE SCHEMA storage AUTHORIZATION provider; CREATE TABLE storage.objects (id int);
+    CREATE ROLE supabase_storage_admin; GRANT supabase_storage_admin TO plain;
+    CREATE SCHEMA storage AUTHORIZATION supabase_storage_admin; CREATE TABLE storage.objects (id int); ALTER TABLE storage.objects OWNER TO supabase_storage_admin;
     CREATE SCHEMA extensions; CREATE EXTENSION pgcrypto SCHEMA extensions; CREATE EXTENSION pageinspect SCHEMA public;
     CREATE FUNCTION auth.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
     CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION auth.watch();
@@ -332,6 +333,7 @@ fn clean_leaves_what_is_not_the_users(major: u16) {
     for (query, expected) in [
         ("SELECT a FROM mine", "restored"),
         ("SELECT id FROM auth.users", "7"),
+        ("SELECT count(*) FROM storage.objects", "0"),
         (
             "SELECT string_agg(extname, ',' ORDER BY extname) FROM pg_extension",
             "pageinspect,pgcrypto,plpgsql",

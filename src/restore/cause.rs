@@ -104,10 +104,10 @@ pub(super) fn fit(error: &mut PostgresError, permits: Permits, is_drill: bool) {
                 "the user of the target may not do this; restore as the database's owner or a superuser, or pass --no-privileges too"
             }
             (true, true) if permits.skip.is_everything() => {
-                "the user of the target may not do this; restore as a superuser, or have a superuser make what the statement needs"
+                "the user of the target may not do this; restore as the database's owner or a superuser, or have a superuser grant or make what the statement in `error` needs"
             }
             (true, true) => {
-                "the user of the target may not do this; restore as a superuser, or, if the statement is about an event trigger, a publication, a subscription or an extension, leave those out with --skip"
+                "the user of the target may not do this; restore as the database's owner or a superuser, or, if the statement is about an event trigger, a publication, a subscription or an extension, leave those out with --skip"
             }
         },
         NOT_EMPTY if permits.clean => {
