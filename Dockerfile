@@ -1,4 +1,4 @@
-# The daemon, pg_dump, psql and pg_restore of several major versions, the CA certificates and a small init, and nothing else: no
+# The daemon, pg_dump, pg_dumpall, psql and pg_restore of several major versions, the CA certificates and a small init, and nothing else: no
 # shell, no package manager, no Perl. What is in it, and why: docs/container.md.
 #
 #   docker build .                                            clients 14 to 18 from the PostgreSQL project
@@ -46,14 +46,16 @@ RUN set --; \
 COPY --from=build /build/target/release/postgres-s3-backups /usr/local/bin/
 COPY deploy/image /image
 # /usr/bin/pg_dump is a Perl wrapper that picks a version by rules of its own: only the programs behind it are taken. pg_restore
-# reads what Railway's template left behind.
+# reads what Railway's template left behind. pg_dumpall asks pg_dump for its version through a shell: the service answers that, and
+# nothing else, under the name sh.
 RUN /image/rootfs.sh /rootfs /usr/bin/tini /usr/local/bin/postgres-s3-backups \
-        /usr/lib/postgresql/*/bin/pg_dump /usr/lib/postgresql/*/bin/psql /usr/lib/postgresql/*/bin/pg_restore \
+        /usr/lib/postgresql/*/bin/pg_dump /usr/lib/postgresql/*/bin/pg_dumpall /usr/lib/postgresql/*/bin/psql /usr/lib/postgresql/*/bin/pg_restore \
         /etc/ssl/certs/ca-certificates.crt /usr/share/doc/ca-certificates/copyright /etc/ssl/openssl.cnf /etc/os-release /etc/debian_version; \
     cp -a /image/etc/. /rootfs/etc/; \
     mkdir -p /rootfs/usr/lib/ssl; \
     ln -s /etc/ssl/certs/ca-certificates.crt /rootfs/usr/lib/ssl/cert.pem; \
-    ln -s /etc/ssl/openssl.cnf /rootfs/usr/lib/ssl/openssl.cnf
+    ln -s /etc/ssl/openssl.cnf /rootfs/usr/lib/ssl/openssl.cnf; \
+    ln -s /usr/local/bin/postgres-s3-backups /rootfs/usr/bin/sh
 # Each program must start with nothing but what is in the tree.
 RUN for program in /rootfs/usr/lib/postgresql/*/bin/* /rootfs/usr/local/bin/postgres-s3-backups /rootfs/usr/bin/tini; do \
         chroot /rootfs "${program#/rootfs}" --version; \

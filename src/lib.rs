@@ -29,6 +29,7 @@ pub mod daemon;
 pub mod prover;
 pub mod runs;
 pub mod schedule;
+pub mod shell;
 pub mod signals;
 
 pub mod answer;

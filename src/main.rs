@@ -14,6 +14,7 @@ use postgres_s3_backups::confine;
 use postgres_s3_backups::daemon;
 use postgres_s3_backups::drill::DrillServer;
 use postgres_s3_backups::postgres::{Clients, DatabaseUrl, client_directories};
+use postgres_s3_backups::shell;
 use postgres_s3_backups::signals::Signals;
 use postgres_s3_backups::telemetry::{self, Channel, LogFormat};
 use postgres_s3_backups::text;
@@ -23,6 +24,12 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if shell::is_meant(words.next().as_ref()) {
+        let error = shell::run(&words.collect::<Vec<_>>());
+        drop(writeln!(std::io::stderr(), "sh: {error}"));
+        return ExitCode::from(shell::NOT_RUN);
+    }
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(code) => return code,

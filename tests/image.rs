@@ -288,6 +288,8 @@ fn there_is_nothing_in_it_that_a_backup_does_not_need() {
             "usr/bin/tini",
             "usr/local/bin/postgres-s3-backups",
             "/pg_dump",
+            "/pg_dumpall",
+            "usr/bin/sh",
             "/pg_restore",
             "/psql",
         ];
@@ -310,14 +312,19 @@ fn there_is_nothing_in_it_that_a_backup_does_not_need() {
 fn the_daemon_backs_up_answers_and_stops_when_told() {
     let database = sample();
     let bucket = bucket("daemon");
-    let variables = variables(&bucket, &database).with("RUN_ON_STARTUP", "true");
+    let variables = variables(&bucket, &database)
+        .with("RUN_ON_STARTUP", "true")
+        .with("BACKUP_GLOBALS", "true");
     let container = Container::start(&variables, &HARDENED, &[]);
     container.service.wait_for("backup finished");
+    container.service.wait_for("globals stored");
+    // What bears the name of a shell is none.
+    assert_eq!(container.exec(&["/bin/sh", "-c", "id"]).0, Some(127));
     let (status, health) = container.service.wait_for_health("ok");
     assert_eq!(status, 200);
     assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(container.service.get("/live").0, 200);
-    assert_eq!(seaweedfs().list(&bucket).len(), 1);
+    assert_eq!(seaweedfs().list(&bucket).len(), 2);
 
     // What HEALTHCHECK runs, and that it can fail: nobody answers on port 1.
     let check = [PROGRAM, "health"];
