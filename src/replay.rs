@@ -119,6 +119,8 @@ pub struct Replay {
     inside_line: bool,
     /// How many statements about transactions and client commands were left out.
     left_out: (u64, u64),
+    /// The schema of TimescaleDB, as the dump spells it, from its creation on.
+    timescaledb: Option<String>,
 }
 
 /// A statement of more than one line that may be left out, and the rest of its last line.
@@ -213,6 +215,10 @@ impl Replay {
         if let Some(longer) = self.longer.take() {
             self.judge_longer(longer, passed);
         }
+        if let Some(schema) = self.timescaledb.take() {
+            let after = format!("\nSELECT {schema}.timescaledb_post_restore();\n");
+            passed.extend_from_slice(after.as_bytes());
+        }
     }
 
     /// The script as far as it was read.
@@ -272,7 +278,11 @@ impl Replay {
             }
             Verdict::Passed
         };
+        let is_statement = verdict == Verdict::Passed && found.statements == 1;
         self.carry_out(verdict, found, &line, passed);
+        if is_whole && is_statement && self.script.is_between_statements() {
+            self.prepare_timescaledb(text.trim(), passed);
+        }
     }
 
     /// Reads on in a statement of more than one line, and says how much of the piece that took.
@@ -319,6 +329,31 @@ impl Replay {
                 self.left_out.0 = self.left_out.0.saturating_add(found.transaction_statements);
                 self.left_out.1 = self.left_out.1.saturating_add(found.client_commands);
             }
+        }
+    }
+
+    /// TimescaleDB wants to be told before its tables are restored, and after: else it takes the rows of its catalog for new
+    /// ones, and finds no hypertable. Its functions are in its own schema.
+    fn prepare_timescaledb(&mut self, line: &str, passed: &mut Vec<u8>) {
+        let schema = match words(line).as_slice() {
+            [
+                "CREATE",
+                "EXTENSION",
+                "IF",
+                "NOT",
+                "EXISTS",
+                "timescaledb",
+                "WITH",
+                "SCHEMA",
+                schema,
+                ";",
+            ] => (*schema).to_owned(),
+            _ => return,
+        };
+        if self.timescaledb.is_none() && schema.len() <= NAME_BYTES {
+            let before = format!("SELECT {schema}.timescaledb_pre_restore();\n");
+            passed.extend_from_slice(before.as_bytes());
+            self.timescaledb = Some(schema);
         }
     }
 }
@@ -817,6 +852,19 @@ mod tests {
         );
         let (passed, _) = replay(long.as_bytes(), omit(), 100_000);
         assert_eq!(passed, long.as_bytes());
+    }
+
+    #[test]
+    fn timescaledb_is_told_before_and_after() {
+        let text = "CREATE EXTENSION IF NOT EXISTS timescaledb WITH SCHEMA \"My schema\";\nSELECT 1;\nSELECT 'a\nCREATE EXTENSION IF NOT EXISTS timescaledb WITH SCHEMA x;\n';\n";
+        let expected = text.replacen(
+            "schema\";\n",
+            "schema\";\nSELECT \"My schema\".timescaledb_pre_restore();\n",
+            1,
+        ) + "\nSELECT \"My schema\".timescaledb_post_restore();\n";
+        check(text, Omit::default(), &expected);
+        let other = "CREATE EXTENSION IF NOT EXISTS timescaledb_toolkit WITH SCHEMA public;\n";
+        check(other, Omit::default(), other);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::common::postgres::Postgres;
 use crate::common::process::Folder;
 use crate::common::seaweedfs;
 use crate::common::service::{Ended, Service, Variables};
-use crate::restore::{dump, gunzip, gzip, on_bucket, one_error};
+use crate::restore::{dump, gunzip, gzip, on_bucket, one_error, restore};
 
 const LONG: Duration = Duration::from_secs(300);
 
@@ -236,27 +236,30 @@ fn an_extension_that_the_drills_server_lacks_makes_no_backup_bad() {
     assert_eq!(service.terminate().code(), Some(0));
 }
 
-#[test]
-fn an_extension_that_can_be_in_one_database_only_makes_no_backup_bad() {
-    // In place of pg_cron: 18 looks for extensions in any folder.
+/// A server of 18, which looks for extensions in any folder, with one of that name.
+fn server_with_extension(name: &str, control: &str, script: &str) -> (Folder, Postgres) {
     let folder = Folder::new();
     let extensions = folder.path().join("extension");
     std::fs::create_dir(&extensions).unwrap();
-    std::fs::write(
-        extensions.join("one_place.control"),
-        "default_version = '1'\nrelocatable = false\nschema = pg_catalog\n",
-    )
-    .unwrap();
-    std::fs::write(
-        extensions.join("one_place--1.sql"),
-        "DO $$ BEGIN IF current_database() <> 'jobs' THEN RAISE EXCEPTION 'can only create extension in database jobs'; END IF; END $$;",
-    )
-    .unwrap();
+    let control = format!("default_version = '1'\n{control}");
+    std::fs::write(extensions.join(format!("{name}.control")), control).unwrap();
+    std::fs::write(extensions.join(format!("{name}--1.sql")), script).unwrap();
     for path in [folder.path(), &extensions] {
         std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
     }
     let path = format!("$system:{}", folder.path().display());
     let server = Postgres::start_with(18, &[("extension_control_path", &path)]);
+    (folder, server)
+}
+
+#[test]
+fn an_extension_that_can_be_in_one_database_only_makes_no_backup_bad() {
+    // In place of pg_cron.
+    let (_folder, server) = server_with_extension(
+        "one_place",
+        "relocatable = false\nschema = pg_catalog\n",
+        "DO $$ BEGIN IF current_database() <> 'jobs' THEN RAISE EXCEPTION 'can only create extension in database jobs'; END IF; END $$;",
+    );
     server.psql("postgres", "CREATE DATABASE jobs");
     server.psql(
         "jobs",
@@ -404,4 +407,35 @@ fn login_event_triggers_stay_off() {
         let proven = is_proven(&drill(&variables, &place));
         assert_eq!(proven["tables_compared"], 1);
     }
+}
+
+#[test]
+fn timescaledb_is_told_before_and_after_a_restore() {
+    // A stand-in of that name, which notes when it is told, and whether the table is there by then.
+    let told = |when: &str| {
+        format!(
+            "CREATE FUNCTION timescaledb_{when}_restore() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN INSERT INTO @extschema@.told SELECT '{when} ' || count(*) FROM pg_catalog.pg_class WHERE relname = 'readings'; RETURN true; END $$;\n"
+        )
+    };
+    let script = format!(
+        "CREATE TABLE told (what text);\n{}{}",
+        told("pre"),
+        told("post")
+    );
+    let (_folder, server) = server_with_extension("timescaledb", "relocatable = false\n", &script);
+    server.create_database("series", "");
+    server.psql(
+        "series",
+        "CREATE SCHEMA \"time series\"; CREATE EXTENSION timescaledb SCHEMA \"time series\"; CREATE TABLE readings AS SELECT 1 AS a",
+    );
+    let (variables, _, _) = backed_up(&server, "series");
+    let sql =
+        "SELECT string_agg(what, ', ' ORDER BY what) = 'post 1, pre 0' FROM \"time series\".told";
+    let checked = variables.clone().with("VERIFY_SQL", sql);
+    let proven = is_proven(&drill(&checked, &server.url("postgres")));
+    assert_eq!(proven["checks_passed"], 1);
+    server.create_database("target", "");
+    let ended = restore(&variables, &["--to", &server.url("target")]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(server.psql("target", sql), "t");
 }
