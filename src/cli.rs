@@ -100,6 +100,11 @@ pub struct Restore {
     /// Take a backup that was given another name since it was made
     #[arg(long)]
     pub renamed: bool,
+    /// First create the roles that the target's server lacks, from what BACKUP_GLOBALS=true stored beside the backup: with their
+    /// password hashes, memberships and settings. SUPERUSER, REPLICATION and BYPASSRLS are given too if the target's user is a
+    /// superuser; such roles are named before. Nothing that is there is changed
+    #[arg(long)]
+    pub globals: bool,
 }
 
 /// What `verify` can be told.

@@ -14,6 +14,7 @@ use crate::check::{self, Check, Outcome};
 use crate::cli::{self, Ending};
 use crate::config::Access;
 use crate::drill::{self, Drill, DrillServer, Proven};
+use crate::globals;
 use crate::kind::{Fault, Kind};
 use crate::postgres::{Clients, DatabaseUrl};
 use crate::progress;
@@ -131,6 +132,20 @@ pub async fn restore<F: Future<Output = bool>>(
         Ok(found) => found.perhaps_renamed(options.renamed),
         Err(error) => return failed(&key, &RestoreError::Read(error)),
     };
+    if options.globals {
+        let roles = backup.name.globals();
+        let made = globals::restore(
+            catalog.store(),
+            &roles,
+            options.renamed,
+            &target,
+            &surroundings.clients,
+        );
+        if let Err(error) = made.await {
+            tracing::error!(name = key, kind = error.kind().as_str(), error = %error, hint = error.hint(), "globals not restored; nothing was changed");
+            return Ending::Failed;
+        }
+    }
     let size = found.size;
     let restore = Restore {
         store: catalog.store().clone(),

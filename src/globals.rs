@@ -5,6 +5,12 @@
 
 use std::time::Duration;
 
+mod missing;
+mod plan;
+mod statement;
+
+pub use missing::{GlobalsError, restore};
+
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

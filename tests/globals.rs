@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::common::postgres::Postgres;
 use crate::common::process::{Folder, LIMIT, wait_until};
-use crate::common::service::{Ended, Service, Variables, gunzip};
+use crate::common::service::{BINARY, Ended, Service, Variables, gunzip};
 use crate::common::{seaweedfs, unique};
 
 /// A role with everything that a role can have, another that it is a member of, and a name that is none for a careless reader.
@@ -236,4 +236,280 @@ fn a_daemon_tells_of_the_roles_in_its_health_and_stops_while_it_reads_them() {
     assert_eq!(health["last_globals"]["stored"], true);
     assert_eq!(health["last_globals"]["passwords"], true);
     service.terminate();
+}
+
+/// Restores the latest backup into a new database of that server, as that user.
+fn restore(
+    variables: &Variables,
+    target: &Postgres,
+    user: Option<&str>,
+    options: &[&str],
+) -> Ended {
+    let database = unique("back").replace('-', "_");
+    target.create_database(&database, "");
+    let url = match user {
+        Some(user) => {
+            target.psql(
+                "postgres",
+                &format!("ALTER DATABASE {database} OWNER TO {user}"),
+            );
+            target.url_as(user, "testpass", &database)
+        }
+        None => target.url(&database),
+    };
+    let arguments = [&["restore", "--to", &url][..], options].concat();
+    Service::start(variables, &arguments).end(Duration::from_secs(300))
+}
+
+/// Every role but the server's own, with all that is kept of it but salts.
+const SHOWN: &str = r#"
+SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolpassword, rolvaliduntil,
+    (SELECT array_agg(s ORDER BY s) FROM pg_db_role_setting, unnest(setconfig) s WHERE setrole = a.oid AND setdatabase = 0),
+    (SELECT array_agg(format('%s %s', b.rolname, admin_option) ORDER BY b.rolname) FROM pg_auth_members m JOIN pg_authid b ON b.oid = roleid WHERE member = a.oid)
+FROM pg_authid a WHERE rolname !~ '^pg_' AND rolname NOT IN ('postgres', 'restorer') ORDER BY rolname"#;
+
+#[test]
+fn missing_roles_are_created_with_all_that_they_had_and_the_backup_follows() {
+    for (from, to) in [(14, 18), (17, 14), (18, 17)] {
+        let (source, _bucket, variables) = source(from);
+        made(&Service::backup(&variables));
+        let target = Postgres::start(to);
+        let without = restore(&variables, &target, None, &[]);
+        assert_eq!(without.code(), Some(1), "{}", without.text());
+        assert_eq!(target.psql("postgres", SHOWN), "");
+        let ended = restore(&variables, &target, None, &["--globals"]);
+        assert_eq!(ended.code(), Some(0), "{from} to {to}: {}", ended.text());
+        assert_eq!(ended.events("role created").len(), 3);
+        let strange = ended.events("globals hold what pg_dumpall does not write");
+        assert_eq!(strange, Vec::<serde_json::Value>::new());
+        let line = ended.event("globals restored");
+        assert_eq!(
+            (&line["roles"], &line["memberships"], &line["settings"]),
+            (&3.into(), &2.into(), &2.into()),
+            "{line}"
+        );
+        assert_eq!(
+            target.psql("postgres", SHOWN),
+            source.psql("postgres", SHOWN)
+        );
+        // The password is the old one.
+        let app = target.url_as("app", "secret", "postgres");
+        let output = std::process::Command::new(Postgres::bin(17).join("psql"))
+            .args(["-X", "-A", "-t", "-d", &app, "-c", "SELECT CURRENT_USER"])
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "app");
+        // Once more: all of them are there.
+        let ended = restore(&variables, &target, None, &["--globals"]);
+        assert_eq!(ended.code(), Some(0), "{}", ended.text());
+        assert_eq!(ended.events("role created").len(), 0);
+    }
+}
+
+#[test]
+fn what_is_there_is_not_changed() {
+    let (source, _bucket, variables) = source(17);
+    source.psql(
+        "postgres",
+        "ALTER ROLE postgres SET work_mem TO '9MB'; GRANT postgres TO readers",
+    );
+    made(&Service::backup(&variables));
+    let target = Postgres::start(17);
+    target.psql(
+        "postgres",
+        "CREATE ROLE app LOGIN PASSWORD 'other' CREATEDB; CREATE ROLE other; GRANT other TO app; ALTER ROLE app SET work_mem TO '3MB'",
+    );
+    let before = target.psql(
+        "postgres",
+        &format!("{} ", SHOWN.replace("NOT IN ('postgres', ", "IN ('app', ")),
+    );
+    let own = target.psql("postgres", "SELECT a.rolpassword, r.rolconfig FROM pg_authid a JOIN pg_roles r USING (oid) WHERE a.rolname = 'postgres'");
+    let ended = restore(&variables, &target, None, &["--globals"]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(
+        target.psql(
+            "postgres",
+            &format!("{} ", SHOWN.replace("NOT IN ('postgres', ", "IN ('app', "))
+        ),
+        before
+    );
+    assert_eq!(target.psql("postgres", "SELECT a.rolpassword, r.rolconfig FROM pg_authid a JOIN pg_roles r USING (oid) WHERE a.rolname = 'postgres'"), own);
+    // A new role that becomes a member of a superuser is named before.
+    let warning = ended.event("roles with rights over the whole server are created");
+    let names = warning["names"].as_str().unwrap();
+    assert!(
+        names.contains("readers") && !names.contains("app,"),
+        "{names}"
+    );
+}
+
+#[test]
+fn a_user_who_is_no_superuser_creates_what_it_may_and_names_what_it_may_not() {
+    for major in [14, 18] {
+        let (source, _bucket, variables) = source(17);
+        source.psql(
+            "postgres",
+            "CREATE ROLE boss SUPERUSER LOGIN; CREATE ROLE stream REPLICATION; ALTER ROLE app SET log_statement TO 'all'; GRANT pg_monitor TO readers",
+        );
+        made(&Service::backup(&variables));
+        let target = Postgres::start(major);
+        target.psql(
+            "postgres",
+            "CREATE ROLE restorer LOGIN PASSWORD 'testpass' CREATEROLE CREATEDB",
+        );
+        let ended = restore(
+            &variables,
+            &target,
+            Some("restorer"),
+            &["--globals", "--no-owner", "--no-privileges"],
+        );
+        assert_eq!(ended.code(), Some(0), "{major}: {}", ended.text());
+        let weakened = ended.event("roles are created without some of their rights");
+        assert_eq!(weakened["names"], "boss, stream");
+        let refused = ended.events("setting of a role is left out");
+        let is_refused = |setting: &str| refused.iter().any(|line| line["setting"] == setting);
+        assert!(is_refused("log_statement"), "{refused:?}");
+        assert_eq!(
+            target.psql("postgres", "SELECT count(*) FROM pg_roles WHERE (rolsuper OR rolreplication OR rolbypassrls) AND rolname <> 'postgres'"),
+            "0"
+        );
+        assert_eq!(
+            target.psql(
+                "postgres",
+                "SELECT rolconfig[1] FROM pg_roles WHERE rolname = 'app'"
+            ),
+            "search_path=\"a b\", public"
+        );
+        assert_eq!(
+            target.psql("postgres", "SELECT pg_has_role('readers', 'pg_monitor', 'MEMBER'), pg_has_role('app', 'readers', 'MEMBER')"),
+            "f|t"
+        );
+        // Without the right to create roles nothing is begun.
+        target.psql(
+            "postgres",
+            "CREATE ROLE nobody LOGIN PASSWORD 'testpass'; DROP ROLE boss",
+        );
+        let ended = restore(&variables, &target, Some("nobody"), &["--globals"]);
+        assert_eq!(ended.code(), Some(1), "{}", ended.text());
+        let error = ended.event("globals not restored; nothing was changed");
+        assert!(
+            error["error"]
+                .as_str()
+                .unwrap()
+                .contains("may not create roles"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_strangers_object_makes_nothing_but_roles_and_a_damaged_one_makes_none() {
+    let (_source, bucket, variables) = source(17);
+    made(&Service::backup(&variables));
+    let key = keys(&bucket)
+        .into_iter()
+        .find(|key| key.contains("globals"))
+        .unwrap();
+    let honest = seaweedfs().get(&bucket, &key);
+    let target = Postgres::start(17);
+    let own = "SELECT rolpassword, rolsuper FROM pg_authid WHERE rolname = 'postgres'";
+    let before = target.psql("postgres", own);
+    // Without a head and a tail, as an older version or a stranger would write it.
+    let hostile = "CREATE ROLE fine;
+ALTER ROLE postgres PASSWORD 'mine'; ALTER ROLE postgres WITH NOSUPERUSER PASSWORD 'md5739440c5d87b2b8095b909f9d2a1bbf9';
+CREATE ROLE evil SUPERUSER LOGIN PASSWORD 'x'; DROP DATABASE postgres; CREATE TABLE t (a int);
+GRANT postgres TO fine; COMMENT ON ROLE fine IS 'a'';'; CREATE ROLE \"x'); DROP ROLE postgres; --\";
+\\! touch /tmp/should-not-be-there
+COMMIT;
+DO $$ BEGIN CREATE ROLE evil SUPERUSER; END $$;
+CREATE TABLESPACE ts OWNER postgres LOCATION '/nowhere';
+
+--
+-- PostgreSQL database cluster dump complete
+--
+";
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, hostile.as_bytes()).unwrap();
+    seaweedfs().put(&bucket, &key, &encoder.finish().unwrap());
+    let ended = restore(
+        &variables,
+        &target,
+        None,
+        &["--globals", "--no-owner", "--no-privileges"],
+    );
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    ended.event("globals hold what pg_dumpall does not write");
+    assert_eq!(ended.event("tablespaces are not created")["names"], "ts");
+    assert_eq!(
+        ended.event("roles with rights over the whole server are created")["names"],
+        "fine"
+    );
+    assert_eq!(target.psql("postgres", own), before);
+    assert_eq!(
+        target.psql("postgres", "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres' ORDER BY 1"),
+        "fine\nx'); DROP ROLE postgres; --"
+    );
+    assert_eq!(
+        target.psql(
+            "postgres",
+            "SELECT count(*) FROM pg_tables WHERE tablename = 't'"
+        ),
+        "0"
+    );
+    // Of what is cut, or under another's name, or away, nothing is made.
+    let cut = &honest[..honest.len() - 30];
+    for (body, piece) in [
+        (cut, "cut off"),
+        (&hostile.as_bytes()[..40], "gzip"),
+        (&[][..], "empty"),
+    ] {
+        seaweedfs().put(&bucket, &key, body);
+        let ended = restore(&variables, &target, None, &["--globals"]);
+        assert_eq!(ended.code(), Some(1), "{}", ended.text());
+        let error = ended.event("globals not restored; nothing was changed");
+        assert!(
+            !error["hint"].as_str().unwrap().is_empty(),
+            "{piece}: {error}"
+        );
+    }
+    seaweedfs().delete(&bucket, &key);
+    let ended = restore(&variables, &target, None, &["--globals"]);
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    let error = ended.event("globals not restored; nothing was changed");
+    assert_eq!(error["kind"], "refused");
+    assert!(
+        error["hint"].as_str().unwrap().contains("BACKUP_GLOBALS"),
+        "{error}"
+    );
+    assert_eq!(
+        target.psql(
+            "postgres",
+            "SELECT count(*) FROM pg_roles WHERE rolname = 'app'"
+        ),
+        "0"
+    );
+}
+
+#[test]
+fn an_image_without_a_shell_asks_pg_dump_for_its_version_and_runs_nothing_else() {
+    use std::os::unix::process::CommandExt;
+    let shell = |command: &str| {
+        let output = std::process::Command::new(BINARY)
+            .arg0("sh")
+            .args(["-c", command])
+            .env_clear()
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let program = Postgres::bin(17).join("pg_dump");
+    let (code, text) = shell(&format!("\"{}\" -V", program.display()));
+    assert_eq!(code, Some(0));
+    assert!(text.starts_with("pg_dump (PostgreSQL) 17."), "{text}");
+    for other in ["id", "", "\"/usr/bin/id\" -V"] {
+        assert_eq!(shell(other), (Some(127), String::new()), "{other}");
+    }
 }

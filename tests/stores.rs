@@ -183,6 +183,16 @@ fn an_object_of_another_upload_is_not_ours_though_complete_succeeded() {
 
 #[test]
 fn the_time_limit_holds_in_the_last_step_too() {
+    the_time_limit_holds(|| Action::Answer(500, "InternalError"));
+}
+
+#[test]
+fn the_time_limit_holds_in_the_last_step_with_a_silent_store() {
+    the_time_limit_holds(|| Action::Hang);
+}
+
+/// A store that does this from Complete on.
+fn the_time_limit_holds(action: impl Fn() -> Action) {
     let r2 = R2::start();
     for (operation, skip) in [
         (Operation::CompleteUpload, 0),
@@ -190,12 +200,7 @@ fn the_time_limit_holds_in_the_last_step_too() {
         (Operation::AbortUpload, 0),
         (Operation::ListObjects, 1),
     ] {
-        r2.fail(
-            operation,
-            skip,
-            usize::MAX,
-            Action::Answer(500, "InternalError"),
-        );
+        r2.fail(operation, skip, usize::MAX, action());
     }
     let ended = run(&variables(&r2).with("BACKUP_TIMEOUT", "3s"), &["backup"]);
     let failed = ended.failure();

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 /// One or more statements.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sql(String);
 
 impl Sql {
