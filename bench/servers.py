@@ -31,7 +31,8 @@ def free_port(beside=(0,)):
 
 
 class Postgres:
-    def __init__(self, folder):
+    def __init__(self, folder, programs=BIN, more=()):
+        self.programs = programs
         data = f"{folder}/data"
         os.mkdir(data, 0o700)
         user = []
@@ -40,19 +41,19 @@ class Postgres:
             who = pwd.getpwnam(name)
             os.chown(data, who.pw_uid, who.pw_gid)
             user = ["setpriv", "--pdeathsig", "KILL", "--reuid", name, "--regid", str(who.pw_gid), "--clear-groups", "--"]
-        subprocess.run([*user, f"{BIN}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"], check=True, cwd="/", **QUIET)
+        subprocess.run([*user, f"{programs}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"], check=True, cwd="/", **QUIET)
         port = free_port()
         settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "wal_level=minimal", "max_wal_senders=0", "autovacuum=off", "shared_buffers=256MB",
-                    "max_wal_size=8GB", "maintenance_work_mem=256MB", "max_locks_per_transaction=512"]
-        self.process = start([*user, f"{BIN}/postgres", "-D", data, "-p", str(port), *(word for setting in settings for word in ("-c", setting))], cwd="/", **QUIET)
+                    "max_wal_size=8GB", "maintenance_work_mem=256MB", "max_locks_per_transaction=512", *more]
+        self.process = start([*user, f"{programs}/postgres", "-D", data, "-p", str(port), *(word for setting in settings for word in ("-c", setting))], cwd="/", **QUIET)
         self.url = f"postgresql://postgres@127.0.0.1:{port}"
-        while subprocess.run([f"{BIN}/psql", "-XAtqc", "", f"{self.url}/postgres"], **QUIET).returncode:
+        while subprocess.run([f"{programs}/psql", "-XAtqc", "", f"{self.url}/postgres"], **QUIET).returncode:
             if self.process.poll() is not None:
                 sys.exit("PostgreSQL did not start")
             time.sleep(0.1)
 
     def sql(self, database, text):
-        return subprocess.run([f"{BIN}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", f"{self.url}/{database}"], input=text, text=True, check=True, stdout=subprocess.PIPE).stdout
+        return subprocess.run([f"{self.programs}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", f"{self.url}/{database}"], input=text, text=True, check=True, stdout=subprocess.PIPE).stdout
 
 
 class Sink:
@@ -82,7 +83,7 @@ class SeaweedFs:
     """A real S3 server, set up as in the tests."""
     bucket = "bench-bucket"
 
-    def __init__(self, folder):
+    def __init__(self, folder, certificate=None):
         grpc = 10_000
         port = free_port([n + more for n in range(4) for more in (0, grpc)])
         os.makedirs(f"{folder}/weed/data")
@@ -92,10 +93,11 @@ class SeaweedFs:
             f"{TOOLS}/weed", "-logtostderr=true", "server", f"-dir={folder}/weed/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={port}", f"-master.port={port + 1}",
             f"-volume.port={port + 2}", f"-filer.port={port + 3}", "-master.peers=none", "-master.volumeSizeLimitMB=1024", "-volume.max=100", "-master.telemetry=false", "-s3",
             "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={folder}/weed/identities.json", f"-s3.localSocket={folder}/weed/s3", f"-filer.localSocket={folder}/weed/filer",
+            *([f"-s3.cert.file={certificate}/good.pem", f"-s3.key.file={certificate}/server.key"] if certificate else []),
         ], cwd=f"{folder}/weed", **QUIET)
         self.sockets = [f"/tmp/seaweedfs-{part}-grpc-{port + grpc + n}.sock" for n, part in enumerate(("s3", "master", "volume", "filer"))]
-        self.endpoint = f"http://127.0.0.1:{port}"
-        self.env = {"PATH": "/usr/bin:/bin", "HOME": folder, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true"}
+        self.endpoint = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
+        self.env = {**({"AWS_CA_BUNDLE": f"{certificate}/known.pem"} if certificate else {}), "PATH": "/usr/bin:/bin", "HOME": folder, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true"}
         # Its parts come up one by one: it is there once it has stored something.
         for _ in range(60):
             self.aws("s3", "mb", f"s3://{self.bucket}")

