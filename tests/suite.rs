@@ -30,6 +30,7 @@ mod inserts;
 mod label;
 mod lexer;
 mod lifecycle;
+mod matrix;
 mod metrics;
 mod name;
 mod network;

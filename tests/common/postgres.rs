@@ -89,6 +89,11 @@ impl Postgres {
         tools(&[&format!("pg:{major}")]).join(format!("pg/{major}/bin"))
     }
 
+    /// Its major version.
+    pub fn major(&self) -> u16 {
+        self.major
+    }
+
     /// The port it listens on; the same after `restart`.
     pub fn port(&self) -> u16 {
         self.port

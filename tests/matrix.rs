@@ -1,0 +1,98 @@
+//! From every major to every major: what a backup of one holds comes back in each other one, newer or older.
+
+use std::path::Path;
+use std::thread;
+
+use crate::common::postgres::Postgres;
+use crate::common::service::{Service, Variables};
+use crate::restore::{on_bucket, one_error, relations, restore};
+
+const MAJORS: [u16; 5] = [14, 15, 16, 17, 18];
+
+/// Loads what is awkward to dump, as far as a server of this major knows it too.
+fn load(server: &Postgres, database: &str, known_to: u16) {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/awkward.sql");
+    let text = std::fs::read_to_string(data).unwrap();
+    let version = "current_setting('server_version_num')::int";
+    let known = format!("least({version}, {known_to}9999)");
+    assert!(text.contains(version));
+    server.create_database(database, "");
+    server.psql(database, &text.replace(version, &known));
+}
+
+/// Every row, every sequence and every large object. Definitions are spelled differently from major to major.
+fn data(server: &Postgres, database: &str) -> Vec<String> {
+    let of_data = |line: &&str| {
+        ["rows|", "sequence|", "large object|"]
+            .iter()
+            .any(|kind| line.starts_with(kind))
+    };
+    let digest = server.digest(database);
+    digest.lines().filter(of_data).map(str::to_owned).collect()
+}
+
+fn backed_up(server: &Postgres, database: &str) -> Variables {
+    let (_, variables) = on_bucket(server, database);
+    let ended = Service::backup(&variables);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    variables
+}
+
+/// Restores what each server has into each one. `all` is what its own major knows, `old` what every major knows.
+fn from(source: &Postgres, targets: &[Postgres]) {
+    let major = source.major();
+    let (all, old) = (backed_up(source, "all"), backed_up(source, "old"));
+    for target in targets {
+        let to = target.major();
+        let (variables, database) = if to >= major {
+            (&all, "all")
+        } else {
+            (&old, "old")
+        };
+        let name = format!("from_{major}");
+        target.create_database(&name, "");
+        let ended = restore(variables, &["latest", "--to", &target.url(&name)]);
+        assert_eq!(ended.code(), Some(0), "{major} to {to}: {}", ended.text());
+        let (here, there) = (data(source, database), data(target, &name));
+        assert!(here.len() > 50, "{here:?}");
+        pretty_assertions::assert_eq!(here, there, "{major} to {to}");
+    }
+}
+
+#[test]
+fn what_a_backup_holds_comes_back_from_every_major_in_every_major() {
+    let servers: Vec<Postgres> = thread::scope(|scope| {
+        let started = MAJORS.map(|major| {
+            scope.spawn(move || {
+                let server = Postgres::start(major);
+                load(&server, "all", major);
+                load(&server, "old", 14);
+                server
+            })
+        });
+        started.map(|server| server.join().unwrap()).into()
+    });
+    thread::scope(|scope| {
+        let restored: Vec<_> = servers
+            .iter()
+            .map(|source| scope.spawn(|| from(source, &servers)))
+            .collect();
+        restored.into_iter().for_each(|one| one.join().unwrap());
+    });
+
+    // What an older server does not know is its refusal, with nothing left of the restore.
+    let [oldest, .., newest] = servers.as_slice() else {
+        panic!("there are five");
+    };
+    oldest.create_database("refused", "");
+    let variables = backed_up(newest, "all");
+    let ended = restore(&variables, &["latest", "--to", &oldest.url("refused")]);
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    let error = one_error(&ended);
+    let said = error["error"].as_str().unwrap();
+    assert!(
+        said.contains("psql:") && said.contains("rolled back"),
+        "{error}"
+    );
+    assert_eq!(relations(oldest, "refused"), "0");
+}
