@@ -105,6 +105,9 @@ pub struct Restore {
     /// superuser; such roles are named before. Nothing that is there is changed
     #[arg(long)]
     pub globals: bool,
+    /// Look in these schemas for what the backup's functions name without one, as in --search-path public
+    #[arg(long, value_name = "SCHEMA[,SCHEMA…]", value_delimiter = ',')]
+    pub search_path: Vec<String>,
 }
 
 /// What `verify` can be told.
@@ -122,6 +125,14 @@ pub struct Verify {
     /// Take backups that were given another name since they were made
     #[arg(long)]
     pub renamed: bool,
+    /// With --into, look in these schemas for what the backup's functions name without one
+    #[arg(
+        long,
+        value_name = "SCHEMA[,SCHEMA…]",
+        value_delimiter = ',',
+        conflicts_with = "all"
+    )]
+    pub search_path: Vec<String>,
 }
 
 /// What `check` can be told.

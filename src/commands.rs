@@ -163,6 +163,7 @@ pub async fn restore<F: Future<Output = bool>>(
         verify_first: !options.no_verify,
         analyze: !options.no_analyze,
         drill: false,
+        search_path: options.search_path.clone(),
     };
     let name = shown(restore.target.database());
     let confirm = |survey: Survey| async move {
@@ -275,6 +276,7 @@ pub async fn verify(
         access: &access,
         may_be_renamed: options.renamed,
         surroundings: &surroundings,
+        search_path: options.search_path.clone(),
     };
     drilling.run(&backup).await
 }
@@ -473,6 +475,7 @@ struct Drilling<'a> {
     access: &'a Access,
     may_be_renamed: bool,
     surroundings: &'a Surroundings,
+    search_path: Vec<String>,
 }
 
 impl Drilling<'_> {
@@ -487,6 +490,7 @@ impl Drilling<'_> {
             timeout: self.access.timeout,
             may_be_renamed: self.may_be_renamed,
             may_be_unconfined: self.access.may_be_unconfined,
+            search_path: self.search_path.clone(),
         };
         let meter = Arc::default();
         let terminal = self.surroundings.terminal;

@@ -129,6 +129,7 @@ pub async fn run(
             timeout: config.timeout,
             may_be_renamed: false,
             may_be_unconfined: drilling.may_be_unconfined,
+            search_path: Vec::new(),
         };
         let prover = Prover {
             catalog: job.catalog.clone(),

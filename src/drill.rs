@@ -58,6 +58,8 @@ pub struct Drill {
     pub may_be_renamed: bool,
     /// `VERIFY_UNCONFINED`: whether a throwaway server may run where the kernel can't confine it.
     pub may_be_unconfined: bool,
+    /// `--search-path`: the schemas in which names without one are looked for.
+    pub search_path: Vec<String>,
 }
 
 /// A backup that was restored and found to hold what was dumped.
@@ -332,8 +334,21 @@ async fn fill_and_compare(
         verify_first: false,
         analyze: false,
         drill: true,
+        search_path: drill.search_path.clone(),
     };
-    let restored = restore::run(&restore, |_| async { false }, meter, stop).await;
+    let mut restored = restore::run(&restore, |_| async { false }, meter, stop).await;
+    // A dump empties the search path, and functions can need it. That is no fault of the backup's bytes.
+    if let Err(error) = &restored
+        && restore.search_path.is_empty()
+        && error.wants_search_path()
+    {
+        tracing::warn!(name = whole.found.key, error = %error, hint = error.hint(), "a function in the backup needs a search path; trying again with --search-path public");
+        let restore = Restore {
+            search_path: vec!["public".to_owned()],
+            ..restore
+        };
+        restored = restore::run(&restore, |_| async { false }, meter, stop).await;
+    }
     let restored = match restored {
         Ok(restored) => restored,
         Err(error) => return Err(judge(place, whole.read.summary(), error).await),

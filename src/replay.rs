@@ -27,6 +27,18 @@ const NAMES: usize = 20_000;
 /// The longest name that is kept. PostgreSQL's have at most 63 bytes, and so have those of encodings.
 const NAME_BYTES: usize = 256;
 
+/// The one line of a dump about the search path.
+const EMPTY_SEARCH_PATH: &str = "SELECT pg_catalog.set_config('search_path', '', false);";
+
+/// Settings that end a statement or a session after a while. A dump takes them away, with 0.
+const LIMITS: [&str; 5] = [
+    "statement_timeout",
+    "lock_timeout",
+    "transaction_timeout",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+];
+
 /// What is left out of a dump besides what would clash with the restore.
 #[derive(Debug, Clone, Default)]
 pub struct Omit {
@@ -44,6 +56,8 @@ pub struct Omit {
     pub public_comment: bool,
     /// The tablespaces that may be used. Where others are named, the default one is used; none here means that all may be.
     pub tablespaces: Option<Arc<BTreeSet<String>>>,
+    /// The line that empties the search path: another one was set before the dump.
+    pub search_path: bool,
 }
 
 /// What a dump asks of the server it is restored into.
@@ -416,7 +430,14 @@ fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
             needs.encoding = Some(name.to_owned()).filter(|name| name.len() <= NAME_BYTES);
             false
         }
+        // Of a dump that somebody changed: a limit could end the restore.
+        ["SET", limit, "=" | "TO", value, ";"]
+            if LIMITS.contains(limit) && value.trim_matches('\'') != "0" =>
+        {
+            true
+        }
         ["SET", "transaction_timeout", ..] => omit.transaction_timeout,
+        ["SELECT", ..] => omit.search_path && line == EMPTY_SEARCH_PATH,
         ["ALTER", .., "OWNER", "TO", role, ";"] => {
             note(role, needs, ROLES);
             note(role, needs, OWNERS);
@@ -724,6 +745,22 @@ mod tests {
             ])
         );
         assert_eq!(check(&text, Omit::default(), &text), needs);
+    }
+
+    #[test]
+    fn the_search_path_is_left_out_on_demand_and_limits_always() {
+        let limits = "SET statement_timeout = 0;\nSET statement_timeout = 5000;\nSET lock_timeout TO '5s';\nSET idle_session_timeout = '0';\n";
+        let kept = "SET statement_timeout = 0;\nSET idle_session_timeout = '0';\n";
+        let path = format!("{EMPTY_SEARCH_PATH}\n");
+        // Exactly this line, where it is a statement of its own.
+        let others = "SELECT pg_catalog.set_config('search_path', 'x', false);\nSELECT $$\nSELECT pg_catalog.set_config('search_path', '', false);\n$$;\n";
+        let text = format!("{limits}{path}{others}");
+        check(&text, Omit::default(), &format!("{kept}{path}{others}"));
+        let without = Omit {
+            search_path: true,
+            ..Omit::default()
+        };
+        check(&text, without, &format!("{kept}{others}"));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Restore {
     pub analyze: bool,
     /// Whether the target is a drill's own scratch database, of which the drill tells.
     pub drill: bool,
+    /// The schemas in which names without one are looked for; a dump has none.
+    pub search_path: Vec<String>,
 }
 
 /// What was restored.
@@ -116,6 +118,12 @@ impl RestoreError {
             Self::Unknown(_) => Kind::Connect,
             Self::Cancelled(_) => Kind::Cancelled,
         }
+    }
+
+    /// Whether a name without a schema may have ended it, and nothing was changed: it may succeed with a search path.
+    #[must_use]
+    pub fn wants_search_path(&self) -> bool {
+        matches!(self, Self::Psql(error, Aftermath::AsBefore) if error.hint == cause::SEARCH_PATH)
     }
 
     /// What to do about it.
@@ -191,7 +199,10 @@ pub async fn run<F: Future<Output = bool>>(
     }
     let began = Instant::now();
     let survey = &prepared.survey;
-    let omit = survey.rights.omit(restore.permits, survey.major());
+    let omit = Omit {
+        search_path: !restore.search_path.is_empty(),
+        ..survey.rights.omit(restore.permits, survey.major())
+    };
     let loaded = load(restore, &prepared, &omit, meter, stop).await;
     let summary = loaded.map_err(|mut error| {
         if let RestoreError::Psql(error, _) | RestoreError::Server(error, _) = &mut error {
@@ -370,6 +381,11 @@ async fn stream(
         let sent = psql.write(script.as_bytes()).await;
         sent.map_err(|()| Broken::Psql)?;
     }
+    if !restore.search_path.is_empty() {
+        let script = search_path(&restore.search_path);
+        let sent = psql.write(script.as_bytes()).await;
+        sent.map_err(|()| Broken::Psql)?;
+    }
     let (sender, mut pieces) = mpsc::channel::<Bytes>(2);
     let mut reading = Box::pin(reader::read(
         &restore.store,
@@ -396,10 +412,24 @@ async fn stream(
     outcome.map_err(Broken::Read)
 }
 
+/// What is sent instead of the dump's own line about the search path. The names are in letters that mean the same in every
+/// encoding, and in quotes that the server takes off again.
+fn search_path(schemas: &[String]) -> Sql {
+    let quoted = schemas
+        .iter()
+        .map(|schema| format!("\"{}\"", schema.replace('"', "\"\"")));
+    let list = quoted.collect::<Vec<_>>().join(", ");
+    Sql::new(
+        "SELECT pg_catalog.set_config('search_path', pg_catalog.convert_from(pg_catalog.decode(",
+    )
+    .hex(list.as_bytes())
+    .sql(", 'hex'), 'UTF8'), false);\n")
+}
+
 /// A database without statistics answers its first queries slowly. What is restored stays restored if this fails.
 async fn analyze(prepared: &Prepared<'_>, stop: &CancellationToken) {
     const LIMIT: Duration = Duration::from_secs(6 * 3600);
-    let analyze = Sql::new("SET search_path TO '';\nANALYZE;\nRESET search_path;");
+    let analyze = walls::no_limits().sql("SET search_path TO '';\nANALYZE;\nRESET ALL;");
     let analyzed = tokio::select! {
         analyzed = prepared.database.run(&analyze, LIMIT) => analyzed,
         () = stop.cancelled() => {

@@ -136,3 +136,199 @@ fn a_target_that_may_lack_letters_is_named_beforehand() {
         }
     }
 }
+
+/// A role that may do anything, with these settings, and its URL of a database.
+fn role_with(server: &Postgres, settings: &[(&str, &str)], database: &str) -> String {
+    let role = crate::common::unique("hasty").replace('-', "_");
+    server.psql(
+        "postgres",
+        &format!("CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'hasty'"),
+    );
+    for (name, value) in settings {
+        server.psql(
+            "postgres",
+            &format!("ALTER ROLE {role} SET {name} = '{value}'"),
+        );
+    }
+    server.url_as(&role, "hasty", database)
+}
+
+/// Its index takes two seconds to build, and as long to analyze.
+const SLOW: &str = "CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_catalog.pg_sleep(0.5); RETURN i; END';
+    CREATE TABLE t (a int); INSERT INTO t VALUES (1), (2), (3), (4); CREATE INDEX ON t (slow(a));";
+
+#[test]
+fn no_limit_of_the_targets_own_ends_a_restore_or_the_statistics_after_it() {
+    let server = Postgres::start(18);
+    let variables = backed_up_as(&server, "", SLOW, "");
+    let (target, _) = empty_database(&server);
+    let url = role_with(
+        &server,
+        &[
+            ("statement_timeout", "900ms"),
+            ("lock_timeout", "900ms"),
+            ("transaction_timeout", "900ms"),
+            ("idle_in_transaction_session_timeout", "900ms"),
+            ("idle_session_timeout", "900ms"),
+        ],
+        &target,
+    );
+    let ended = restore(&variables, &["--to", &url]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(
+        ended.events("statistics collected").len(),
+        1,
+        "{}",
+        ended.text()
+    );
+    assert_eq!(server.psql(&target, "SELECT count(*) FROM t"), "4");
+}
+
+/// Restores what stands still in the middle, with everything already sent to psql, and does something meanwhile.
+fn while_it_stands_still(
+    server: &mut Postgres,
+    meanwhile: impl FnOnce(&mut Postgres, u32),
+) -> (String, Ended) {
+    let variables = backed_up_as(
+        server,
+        "",
+        "CREATE TABLE t (a int); CREATE TABLE gate (a int);
+         CREATE FUNCTION wait() RETURNS int LANGUAGE plpgsql AS 'BEGIN IF pg_catalog.current_database() LIKE ''target%'' THEN PERFORM pg_catalog.pg_sleep(600); END IF; RETURN 1; END';
+         CREATE MATERIALIZED VIEW m AS SELECT wait() WITH NO DATA; SET search_path TO public; REFRESH MATERIALIZED VIEW m;",
+        "",
+    );
+    let (target, url) = empty_database(server);
+    let service = Service::start(&variables, &["restore", "--to", &url]);
+    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'postgres-s3-backups restore%' AND wait_event = 'PgSleep'";
+    server.wait_for("postgres", sleeping, "1");
+    let backend = server.psql(
+        "postgres",
+        "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'postgres-s3-backups restore%'",
+    );
+    meanwhile(server, backend.parse().unwrap());
+    (target, service.end(std::time::Duration::from_secs(300)))
+}
+
+const NOTHING_CHANGED: &str =
+    "its transaction was rolled back, and the target has the same objects as before";
+
+#[test]
+fn a_session_that_ends_before_the_commit_is_not_called_lost_during_it() {
+    let mut server = Postgres::start(17);
+    let (target, ended) = while_it_stands_still(&mut server, |server, backend| {
+        server.psql(
+            "postgres",
+            &format!("SELECT pg_terminate_backend({backend})"),
+        );
+    });
+    let error = one_error(&ended);
+    let text = error["error"].as_str().unwrap();
+    assert!(text.ends_with(NOTHING_CHANGED), "{text}");
+    assert!(
+        error["hint"]
+            .as_str()
+            .unwrap()
+            .contains("pg_terminate_backend"),
+        "{error}"
+    );
+    assert_eq!(relations(&server, &target), "0");
+
+    // The whole server crashes, and is back by itself.
+    let (target, ended) = while_it_stands_still(&mut server, |_, backend| {
+        crate::common::process::signal(backend, "KILL");
+    });
+    let error = one_error(&ended);
+    let text = error["error"].as_str().unwrap();
+    assert!(text.ends_with(NOTHING_CHANGED), "{text}");
+    assert_eq!(relations(&server, &target), "0");
+
+    // It is away for good: nobody can look, and still nothing was committed.
+    let (_, ended) = while_it_stands_still(&mut server, |server, _| server.stop());
+    let error = one_error(&ended);
+    let text = error["error"].as_str().unwrap();
+    assert!(!text.contains("during the commit"), "{text}");
+    assert!(text.contains("the server could not be asked"), "{text}");
+}
+
+/// A generated column and a CHECK whose functions name others without their schema. Indexes and materialized views are built
+/// with a search path of the server's own from 17 on.
+const NAMELESS: &str = "CREATE FUNCTION helper(t text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT upper(t)';
+    CREATE FUNCTION loud(t text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN helper(t); END';
+    CREATE TABLE t (a text CHECK (loud(a) <> ''), b text GENERATED ALWAYS AS (loud(a)) STORED);
+    INSERT INTO t (a) VALUES ('x');";
+
+#[test]
+fn a_name_without_a_schema_is_recognised_and_found_with_a_search_path() {
+    let server = postgres();
+    let variables = backed_up_as(server, "", NAMELESS, "");
+    let (target, url) = empty_database(server);
+    let ended = restore(&variables, &["--to", &url]);
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    let error = one_error(&ended);
+    assert!(error["error"].as_str().unwrap().contains("loud"), "{error}");
+    assert!(
+        error["hint"]
+            .as_str()
+            .unwrap()
+            .contains("--search-path public"),
+        "{error}"
+    );
+    assert_eq!(relations(server, &target), "0");
+    let ended = restore(
+        &variables,
+        &["--to", &url, "--search-path", "Is \"not\" there,public"],
+    );
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(server.psql(&target, "SELECT a, b FROM t"), "x|X");
+
+    // A drill tries it by itself.
+    let verify = |flags: &[&str]| {
+        let url = server.url("postgres");
+        let arguments = [&["verify", "--into", &url], flags].concat();
+        Service::start(&variables, &arguments).end(std::time::Duration::from_secs(300))
+    };
+    const AGAIN: &str =
+        "a function in the backup needs a search path; trying again with --search-path public";
+    let ended = verify(&[]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(ended.events(AGAIN).len(), 1, "{}", ended.text());
+    assert_eq!(ended.events("backup proven").len(), 1, "{}", ended.text());
+    let ended = verify(&["--search-path", "public"]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_eq!(ended.events(AGAIN).len(), 0, "{}", ended.text());
+}
+
+#[test]
+fn rows_that_break_a_rule_of_the_source_are_said_to_do_so() {
+    let server = postgres();
+    for (made, named) in [
+        (
+            "CREATE TABLE p (a int PRIMARY KEY); CREATE TABLE c (a int CONSTRAINT orphaned REFERENCES p);
+             SET session_replication_role = replica; INSERT INTO c VALUES (1);",
+            "orphaned",
+        ),
+        (
+            "CREATE TABLE d (a int); CREATE UNIQUE INDEX doubled ON d (a); INSERT INTO d VALUES (1);
+             UPDATE pg_index SET indisready = false, indisvalid = false WHERE indexrelid = 'doubled'::regclass; INSERT INTO d VALUES (1);
+             UPDATE pg_index SET indisready = true, indisvalid = true WHERE indexrelid = 'doubled'::regclass;",
+            "doubled",
+        ),
+        (
+            "CREATE TABLE k (a int); INSERT INTO k VALUES (-1); ALTER TABLE k ADD CONSTRAINT positive CHECK (a > 0) NOT VALID;
+             UPDATE pg_constraint SET convalidated = true WHERE conname = 'positive';",
+            "positive",
+        ),
+    ] {
+        let variables = backed_up_as(server, "", made, "");
+        let (target, url) = empty_database(server);
+        let ended = restore(&variables, &["--to", &url]);
+        assert_eq!(ended.code(), Some(1), "{}", ended.text());
+        let error = one_error(&ended);
+        assert!(error["error"].as_str().unwrap().contains(named), "{error}");
+        assert!(
+            error["hint"].as_str().unwrap().contains("Rows that break a rule"),
+            "{error}"
+        );
+        assert_eq!(relations(server, &target), "0");
+    }
+}

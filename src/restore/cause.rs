@@ -49,6 +49,31 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
         "the target's encoding does not have a letter of the backup; restore into a database with the backup's encoding (createdb --template=template0 --encoding=…), or let restore make it: --create",
     ),
     (
+        &["23505", "23503", "23514", "23502", "23P01"],
+        "",
+        "rows of the backup break a constraint or a unique index of its own, because the source itself holds such rows; mend them there and make a new backup, or save them from this one as docs/operations.md says under \"Rows that break a rule\"",
+    ),
+    (
+        &["25P04"],
+        "",
+        "transaction_timeout ended the session; set it to 0 for the target's role (ALTER ROLE … SET transaction_timeout = 0), then try again",
+    ),
+    (
+        &["25P03"],
+        "",
+        "idle_in_transaction_session_timeout ended the session; set it to 0 for the target's role (ALTER ROLE … SET idle_in_transaction_session_timeout = 0), then try again",
+    ),
+    (
+        &["57P01"],
+        "",
+        "somebody ended the session (pg_terminate_backend), or the server was shut down; find out who and why, then try again",
+    ),
+    (
+        &["57P02", "57P03"],
+        "",
+        "the target server crashed; look at its log, then try again",
+    ),
+    (
         &["42704"],
         "unrecognized configuration parameter",
         "the target is older than the server the backup came from; restore into the same major version or a newer one",
@@ -141,12 +166,33 @@ fn hint(said: &str) -> &'static str {
     let Some((code, text)) = postgres::last_error(said) else {
         return without_code(said);
     };
+    if NAMES.contains(&code) && within_function(said) {
+        return SEARCH_PATH;
+    }
     CAUSES
         .iter()
         .find(|(codes, words, _)| {
             codes.iter().any(|beginning| code.starts_with(beginning)) && text.starts_with(words)
         })
         .map_or(OTHER, |(_, _, hint)| hint)
+}
+
+/// What does not exist: a function or an operator, a table, a type, a schema.
+const NAMES: [&str; 4] = ["42883", "42P01", "42704", "3F000"];
+
+/// What to do about a name without a schema.
+pub(super) const SEARCH_PATH: &str = "a function of the backup, which CONTEXT in `error` names, uses a name without its schema, and a dump is restored with an empty search_path; try again with --search-path public (or the schemas that it means; from PostgreSQL 17 on this does not reach indexes and materialized views), and mend the function in the source: ALTER FUNCTION … SET search_path = …";
+
+/// Whether the last error came up within a function, and not only within the rows of a table. The label is psql's own word;
+/// what follows it is in the server's language, and begins with COPY in all of them where it is about rows.
+fn within_function(said: &str) -> bool {
+    let context = said
+        .lines()
+        .rev()
+        .take_while(|line| !line.starts_with("psql:<stdin>:"))
+        .filter_map(|line| line.strip_prefix("CONTEXT:  "))
+        .last();
+    context.is_some_and(|context| !context.starts_with("COPY "))
 }
 
 /// The words of `psql` itself, which are English.
@@ -239,7 +285,27 @@ mod tests {
             ),
             (
                 "psql:<stdin>:9: ERROR:  23505: No space left on device",
-                "psql's own words",
+                "Rows that break a rule",
+            ),
+            (
+                "psql:<stdin>:9: ERROR:  42883: function lower_name(text) does not exist\nHINT:  x\nCONTEXT:  PL/pgSQL function public.f(text) line 3 at RETURN\nCOPY t, line 1: \"a\"\nLOCATION:  x",
+                "--search-path public",
+            ),
+            (
+                "psql:<stdin>:9: FEHLER:  42P01: Relation »x« existiert nicht\nCONTEXT:  SQL-Funktion »f« beim Inlining",
+                "--search-path public",
+            ),
+            (
+                "psql:<stdin>:9: ERROR:  42704: type \"x\" does not exist\nCONTEXT:  COPY t, line 1, column a",
+                "such as a role",
+            ),
+            (
+                "psql:<stdin>:9: FATAL:  57P01: terminating connection due to administrator command",
+                "pg_terminate_backend",
+            ),
+            (
+                "psql:<stdin>:9: FATAL:  25P04: terminating connection due to transaction timeout",
+                "transaction_timeout = 0",
             ),
             ("", "psql's own words"),
         ] {

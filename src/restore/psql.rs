@@ -237,7 +237,13 @@ impl<'a> Psql<'a> {
                     .to_owned(),
             )),
             (Ok(status), aftermath) if status.success() => Err(RestoreError::Unfinished(aftermath)),
-            (Ok(status), aftermath) => Err(judge(status, &said, aftermath)),
+            // The connection was lost while it committed, or before: what was not asked for did not happen.
+            (Ok(status), aftermath) => Err(judge(
+                status,
+                &said,
+                aftermath,
+                asked.load(Ordering::Acquire),
+            )),
             (Err(error), _) => Err(RestoreError::Unknown(error.to_string())),
         }
     }
@@ -339,14 +345,15 @@ async fn aftermath(
     loop {
         match database.ask(&sessions, ENDING).await {
             Ok(count) if count.trim() == "0" => break,
-            Ok(_) if Instant::now() < deadline => {
+            // A server that crashed is back within seconds.
+            Ok(_) | Err(_) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             Ok(_) | Err(_) => return Aftermath::NotSeen,
         }
     }
     if let Some(transaction) = transaction {
-        match is_committed(database, transaction).await {
+        match outcome(database, transaction).await {
             Some(false) => {}
             Some(true) => return Aftermath::Committed,
             None => return Aftermath::NotSeen,
@@ -393,11 +400,12 @@ async fn said(stderr: &mut JoinSet<Said>) -> Said {
     }
 }
 
-fn judge(status: ExitStatus, said: &Said, aftermath: Aftermath) -> RestoreError {
+/// Why `psql` ended, of which it is known whether the commit was asked for.
+fn judge(status: ExitStatus, said: &Said, aftermath: Aftermath, asked: bool) -> RestoreError {
     match (status.code(), aftermath) {
         // 2: the connection was lost. If the server can't be asked, nobody can say whether the commit arrived before.
-        (Some(2), Aftermath::NotSeen) => RestoreError::Unknown(cause::of_psql(said).text),
-        (None, Aftermath::NotSeen) => RestoreError::Unknown("psql was killed".to_owned()),
+        (Some(2), Aftermath::NotSeen) if asked => RestoreError::Unknown(cause::of_psql(said).text),
+        (None, Aftermath::NotSeen) if asked => RestoreError::Unknown("psql was killed".to_owned()),
         (_, aftermath) => ended(said, status.code(), aftermath),
     }
 }

@@ -29,6 +29,14 @@ pub(super) struct Transaction {
     pub(super) since: String,
 }
 
+/// Takes away what is set for the role, the database or the server and would end a long session of ours; which of them
+/// there are depends on the server's version. Behind a pooler it can't be done when the session is opened.
+pub(super) fn no_limits() -> Sql {
+    Sql::new(
+        "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) ANY ('{statement_timeout,lock_timeout,transaction_timeout,idle_in_transaction_session_timeout,idle_session_timeout}');\n",
+    )
+}
+
 /// The secrets of one restore.
 pub(super) struct Walls {
     /// Opens `\restrict`.
@@ -57,7 +65,7 @@ impl Walls {
     /// What comes before the text. The answer is the transaction's number, and the server process that has it.
     pub(super) fn before(&self) -> Vec<u8> {
         let digest = Sha256::digest(self.secret.as_bytes());
-        let begin = Sql::new("SET default_transaction_read_only TO on;\nCOMMIT;\nBEGIN READ WRITE;\nCREATE FUNCTION pg_temp.psb_wall() RETURNS pg_catalog.trigger LANGUAGE plpgsql AS $wall$\nBEGIN\n    IF pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.current_setting('psb.secret', true), 'SQL_ASCII')) OPERATOR(pg_catalog.=) pg_catalog.decode(")
+        let begin = no_limits().sql("SET default_transaction_read_only TO on;\nCOMMIT;\nBEGIN READ WRITE;\nCREATE FUNCTION pg_temp.psb_wall() RETURNS pg_catalog.trigger LANGUAGE plpgsql AS $wall$\nBEGIN\n    IF pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.current_setting('psb.secret', true), 'SQL_ASCII')) OPERATOR(pg_catalog.=) pg_catalog.decode(")
             .hex(&digest)
             .sql(", 'hex') THEN\n        RETURN NULL;\n    END IF;\n    RAISE EXCEPTION ")
             .text(&self.alarm)

@@ -58,6 +58,7 @@ impl Rights {
             public_schema: self.has_public || permits.clean,
             public_comment: self.has_public && !self.owns_public,
             tablespaces: Some(Arc::new(self.tablespaces.clone())),
+            ..Omit::default()
         }
     }
 
