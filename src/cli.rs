@@ -76,7 +76,7 @@ pub struct Restore {
     /// Replace everything that the target holds, in the same transaction
     #[arg(long)]
     pub clean: bool,
-    /// Do not ask before --clean replaces something
+    /// Do not ask before --clean or --swap replaces something
     #[arg(long)]
     pub yes: bool,
     /// Allow the target to be the database that is backed up; needs --clean too
@@ -108,6 +108,29 @@ pub struct Restore {
     /// Look in these schemas for what the backup's functions name without one, as in --search-path public
     #[arg(long, value_name = "SCHEMA[,SCHEMA…]", value_delimiter = ',')]
     pub search_path: Vec<String>,
+    /// Make a new database for it: NAME, or the name in the URL with the backup's time behind it
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, conflicts_with_all = ["clean", "yes_overwrite_source"])]
+    pub create: Option<Option<String>>,
+    /// Put the new database in the place of the one in the URL (or NAME), which stays as NAME_before_TIME
+    #[arg(long, conflicts_with_all = ["clean", "yes_overwrite_source"])]
+    pub swap: bool,
+    /// End the sessions that are connected to the old database before --swap renames it
+    #[arg(long, requires = "swap")]
+    pub disconnect: bool,
+    /// Print the settings of the database that was backed up (ALTER DATABASE … SET), and apply none
+    #[arg(long)]
+    pub no_settings: bool,
+    /// Let everybody create in the schema public again, if the backup is of 14 or older and the target is newer
+    #[arg(long)]
+    pub public_create: bool,
+}
+
+impl Restore {
+    /// Whether it goes into a database that the restore makes itself.
+    #[must_use]
+    pub const fn makes_a_database(&self) -> bool {
+        self.create.is_some() || self.swap
+    }
 }
 
 /// What `verify` can be told.

@@ -19,6 +19,8 @@ use crate::kind::{Fault, Kind};
 use crate::postgres::{Clients, DatabaseUrl};
 use crate::progress;
 use crate::reader::{Found, Meter, ReadError, Summary};
+use crate::restore::create::{self, Creation};
+use crate::restore::swap::Swap;
 use crate::restore::{self, Restore, RestoreError, Restored};
 use crate::schedule::Clock;
 use crate::signals::Signals;
@@ -159,12 +161,19 @@ pub async fn restore<F: Future<Output = bool>>(
             no_owner: options.no_owner,
             no_privileges: options.no_privileges,
             skip: options.skip.iter().copied().collect(),
+            new_database: options.makes_a_database(),
+            no_settings: options.no_settings,
+            public_create: options.public_create,
         },
         verify_first: !options.no_verify,
         analyze: !options.no_analyze,
         drill: false,
         search_path: options.search_path.clone(),
     };
+    if restore.permits.new_database {
+        let times = [backup.name.at(), (surroundings.clock)()];
+        return create(&restore, options, times, surroundings.terminal, ask).await;
+    }
     let name = shown(restore.target.database());
     let confirm = |survey: Survey| async move {
         if options.yes {
@@ -210,6 +219,77 @@ fn tell_left_out(restored: &Restored) {
     for (what, names) in &restored.left_out {
         let (count, names) = (names.len(), target::some(names));
         tracing::warn!(what, count, names, "left out of the restore");
+    }
+}
+
+/// `restore --create` and `restore --swap`. The times are the backup's and that of now.
+async fn create<F: Future<Output = bool>>(
+    restore: &Restore,
+    options: &cli::Restore,
+    times: [DateTime<Utc>; 2],
+    terminal: bool,
+    ask: impl FnOnce(String) -> F,
+) -> Ending {
+    let [backup_time, now] = times.map(|time| time.format("%Y%m%d_%H%M%S").to_string());
+    let named = restore.target.database();
+    let name = match options.create.clone().flatten() {
+        Some(name) => name,
+        None if options.swap => named.to_owned(),
+        None => create::default_name(named, &backup_time),
+    };
+    let creation = Creation {
+        name,
+        swap: options.swap.then_some(Swap {
+            disconnect: options.disconnect,
+            now,
+            backup_time,
+        }),
+    };
+    let confirm = || async {
+        if options.yes {
+            return true;
+        }
+        let name = shown(&creation.name);
+        progress::paused(ask(format!(
+            "Put a new database in the place of {name}, which stays under another name? [yes/no] ",
+        )))
+        .await
+    };
+    let (key, size) = (&restore.found.key, restore.found.size);
+    let meter = Arc::default();
+    let outcome = attended(&meter, size, terminal, async |stop| {
+        Box::pin(create::run(restore, &creation, confirm, &meter, stop)).await
+    });
+    match outcome.await {
+        Ok(created) => {
+            let summary = &created.restored.summary;
+            tell_tables(summary, "rows restored");
+            tell_left_out(&created.restored);
+            tracing::info!(
+                name = key,
+                database = created.database,
+                rows = summary.contents.rows,
+                tables = summary.contents.tables.len(),
+                size_bytes = size,
+                uncompressed_bytes = summary.contents.bytes,
+                duration_seconds = backup::seconds(created.restored.took),
+                target_version = created.restored.server_version,
+                url = created.url,
+                "restore finished"
+            );
+            if let Some(swapped) = created.swapped
+                && let Some(old) = swapped.old
+            {
+                tracing::info!(
+                    database = created.database,
+                    old_database = old,
+                    hint = swapped.hint,
+                    "databases swapped"
+                );
+            }
+            Ending::Done
+        }
+        Err(error) => failed(key, &error),
     }
 }
 

@@ -14,6 +14,7 @@ use postgres_s3_backups::confine;
 use postgres_s3_backups::daemon;
 use postgres_s3_backups::drill::DrillServer;
 use postgres_s3_backups::postgres::{Clients, DatabaseUrl, client_directories};
+use postgres_s3_backups::restore::create;
 use postgres_s3_backups::shell;
 use postgres_s3_backups::signals::Signals;
 use postgres_s3_backups::telemetry::{self, Channel, LogFormat};
@@ -189,6 +190,20 @@ async fn run(
                 return Err(unusable(
                     "--clean",
                     "replaces everything in the target and nobody can be asked here; pass --yes too if that is what you want",
+                ));
+            }
+            if options.swap && !options.yes && !terminal {
+                return Err(unusable(
+                    "--swap",
+                    "puts another database in the place of this one and nobody can be asked here; pass --yes too if that is what you want",
+                ));
+            }
+            if let Some(Some(name)) = &options.create
+                && (name.is_empty() || name.len() > create::NAME_BYTES)
+            {
+                return Err(unusable(
+                    "--create",
+                    "the name of a database has 1 to 63 bytes",
                 ));
             }
             let surroundings = surroundings(path).await;

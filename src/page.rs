@@ -602,13 +602,13 @@ fn restore(status: &Status, setting: &Setting) -> Markup {
             h2 id="restore" { "Get the data back" }
             @match status.newest() {
                 Some(newest) => {
-                    p { "The newest backup, into a new and empty database whose URL is in " code { "DATABASE_URL" } "." }
+                    p { "The newest backup, into a new and empty database whose URL is in " code { "DATABASE_URL" } ". This service\u{2019}s own command makes a new database beside that one." }
                     h3 { "With the AWS CLI, gunzip and psql" }
                     (command("restore-by-hand", &setting.restore(&newest.name), "Copy the restore command"))
                     h3 { "With this service\u{2019}s image and variables" }
                     (command(
                         "restore-by-command",
-                        &format!("RESTORE_DATABASE_URL=\"$DATABASE_URL\" postgres-s3-backups restore {}", quoted(&newest.name.to_string())),
+                        &format!("RESTORE_DATABASE_URL=\"$DATABASE_URL\" postgres-s3-backups restore {} --create", quoted(&newest.name.to_string())),
                         "Copy the command of this service",
                     ))
                 }

@@ -58,6 +58,8 @@ pub struct Omit {
     pub tablespaces: Option<Arc<BTreeSet<String>>>,
     /// The line that empties the search path: another one was set before the dump.
     pub search_path: bool,
+    /// Not the `BEGIN` and `COMMIT` around the data of large objects: there is no transaction around them.
+    pub keeps_transactions: bool,
 }
 
 /// What a dump asks of the server it is restored into.
@@ -93,6 +95,8 @@ pub struct Needs {
     pub schemas: BTreeSet<String>,
     /// Tablespaces that it names.
     pub tablespaces: BTreeSet<String>,
+    /// Whether it takes the right to create in the schema `public` from everybody.
+    pub public_revoked: bool,
 }
 
 /// Which of the names a name is one of.
@@ -396,7 +400,7 @@ fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
         return Verdict::LeftOut;
     }
     let is_left_out = match words.as_slice() {
-        ["BEGIN" | "COMMIT", ";"] => true,
+        ["BEGIN" | "COMMIT", ";"] => !omit.keeps_transactions,
         // Of a dump made with --create: the target was chosen by the one who restores.
         ["CREATE" | "DROP" | "ALTER", "DATABASE", ..]
         | ["COMMENT", "ON", "DATABASE", ..]
@@ -445,6 +449,19 @@ fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
         }
         ["GRANT" | "REVOKE", ..] | ["ALTER", "DEFAULT", "PRIVILEGES", ..] => {
             note_grantees(&words, needs);
+            needs.public_revoked |= matches!(
+                words.as_slice(),
+                [
+                    "REVOKE",
+                    "ALL" | "CREATE",
+                    "ON",
+                    "SCHEMA",
+                    "public",
+                    "FROM",
+                    "PUBLIC",
+                    ..
+                ]
+            );
             omit.privileges
         }
         ["SET", "SESSION", "AUTHORIZATION", role, ";"] => {

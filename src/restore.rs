@@ -5,12 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 mod cause;
+pub mod create;
+mod filling;
 mod psql;
+mod public;
+mod settings;
+pub mod swap;
 mod walls;
 
 pub use psql::Aftermath;
@@ -101,6 +107,9 @@ pub enum RestoreError {
     /// The service was told to stop.
     #[error("the restore was told to stop; {0}")]
     Cancelled(Aftermath),
+    /// The new database is whole, and could not be put in the place of the old one.
+    #[error("the backup is restored in the database {}, but it could not be put in the place of the old one: {}", .1, .0.text)]
+    Swap(PostgresError, String),
 }
 
 impl RestoreError {
@@ -109,7 +118,10 @@ impl RestoreError {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Read(error) => error.kind(),
-            Self::Target(error) | Self::Psql(error, _) | Self::Server(error, _) => error.kind,
+            Self::Target(error)
+            | Self::Psql(error, _)
+            | Self::Server(error, _)
+            | Self::Swap(error, _) => error.kind,
             Self::Refused(_) | Self::NotConfirmed(_) => Kind::Refused,
             Self::Escape(_) => Kind::Restore,
             Self::Unfinished(_) => Kind::Damaged,
@@ -148,6 +160,9 @@ impl RestoreError {
                 "look whether the target holds the tables: it has all of the backup or none of it"
             }
             Self::Cancelled(_) => "start it again when you are ready",
+            Self::Swap(..) => {
+                "nothing else was changed and the old database has its name; rename both when nobody is connected to them (ALTER DATABASE … RENAME TO …)"
+            }
         }
     }
 }
@@ -163,7 +178,7 @@ pub async fn run<F: Future<Output = bool>>(
     stop: &CancellationToken,
 ) -> Result<Restored, RestoreError> {
     let prepared = tokio::select! {
-        prepared = prepare(restore, meter) => prepared?,
+        prepared = prepare(restore, meter, |_| async { Ok(Refusals::default()) }) => prepared?,
         () = stop.cancelled() => return Err(RestoreError::Cancelled(Aftermath::AsBefore)),
     };
     if restore.permits.clean && prepared.survey.holds_something() {
@@ -198,11 +213,7 @@ pub async fn run<F: Future<Output = bool>>(
         );
     }
     let began = Instant::now();
-    let survey = &prepared.survey;
-    let omit = Omit {
-        search_path: !restore.search_path.is_empty(),
-        ..survey.rights.omit(restore.permits, survey.major())
-    };
+    let omit = restore.omit(&prepared.survey);
     let loaded = load(restore, &prepared, &omit, meter, stop).await;
     let summary = loaded.map_err(|mut error| {
         if let RestoreError::Psql(error, _) | RestoreError::Server(error, _) = &mut error {
@@ -212,7 +223,22 @@ pub async fn run<F: Future<Output = bool>>(
     })?;
     let took = began.elapsed();
     if restore.analyze {
-        analyze(&prepared, stop).await;
+        analyze(&prepared.database, stop).await;
+    }
+    if !restore.drill {
+        let (permits, survey) = (restore.permits, &prepared.survey);
+        let database = &prepared.database;
+        let name = restore.target.database();
+        settings::tell(
+            database,
+            name,
+            name,
+            &summary,
+            &survey.roles,
+            permits.no_settings,
+        )
+        .await;
+        public::tell(database, permits, &summary, survey.major()).await;
     }
     Ok(Restored {
         left_out: target::left_out(&summary.needs, &omit),
@@ -225,12 +251,25 @@ pub async fn run<F: Future<Output = bool>>(
 struct Prepared<'a> {
     survey: Survey,
     database: Database<'a>,
+    /// What is known of the backup: all, or only its head.
+    summary: Summary,
+}
+
+impl Restore {
+    /// What is left out of the dump for this target.
+    fn omit(&self, survey: &Survey) -> Omit {
+        Omit {
+            search_path: !self.search_path.is_empty(),
+            ..survey.rights.omit(self.permits, survey.major())
+        }
+    }
 }
 
 /// Finds out everything that can be found out before the first byte, and says all of it that stands in the way.
-async fn prepare<'a>(
+async fn prepare<'a, F: Future<Output = Result<Refusals, PostgresError>>>(
     restore: &'a Restore,
     meter: &Arc<Meter>,
+    more: impl FnOnce(Database<'a>) -> F,
 ) -> Result<Prepared<'a>, RestoreError> {
     let newest = restore.clients.newest().map_err(RestoreError::Target)?;
     let server = postgres::probe(newest, &restore.target)
@@ -256,7 +295,8 @@ async fn prepare<'a>(
         None => false,
     };
     // What stands in the way whatever the backup holds is said before the backup is read.
-    let first = target::refusals(&survey, is_source, restore.permits, None);
+    let mut first = target::refusals(&survey, is_source, restore.permits, None);
+    first.extend(more(database).await.map_err(RestoreError::Target)?);
     if !first.is_empty() {
         return Err(RestoreError::Refused(first));
     }
@@ -284,7 +324,9 @@ async fn prepare<'a>(
     if !refusals.is_empty() {
         return Err(RestoreError::Refused(refusals));
     }
-    target::warn(&survey, &summary);
+    if !restore.permits.new_database {
+        target::warn(&survey, &summary);
+    }
     if summary
         .server_major()
         .is_some_and(|major| major > survey.major())
@@ -295,7 +337,11 @@ async fn prepare<'a>(
             "the target is older than the server this came from; what it does not know will end the restore, with nothing changed"
         );
     }
-    Ok(Prepared { survey, database })
+    Ok(Prepared {
+        survey,
+        database,
+        summary,
+    })
 }
 
 /// Whether the target is the database that is backed up: by address, or, under whatever address, by the server's identifier
@@ -330,7 +376,7 @@ async fn load(
     let streamed = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Broken::Stopped),
-        streamed = stream(restore, &mut psql, omit.clone(), meter) => streamed,
+        streamed = stream(restore, prepared, &mut psql, omit.clone(), meter) => streamed,
     };
     let broken = match streamed {
         Ok(proof) => {
@@ -371,6 +417,7 @@ enum Broken {
 
 async fn stream(
     restore: &Restore,
+    prepared: &Prepared<'_>,
     psql: &mut Psql<'_>,
     omit: Omit,
     meter: &Arc<Meter>,
@@ -381,11 +428,33 @@ async fn stream(
         let sent = psql.write(script.as_bytes()).await;
         sent.map_err(|()| Broken::Psql)?;
     }
-    if !restore.search_path.is_empty() {
-        let script = search_path(&restore.search_path);
-        let sent = psql.write(script.as_bytes()).await;
-        sent.map_err(|()| Broken::Psql)?;
+    let path = search_path(&restore.search_path);
+    let sent = psql.write(path.as_bytes()).await;
+    sent.map_err(|()| Broken::Psql)?;
+    let proof = feed(restore, psql.input(), omit, meter).await?;
+    if !restore.drill {
+        let summary = proof.summary();
+        if !restore.permits.no_settings {
+            let (wanted, _) = settings::wanted(summary, &prepared.survey.roles);
+            let script = settings::within(&wanted);
+            let sent = psql.write(script.as_bytes()).await;
+            sent.map_err(|()| Broken::Psql)?;
+        }
+        if let Some(grant) = public::grant(restore.permits, summary, prepared.survey.major()) {
+            let sent = psql.write(grant.as_bytes()).await;
+            sent.map_err(|()| Broken::Psql)?;
+        }
     }
+    Ok(proof)
+}
+
+/// Reads the object and hands on what of it may reach `psql`.
+async fn feed(
+    restore: &Restore,
+    input: &mut (impl AsyncWrite + Unpin),
+    omit: Omit,
+    meter: &Arc<Meter>,
+) -> Result<ReadWhole, Broken> {
     let (sender, mut pieces) = mpsc::channel::<Bytes>(2);
     let mut reading = Box::pin(reader::read(
         &restore.store,
@@ -398,7 +467,7 @@ async fn stream(
     loop {
         tokio::select! {
             piece = pieces.recv() => match piece {
-                Some(piece) => psql.write(&piece).await.map_err(|()| Broken::Psql)?,
+                Some(piece) => input.write_all(&piece).await.map_err(|_| Broken::Psql)?,
                 // The reader hung up: its word is final.
                 None => break,
             },
@@ -415,6 +484,9 @@ async fn stream(
 /// What is sent instead of the dump's own line about the search path. The names are in letters that mean the same in every
 /// encoding, and in quotes that the server takes off again.
 fn search_path(schemas: &[String]) -> Sql {
+    if schemas.is_empty() {
+        return Sql::new("");
+    }
     let quoted = schemas
         .iter()
         .map(|schema| format!("\"{}\"", schema.replace('"', "\"\"")));
@@ -427,11 +499,11 @@ fn search_path(schemas: &[String]) -> Sql {
 }
 
 /// A database without statistics answers its first queries slowly. What is restored stays restored if this fails.
-async fn analyze(prepared: &Prepared<'_>, stop: &CancellationToken) {
+async fn analyze(database: &Database<'_>, stop: &CancellationToken) {
     const LIMIT: Duration = Duration::from_secs(6 * 3600);
     let analyze = walls::no_limits().sql("SET search_path TO '';\nANALYZE;\nRESET ALL;");
     let analyzed = tokio::select! {
-        analyzed = prepared.database.run(&analyze, LIMIT) => analyzed,
+        analyzed = database.run(&analyze, LIMIT) => analyzed,
         () = stop.cancelled() => {
             tracing::warn!(hint = "run ANALYZE in the restored database", "ANALYZE was stopped; the restore itself is done");
             return;

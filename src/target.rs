@@ -91,6 +91,12 @@ impl Survey {
         self.objects > 0
     }
 
+    /// Whom it was asked as.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// Which database it is.
     #[must_use]
     pub fn identity(&self) -> Identity {
@@ -264,6 +270,12 @@ pub struct Permits {
     pub no_privileges: bool,
     /// Kinds of objects that are left out.
     pub skip: Skip,
+    /// The restore makes a database of its own: what the one holds that it connects to, and what may be done in it, does not matter.
+    pub new_database: bool,
+    /// The settings of the database that was backed up are said and not applied.
+    pub no_settings: bool,
+    /// Everybody may create in the schema `public` again, as before 15.
+    pub public_create: bool,
 }
 
 /// Everything that stands in the way of a restore.
@@ -296,7 +308,13 @@ impl Refusals {
             .map(|refusal| (refusal.text.as_str(), refusal.hint.as_ref()))
     }
 
-    fn add(&mut self, text: impl Into<String>, hint: impl Into<Cow<'static, str>>) {
+    /// Adds others.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    /// Adds one: what stands in the way, and what to do.
+    pub fn add(&mut self, text: impl Into<String>, hint: impl Into<Cow<'static, str>>) {
         self.0.push(Refusal {
             text: text.into(),
             hint: hint.into(),
@@ -320,13 +338,14 @@ pub fn refusals(
     backup: Option<&Summary>,
 ) -> Refusals {
     let mut refusals = Refusals::default();
-    if is_source && !(permits.clean && permits.overwrite_source) {
+    let new = permits.new_database;
+    if is_source && !new && !(permits.clean && permits.overwrite_source) {
         refusals.add(
             "the target is the database that is backed up (BACKUP_DATABASE_URL)",
             "restore into another database; to replace the source itself pass both --clean and --yes-overwrite-source",
         );
     }
-    if target.holds_something() && !permits.clean {
+    if target.holds_something() && !permits.clean && !new {
         refusals.add(
             format!(
                 "the target is not empty: it holds {} objects ({}{})",
@@ -334,7 +353,7 @@ pub fn refusals(
                 target.examples.join(", "),
                 if target.objects > 3 { ", …" } else { "" }
             ),
-            "restore into a new database (createdb); or pass --clean to replace everything in this one",
+            "pass --create to restore into a new database, or --clean to replace everything in this one",
         );
     }
     if target.subscriptions > 0 && permits.clean {
@@ -349,7 +368,7 @@ pub fn refusals(
             "name the primary server in --to (or RESTORE_DATABASE_URL), or set default_transaction_read_only to off",
         );
     }
-    if !target.may_create {
+    if !target.may_create && !new {
         refusals.add(
             format!(
                 "the user {} may not create anything in the target",
@@ -358,7 +377,7 @@ pub fn refusals(
             "restore as the database's owner or a superuser, or GRANT CREATE ON DATABASE",
         );
     }
-    if !target.may_create_temporary {
+    if !target.may_create_temporary && !new {
         refusals.add(
             format!(
                 "the user {} may not create temporary tables in the target, one of which guards the transaction",
@@ -416,6 +435,10 @@ pub fn refusals(
             format!("policies or user mappings name roles that the target's server does not have: {roles}"),
             "create them (CREATE ROLE)",
         );
+    }
+    // What is of one database only is asked of the new one when it is there.
+    if new {
+        return refusals;
     }
     if let Letters::Unreadable { from } = Letters::of(backup, &target.encoding) {
         refusals.add(

@@ -285,7 +285,6 @@ fn the_three_commands_of_the_first_screen_restore() {
 fn the_services_own_commands_restore() {
     let server = Postgres::start(17);
     let (bucket, backup) = backed_up(&server);
-    server.create_database("fresh", "");
     let service = Path::new(crate::common::service::BINARY).parent().unwrap();
     let operator = |restore_url: &str| {
         let mut operator = Operator::new(17, &bucket, &backup)
@@ -297,11 +296,12 @@ fn the_services_own_commands_restore() {
         operator.path = format!("{}:{}", service.display(), operator.path);
         operator
     };
-    let said = operator(&server.url("fresh")).run(&block("restore latest"));
+    let said = operator(&server.url("app")).run(&block("restore latest"));
     assert!(said.contains(&backup), "{said}");
-    pretty_assertions::assert_eq!(server.digest("app"), server.digest("fresh"));
-    // Step by step, with a database that the page creates.
-    operator(&server.url("restored")).run(&block("postgres-s3-backups list"));
+    pretty_assertions::assert_eq!(server.digest("app"), server.digest("restored"));
+    // Step by step.
+    server.psql("postgres", "DROP DATABASE restored");
+    operator(&server.url("app")).run(&block("postgres-s3-backups list"));
     pretty_assertions::assert_eq!(server.digest("app"), server.digest("restored"));
 }
 

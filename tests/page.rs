@@ -395,7 +395,9 @@ fn the_copy_button_copies_the_command_of_the_log_and_the_page_breaks_no_rule_of_
     });
     assert_eq!(
         third,
-        format!("RESTORE_DATABASE_URL=\"$DATABASE_URL\" postgres-s3-backups restore {name}")
+        format!(
+            "RESTORE_DATABASE_URL=\"$DATABASE_URL\" postgres-s3-backups restore {name} --create"
+        )
     );
     // Nothing was asked of anybody, and nothing was refused by the page's own policy.
     let asked =

@@ -20,6 +20,7 @@ mod check;
 mod clock;
 mod config;
 mod connections;
+mod create;
 mod cut;
 mod docs;
 mod drill;

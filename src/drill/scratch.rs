@@ -168,7 +168,7 @@ impl Place<'_> {
 }
 
 /// Drops the subscriptions of a database without a word to where they lead.
-async fn drop_subscriptions(database: &Database<'_>) -> Result<(), PostgresError> {
+pub(crate) async fn drop_subscriptions(database: &Database<'_>) -> Result<(), PostgresError> {
     let question = Sql::new(
         "SELECT COALESCE(pg_catalog.json_agg(subname), '[]') FROM pg_catalog.pg_subscription JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) subdbid WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database();",
     );

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::parameters::{Fate, Inherited, SETTINGS, find, ssl, sslmode};
 use crate::secret::{Redactor, Secret};
@@ -217,6 +217,43 @@ impl DatabaseUrl {
             name: name.to_owned(),
             ..self.clone()
         }
+    }
+
+    /// As a URL to paste, without the password.
+    #[must_use]
+    pub fn without_password(&self) -> String {
+        const ODD: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.');
+        let encoded = |text: &str| utf8_percent_encode(text, ODD).to_string();
+        let ports: Vec<&str> = self.ports.split(',').collect();
+        let hosts = self.hosts.split(',').enumerate().map(|(at, host)| {
+            let host = if host.contains(':') {
+                format!("[{host}]")
+            } else if host.starts_with('/') {
+                encoded(host)
+            } else {
+                host.to_owned()
+            };
+            match ports.get(at).or(ports.first()) {
+                Some(port) if !port.is_empty() => format!("{host}:{port}"),
+                _ => host,
+            }
+        });
+        let user = if self.user.is_empty() {
+            String::new()
+        } else {
+            format!("{}@", encoded(&self.user))
+        };
+        let parameters = self
+            .parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encoded(value)));
+        let parameters = parameters.collect::<Vec<_>>().join("&");
+        format!(
+            "postgresql://{user}{}/{}{}{parameters}",
+            hosts.collect::<Vec<_>>().join(","),
+            encoded(&self.name),
+            if parameters.is_empty() { "" } else { "?" },
+        )
     }
 
     /// The variable it came from.

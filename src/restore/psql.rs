@@ -36,6 +36,12 @@ pub enum Aftermath {
     Committed,
     /// The server could not be asked. It rolls back as soon as it notices that the client is gone.
     NotSeen,
+    /// No database was made yet.
+    Untouched,
+    /// The database that the restore had made is gone, and nothing else was touched.
+    Dropped,
+    /// The database that the restore had made could not be dropped.
+    Left(String),
 }
 
 impl fmt::Display for Aftermath {
@@ -50,6 +56,14 @@ impl fmt::Display for Aftermath {
             ),
             Self::Committed => f.write_str(
                 "a part of the backup IS COMMITTED in the target: the backup itself ended the transaction; look what is in it",
+            ),
+            Self::Untouched => f.write_str("nothing was touched"),
+            Self::Dropped => {
+                f.write_str("the new database was dropped, and nothing else was touched")
+            }
+            Self::Left(name) => write!(
+                f,
+                "nothing but the new database was touched, and that could not be dropped: the next restore --create drops {name}"
             ),
             Self::NotSeen => f.write_str(
                 "the server could not be asked what became of the transaction; it rolls back what was not committed when it notices that the client is gone",
@@ -94,7 +108,7 @@ pub(super) struct Killed {
 
 /// The longest statement and the longest value have a gigabyte each, and `psql` holds either more than once. Without a limit
 /// a backup could have it hold the answer to any query.
-const PSQL_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+pub(super) const PSQL_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 /// How long `psql` may take to end after it was killed, and the server to notice.
 const ENDING: Duration = Duration::from_secs(10);
@@ -166,6 +180,11 @@ impl<'a> Psql<'a> {
     /// Hands it the next piece of the script; an error means that it is not reading any more.
     pub(super) async fn write(&mut self, piece: &[u8]) -> Result<(), ()> {
         self.stdin.write_all(piece).await.map_err(|_| ())
+    }
+
+    /// Where the text goes.
+    pub(super) const fn input(&mut self) -> &mut ChildStdin {
+        &mut self.stdin
     }
 
     /// Has it commit. Nothing else does, and only what the server says of the transaction afterwards counts.
@@ -393,7 +412,7 @@ async fn outcome(database: &Database<'_>, transaction: &Transaction) -> Option<b
     }
 }
 
-async fn said(stderr: &mut JoinSet<Said>) -> Said {
+pub(super) async fn said(stderr: &mut JoinSet<Said>) -> Said {
     tokio::select! {
         said = stderr.join_next() => said.and_then(Result::ok).unwrap_or_default(),
         () = tokio::time::sleep(Duration::from_secs(5)) => Said::default(),

@@ -108,7 +108,7 @@ impl Rights {
     }
 
     /// Adds what the user may not do.
-    pub(super) fn refuse(
+    pub(crate) fn refuse(
         &self,
         needs: &Needs,
         roles: &BTreeSet<String>,
