@@ -1572,6 +1572,7 @@ mod tests {
             ("BUCKET_SUBFOLDER", "a//b"),
             ("BACKUP_FILE_PREFIX", "../x"),
             ("SINGLE_SHOT_MODE", "maybe"),
+            ("BACKUP_GLOBALS", "maybe"),
             ("RUN_ON_STARTUP", "maybe"),
             ("TZ", "Mars/Phobos"),
             ("BACKUP_CRON_SCHEDULE", "hourly"),
