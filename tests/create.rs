@@ -149,7 +149,8 @@ fn a_new_database_gets_everything_that_the_old_one_had() {
         .iter()
         .map(|line| line["statement"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(said.len(), kept.len(), "{said:?}");
+    // One of them has a line end in it.
+    assert_eq!(said.len(), 4, "{said:?}");
     // What is printed can be pasted.
     server.psql("postgres", &said.join("\n"));
     assert_eq!(settings(&server, &odd.replace('\'', "''")), kept.join("\n"));

@@ -125,6 +125,7 @@ fn health_is_503_when_a_run_failed_after_its_retries_and_names_only_the_kind() {
         [
             "anomaly",
             "last_drill",
+            "last_globals",
             "last_run",
             "max_age_seconds",
             "newest_backup",
