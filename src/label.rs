@@ -85,6 +85,31 @@ pub struct Origin {
     /// Whether there was more than has room.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_cut: bool,
+    /// How many objects it has of the kinds of which each takes a lock when it is restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relations: Option<Relations>,
+}
+
+/// How many objects of each kind a database has, without those of extensions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Relations {
+    /// Tables, partitioned and foreign ones among them.
+    pub tables: u64,
+    /// Views, materialized views and composite types.
+    pub views: u64,
+    /// Those of them that have a table for long values.
+    pub toasts: u64,
+    /// Indexes that a constraint made.
+    pub key_indexes: u64,
+    /// Other indexes.
+    pub indexes: u64,
+    /// Sequences.
+    pub sequences: u64,
+    /// Functions and procedures.
+    pub functions: u64,
+    /// Large objects.
+    pub large_objects: u64,
 }
 
 /// What `CREATE DATABASE` would have to say.

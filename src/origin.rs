@@ -53,6 +53,7 @@ fn merged(one: Origin, other: Origin) -> Origin {
         unlogged_tables: one.unlogged_tables.or(other.unlogged_tables),
         tablespaces: one.tablespaces.or(other.tablespaces),
         is_cut: one.is_cut || other.is_cut,
+        relations: one.relations.or(other.relations),
     }
 }
 
@@ -97,7 +98,7 @@ fn split(setting: &mut Map<String, Value>) {
 
 /// Each part of an [`Origin`] under its name, and the query for it. What a server of this major does not have is not there,
 /// rather than an error: a row is looked through as JSON where its columns differ.
-fn facts() -> [(&'static str, Sql); 6] {
+fn facts() -> [(&'static str, Sql); 7] {
     [
         ("database", database()),
         ("settings", settings()),
@@ -105,6 +106,7 @@ fn facts() -> [(&'static str, Sql); 6] {
         ("roles", roles()),
         ("unlogged_tables", unlogged_tables()),
         ("tablespaces", tablespaces()),
+        ("relations", relations()),
     ]
 }
 
@@ -146,6 +148,29 @@ fn unlogged_tables() -> Sql {
 fn tablespaces() -> Sql {
     Sql::new(
         "SELECT COALESCE(pg_catalog.json_agg(spcname), '[]') FROM (SELECT spcname FROM pg_catalog.pg_tablespace t WHERE spcname OPERATOR(pg_catalog.<>) 'pg_default' AND spcname OPERATOR(pg_catalog.<>) 'pg_global' AND (EXISTS (SELECT FROM pg_catalog.pg_class WHERE reltablespace OPERATOR(pg_catalog.=) t.oid) OR EXISTS (SELECT FROM pg_catalog.pg_database WHERE dattablespace OPERATOR(pg_catalog.=) t.oid AND datname OPERATOR(pg_catalog.=) pg_catalog.current_database())) ORDER BY spcname LIMIT 20001) AS t",
+    )
+}
+
+fn relations() -> Sql {
+    Sql::new(
+        r"SELECT pg_catalog.json_build_object(
+    'tables', pg_catalog.count(*) FILTER (WHERE relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f}')),
+    'views', pg_catalog.count(*) FILTER (WHERE relkind OPERATOR(pg_catalog.=) ANY ('{v,m,c}')),
+    'toasts', pg_catalog.count(*) FILTER (WHERE reltoastrelid OPERATOR(pg_catalog.<>) 0),
+    'key_indexes', pg_catalog.count(*) FILTER (WHERE relkind OPERATOR(pg_catalog.=) ANY ('{i,I}') AND is_of_key),
+    'indexes', pg_catalog.count(*) FILTER (WHERE relkind OPERATOR(pg_catalog.=) ANY ('{i,I}') AND NOT is_of_key),
+    'sequences', pg_catalog.count(*) FILTER (WHERE relkind OPERATOR(pg_catalog.=) 'S'),
+    'functions', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) pronamespace
+        WHERE NOT nspname OPERATOR(pg_catalog.~) '^pg_' AND nspname OPERATOR(pg_catalog.<>) 'information_schema'
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid OPERATOR(pg_catalog.=) p.oid
+              AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype OPERATOR(pg_catalog.=) 'e')),
+    'large_objects', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata))
+FROM (SELECT relkind, reltoastrelid, EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conindid OPERATOR(pg_catalog.=) c.oid
+          AND contype OPERATOR(pg_catalog.=) ANY ('{p,u,x}')) AS is_of_key
+      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) relnamespace
+      WHERE NOT nspname OPERATOR(pg_catalog.~) '^pg_' AND nspname OPERATOR(pg_catalog.<>) 'information_schema'
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid OPERATOR(pg_catalog.=) c.oid
+            AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype OPERATOR(pg_catalog.=) 'e')) AS c",
     )
 }
 

@@ -12,6 +12,7 @@ use crate::reader::Summary;
 use crate::replay::Skip;
 
 mod clean;
+mod locks;
 mod rights;
 
 pub use clean::clean;
@@ -20,6 +21,7 @@ pub use rights::{Rights, left_out, some};
 mod encoding;
 
 use encoding::Letters;
+use locks::{Room, Shortage};
 
 /// How long a question about a whole catalog may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -50,6 +52,9 @@ pub struct Survey {
     /// The database's encoding.
     #[serde(default)]
     encoding: String,
+    /// How many locks its settings make room for.
+    #[serde(default)]
+    lock_room: Room,
     /// What the user may do.
     #[serde(skip)]
     pub rights: Rights,
@@ -249,7 +254,13 @@ SELECT pg_catalog.json_build_object(
     'user', CURRENT_USER,
     'roles', (SELECT pg_catalog.json_agg(rolname) FROM pg_catalog.pg_roles),
     'available_extensions', (SELECT COALESCE(pg_catalog.json_agg(name), '[]') FROM pg_catalog.pg_available_extensions),
-    'encoding', pg_catalog.current_setting('server_encoding'));
+    'encoding', pg_catalog.current_setting('server_encoding'),
+    'lock_room', (SELECT pg_catalog.json_build_object(
+        'each', pg_catalog.current_setting('max_locks_per_transaction')::bigint,
+        'processes', pg_catalog.sum(setting::bigint) FILTER (WHERE name OPERATOR(pg_catalog.<>) ALL ('{huge_pages,huge_pages_status}')
+            AND NOT (name OPERATOR(pg_catalog.=) 'autovacuum_max_workers' AND pg_catalog.current_setting('server_version_num')::integer OPERATOR(pg_catalog.>=) 180000)),
+        'huge_pages', pg_catalog.bool_or(setting OPERATOR(pg_catalog.=) 'on') FILTER (WHERE name OPERATOR(pg_catalog.=) ANY ('{huge_pages,huge_pages_status}')))
+        FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) ANY ('{max_connections,max_prepared_transactions,max_worker_processes,max_wal_senders,autovacuum_max_workers,autovacuum_worker_slots,huge_pages,huge_pages_status}')));
 ",
     )
 }
@@ -450,6 +461,23 @@ pub fn refusals(
                 "make a database for them with: {}; or let restore make it: --create",
                 encoding::createdb(backup, &from)
             ),
+        );
+    }
+    if let Some(shortage) = Shortage::of(backup, target, permits) {
+        let Shortage {
+            locks,
+            room,
+            enough,
+            large_objects,
+        } = shortage;
+        let among = if large_objects > 0 {
+            format!(" ({large_objects} of them for large objects)")
+        } else {
+            String::new()
+        };
+        refusals.add(
+            format!("restoring this backup in one transaction takes about {locks} locks{among}, and the target's server has room for {room} at most"),
+            format!("restore into a new database with --create, which needs no such transaction; or set max_locks_per_transaction to {enough} and restart that server"),
         );
     }
     let rights = &target.rights;

@@ -377,10 +377,34 @@ fn more_tables_than_one_transaction_may_lock_come_back() {
         ],
     );
     // A dump locks every table.
-    let whole = Postgres::start_with(17, &[("max_locks_per_transaction", "256")]);
+    let locks = &[
+        ("max_connections", "10"),
+        ("max_locks_per_transaction", "256"),
+    ];
+    let whole = Postgres::start_with(17, locks);
     whole.create_database("shop", "");
-    whole.psql("shop", "DO $$ BEGIN FOR i IN 1..2000 LOOP EXECUTE format('CREATE TABLE t_%s (a int PRIMARY KEY)', i); END LOOP; END $$");
+    whole.psql("shop", "DO $$ BEGIN FOR i IN 1..700 LOOP EXECUTE format('CREATE TABLE t_%s (a int PRIMARY KEY)', i); END LOOP; END $$");
     let (_, variables, _) = back_up(&whole, "shop");
+
+    // In one transaction it is refused before anything is touched, with the value that is enough.
+    server.create_database("target", "");
+    let ended = restore(&variables, &["--to", &server.url("target")]);
+    let refused = one_error(&ended);
+    assert_eq!(refused["message"], "restore refused", "{refused}");
+    let hint = refused["hint"].as_str().unwrap();
+    assert!(hint.contains("--create"), "{refused}");
+    let enough = hint.split_once("max_locks_per_transaction to ").unwrap().1;
+    let enough = enough.split(' ').next().unwrap();
+    let larger = Postgres::start_with(
+        17,
+        &[
+            ("max_connections", "10"),
+            ("max_locks_per_transaction", enough),
+        ],
+    );
+    larger.create_database("target", "");
+    done(&restore(&variables, &["--to", &larger.url("target")]));
+
     let ended = restore(
         &variables,
         &["--to", &server.url("postgres"), "--create=made"],

@@ -587,7 +587,7 @@ fn fields(value: &Value, found: &mut std::collections::BTreeSet<String>) {
 
 #[test]
 fn the_page_on_the_format_names_every_field_and_no_other() {
-    use postgres_s3_backups::label::{Extension, Head, Origin, Setting, Tail, Traits};
+    use postgres_s3_backups::label::{Extension, Head, Origin, Relations, Setting, Tail, Traits};
     let text = || Some(String::new());
     let head = Head {
         origin: Origin {
@@ -606,6 +606,7 @@ fn the_page_on_the_format_names_every_field_and_no_other() {
             unlogged_tables: Some(Vec::new()),
             tablespaces: Some(Vec::new()),
             is_cut: true,
+            relations: Some(Relations::default()),
         },
         ..Head::default()
     };

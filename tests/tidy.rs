@@ -225,8 +225,9 @@ fn tokens(sql: &str) -> Vec<String> {
 /// What of a piece of SQL PostgreSQL would look for in the search path.
 fn unqualified(sql: &str) -> Vec<String> {
     const BEFORE_BRACKETS: &[&str] = &[
-        "ALL", "AND", "ANY", "AS", "BY", "COALESCE", "DISTINCT", "ELSE", "EXISTS", "FROM", "JOIN",
-        "NOT", "ON", "OPERATOR", "OR", "SELECT", "SET", "THEN", "VALUES", "WHEN", "WHERE", "WITH",
+        "ALL", "AND", "ANY", "AS", "BY", "COALESCE", "DISTINCT", "ELSE", "EXISTS", "FILTER",
+        "FROM", "JOIN", "NOT", "ON", "OPERATOR", "OR", "SELECT", "SET", "THEN", "VALUES", "WHEN",
+        "WHERE", "WITH",
     ];
     const TYPES: &[&str] = &["integer", "bigint", "boolean"];
     let tokens = tokens(sql);

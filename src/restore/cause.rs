@@ -21,7 +21,7 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
     (
         &["53200"],
         "out of shared memory",
-        "the target has more tables than one transaction may lock there; raise max_locks_per_transaction and restart that server",
+        "one transaction may not lock as many tables, indexes and large objects there; restore into a new database with --create, which needs no such transaction; or raise max_locks_per_transaction and restart that server",
     ),
     (
         &["53200"],
