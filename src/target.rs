@@ -437,14 +437,14 @@ pub fn refusals(
             match (permits.no_owner, permits.no_privileges) {
                 (true, _) => "create them (CREATE ROLE), or pass --no-privileges too, to leave grants out as well",
                 (false, true) => "create them (CREATE ROLE), or pass --no-owner too: then everything belongs to the target's user",
-                (false, false) => "create them (CREATE ROLE), or pass --no-owner --no-privileges to leave owners and grants out",
+                (false, false) => "create them (CREATE ROLE; or --globals, if BACKUP_GLOBALS=true stored them), or pass --no-owner --no-privileges to leave owners and grants out",
             },
         );
     }
     if let Some(roles) = missing(&backup.needs.named_roles, &target.roles) {
         refusals.add(
             format!("policies or user mappings name roles that the target's server does not have: {roles}"),
-            "create them (CREATE ROLE)",
+            "create them (CREATE ROLE; or --globals, if BACKUP_GLOBALS=true stored them)",
         );
     }
     // What is of one database only is asked of the new one when it is there.

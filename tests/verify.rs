@@ -1,5 +1,6 @@
 //! Damage of every kind against every command that reads a backup: never silent, never a partial restore.
 
+use std::thread;
 use std::time::Duration;
 
 use crate::common::postgres::Postgres;
@@ -109,21 +110,27 @@ fn no_damage_is_silent_and_none_is_restored() {
     let (target, url) = empty_database(postgres());
     for (damage, object, said) in damages(&whole) {
         seaweedfs().put(&bucket, &name, &object);
-        for arguments in [
+        let commands = [
             &["verify"][..],
             &["verify", "--all"],
             &["verify", "--into", &url],
             &["restore", "--to", &url],
             &["restore", "--to", &url, "--no-verify"],
-        ] {
-            let ended = Service::start(&variables, arguments).end(LONG);
-            let context = format!("{damage}, {arguments:?}: {}", ended.text());
-            assert_eq!(ended.code(), Some(1), "{context}");
-            let error = one_error(&ended);
-            assert!(error["error"].as_str().unwrap().contains(said), "{context}");
-            assert_eq!(error["kind"], "damaged", "{context}");
-            assert_eq!(relations(postgres(), &target), "0", "{context}");
-        }
+        ];
+        thread::scope(|scope| {
+            for arguments in commands {
+                let (damage, variables, target) = (&damage, &variables, &target);
+                scope.spawn(move || {
+                    let ended = Service::start(variables, arguments).end(LONG);
+                    let context = format!("{damage}, {arguments:?}: {}", ended.text());
+                    assert_eq!(ended.code(), Some(1), "{context}");
+                    let error = one_error(&ended);
+                    assert!(error["error"].as_str().unwrap().contains(said), "{context}");
+                    assert_eq!(error["kind"], "damaged", "{context}");
+                    assert_eq!(relations(postgres(), target), "0", "{context}");
+                });
+            }
+        });
     }
     // The same words about the same object, whole again.
     seaweedfs().put(&bucket, &name, &whole);
