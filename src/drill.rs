@@ -15,8 +15,6 @@ mod obstacle;
 mod scratch;
 
 use comparison::compare;
-pub(crate) use scratch::drop_subscriptions;
-
 use obstacle::{Obstacle, Surroundings};
 use scratch::{LIMIT, Place, Scratch};
 

@@ -27,6 +27,7 @@ pub mod telemetry;
 
 pub mod daemon;
 pub mod prover;
+mod provisional;
 pub mod runs;
 pub mod schedule;
 pub mod shell;

@@ -340,6 +340,17 @@ impl fmt::Display for Refusals {
     }
 }
 
+/// The names that are needed and not there, as a list. A name in another encoding than UTF-8 can't be compared here; the
+/// server itself will tell.
+pub(crate) fn missing(needed: &BTreeSet<String>, there: &BTreeSet<String>) -> Option<String> {
+    let missing: Vec<&str> = needed
+        .difference(there)
+        .map(String::as_str)
+        .filter(|name| !name.contains(char::REPLACEMENT_CHARACTER))
+        .collect();
+    (!missing.is_empty()).then(|| missing.join(", "))
+}
+
 /// Decides what stands in the way of restoring a backup; without one, what stands in the way of any.
 #[must_use]
 pub fn refusals(
@@ -405,15 +416,6 @@ pub fn refusals(
     }
     let Some(backup) = backup else {
         return refusals;
-    };
-    let missing = |needed: &BTreeSet<String>, there: &BTreeSet<String>| {
-        // A name in another encoding than UTF-8 can't be compared here; the server itself will tell.
-        let missing: Vec<&str> = needed
-            .difference(there)
-            .map(String::as_str)
-            .filter(|name| !name.contains(char::REPLACEMENT_CHARACTER))
-            .collect();
-        (!missing.is_empty()).then(|| missing.join(", "))
     };
     if let Some(extensions) = missing(&backup.needs.extensions, &target.available_extensions)
         .filter(|_| !permits.skip.extensions)

@@ -331,13 +331,9 @@ fn our_own_sql_names_everything_with_its_schema() {
                 }
             }
         }
-        // Sessions take SQL of that type alone, and are made in one place; a restore has one for somebody else's text, of each sort.
+        // Sessions take SQL of that type alone, and are made in one place; a restore has one for somebody else's text.
         let makes_sessions = code.contains("(\"psql\", ") || code.contains(".command(\"psql\"");
-        let homes = [
-            "postgres/database.rs",
-            "restore/filling.rs",
-            "restore/psql.rs",
-        ];
+        let homes = ["postgres/database.rs", "restore/psql.rs"];
         assert!(
             !makes_sessions || homes.iter().any(|home| path.ends_with(home)),
             "{} opens sessions of its own",

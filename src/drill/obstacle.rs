@@ -4,12 +4,11 @@
 //! created by itself, and the SQLSTATE of what ended the restore.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use super::DrillError;
 use crate::postgres::{PostgresError, Refused};
 use crate::replay::Needs;
-use crate::target::{Refusals, Survey};
+use crate::target::{Refusals, Survey, missing};
 
 /// What is in the way, and what to set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,15 +40,6 @@ const UNCOUNTED: &str = "restore it by hand and compare; rows are counted one by
 impl Obstacle {
     /// What is missing, as far as that is known before anything is restored.
     pub(super) fn beforehand(needs: &Needs, server: &Survey) -> Option<Self> {
-        let missing = |needed: &BTreeSet<String>, there: &BTreeSet<String>| {
-            // A name in another encoding than UTF-8 can't be compared here; the server itself will tell.
-            let missing: Vec<&str> = needed
-                .difference(there)
-                .map(String::as_str)
-                .filter(|name| !name.contains(char::REPLACEMENT_CHARACTER))
-                .collect();
-            (!missing.is_empty()).then(|| missing.join(", "))
-        };
         let extensions = missing(&needs.extensions, &server.available_extensions);
         if let Some(extensions) = extensions {
             return Some(Self {

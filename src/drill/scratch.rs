@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::DrillError;
 use crate::newborn::{self, Likeness};
 use crate::postgres::{self, Database, DatabaseUrl, Idle, PostgresError, Sql};
+use crate::provisional::{self, Provisional};
 use crate::reader::Summary;
 use crate::replay::Needs;
 
 /// What scratch databases are called; a drill drops those of others that nobody is connected to.
-const SCRATCH: &str = "psb_drill_";
+const SCRATCH: Provisional = Provisional("psb_drill_");
 
 /// How long a question about a catalog may take, and making or dropping a database.
 pub(super) const LIMIT: Duration = Duration::from_secs(300);
@@ -32,36 +33,18 @@ pub(super) struct Scratch {
     shuts_out_triggers: bool,
 }
 
-/// Whether this is the name of a scratch database. It is asked here and not of the server, which could say anything.
-fn is_scratch(name: &str) -> bool {
-    name.strip_prefix(SCRATCH).is_some_and(|digits| {
-        digits.len() == 16
-            && digits
-                .bytes()
-                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
-
 impl Place<'_> {
     /// Drops what killed drills left behind: scratch databases of this role that nobody is connected to.
     pub(super) async fn sweep(&self) {
-        let question = Sql::new(
-            "SELECT COALESCE(pg_catalog.json_agg(datname), '[]') FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) d.datdba WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER AND datname OPERATOR(pg_catalog.~) '^psb_drill_' AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid OPERATOR(pg_catalog.=) d.oid);",
-        );
-        let left = match self.server.ask(&question, LIMIT).await {
+        let left = match SCRATCH.left(&self.server).await {
             Ok(left) => left,
             Err(error) => {
                 tracing::warn!(error = %error, "could not look for scratch databases");
                 return;
             }
         };
-        let Ok(left) = serde_json::from_str::<Vec<String>>(left.trim()) else {
-            let error = postgres::not_understood(self.server.client);
-            tracing::warn!(error = %error, "could not look for scratch databases");
-            return;
-        };
-        for name in left.iter().filter(|name| is_scratch(name)) {
-            match self.drop_scratch(name, "").await {
+        for name in &left {
+            match self.drop_scratch(name, None).await {
                 Ok(()) => tracing::info!(
                     database = name,
                     "scratch database of a killed drill dropped"
@@ -103,7 +86,7 @@ impl Place<'_> {
 
     /// Makes a scratch database, as much like the one that was dumped as this server allows.
     pub(super) async fn create(&self, summary: &Summary) -> Result<Scratch, PostgresError> {
-        let name = format!("{SCRATCH}{:016x}", fastrand::u64(..));
+        let name = SCRATCH.name();
         let likeness = newborn::make(&self.server, self.major, &name, summary).await?;
         let shuts_out_triggers = self.shut_out_triggers(&name).await;
         let url = self.server.url.with_database(&name);
@@ -142,50 +125,18 @@ impl Place<'_> {
     }
 
     /// Drops a scratch database, after the subscriptions in it: one would keep it for ever.
-    async fn drop_scratch(&self, name: &str, options: &'static str) -> Result<(), PostgresError> {
-        let url = self.server.url.with_database(name);
-        let database = Database {
-            url: &url,
-            ..self.server
-        };
-        if let Err(error) = drop_subscriptions(&database).await {
+    async fn drop_scratch(&self, name: &str, by_force: Option<u16>) -> Result<(), PostgresError> {
+        if let Err(error) = provisional::drop_subscriptions(&self.server, name).await {
             tracing::warn!(database = name, error = %error, "could not drop the subscriptions in a scratch database");
         }
-        let drop = Sql::new("DROP DATABASE IF EXISTS ")
-            .name(name)
-            .sql(options)
-            .sql(";");
-        self.server.run(&drop, LIMIT).await.map(|_| ())
+        provisional::drop_database(&self.server, name, by_force).await
     }
 
     async fn drop_database(&self, name: &str) {
-        // Before 13 there is no FORCE.
-        let options = if self.major < 13 { "" } else { " WITH (FORCE)" };
-        if let Err(error) = self.drop_scratch(name, options).await {
+        if let Err(error) = self.drop_scratch(name, Some(self.major)).await {
             tracing::warn!(database = name, error = %error, "could not drop scratch database; the next drill drops it");
         }
     }
-}
-
-/// Drops the subscriptions of a database without a word to where they lead.
-pub(crate) async fn drop_subscriptions(database: &Database<'_>) -> Result<(), PostgresError> {
-    let question = Sql::new(
-        "SELECT COALESCE(pg_catalog.json_agg(subname), '[]') FROM pg_catalog.pg_subscription JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) subdbid WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database();",
-    );
-    let names = database.ask(&question, LIMIT).await?;
-    let names: Vec<String> = serde_json::from_str(names.trim())
-        .map_err(|_| postgres::not_understood(database.client))?;
-    for name in &names {
-        let statements = Sql::new("ALTER SUBSCRIPTION ")
-            .name(name)
-            .sql(" DISABLE;\nALTER SUBSCRIPTION ")
-            .name(name)
-            .sql(" SET (slot_name = NONE);\nDROP SUBSCRIPTION ")
-            .name(name)
-            .sql(";");
-        database.run(&statements, LIMIT).await?;
-    }
-    Ok(())
 }
 
 impl Scratch {
@@ -243,26 +194,5 @@ impl Scratch {
     pub(super) async fn drop_from(self, place: &Place<'_>) {
         self.keeper.end().await;
         place.drop_database(self.url.database()).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_names_that_drills_give_are_scratch_databases() {
-        assert!(is_scratch("psb_drill_0123456789abcdef"));
-        for name in [
-            "psb_drill_0123456789abcde",
-            "psb_drill_0123456789abcdef0",
-            "psb_drill_0123456789ABCDEF",
-            "psb_drill_0123456789abcde\n",
-            "apsb_drill_0123456789abcdef",
-            "shop",
-            "",
-        ] {
-            assert!(!is_scratch(name), "{name:?}");
-        }
     }
 }

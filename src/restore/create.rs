@@ -15,9 +15,9 @@ use super::psql::{self, Aftermath};
 use super::swap::{self, Swapped};
 use super::{Broken, Prepared, Restore, RestoreError, Restored};
 use super::{analyze, cause, feed, prepare, public, search_path, settings};
-use crate::drill::drop_subscriptions;
 use crate::newborn::{self, Likeness};
 use crate::postgres::{self, Database, DatabaseUrl, PostgresError, Sql};
+use crate::provisional::{self, Provisional};
 use crate::reader::{Meter, Summary};
 use crate::replay::Omit;
 use crate::target::{self, Refusals, Survey};
@@ -26,7 +26,7 @@ use crate::target::{self, Refusals, Survey};
 pub(super) const LIMIT: Duration = Duration::from_secs(300);
 
 /// What databases are called that a restore has not finished.
-const UNFINISHED: &str = "psb_restore_";
+const UNFINISHED: Provisional = Provisional("psb_restore_");
 
 /// A name of PostgreSQL's has no more bytes.
 pub const NAME_BYTES: usize = 63;
@@ -115,7 +115,7 @@ pub async fn run<F: Future<Output = bool>>(
     };
     server.sweep().await;
     let began = Instant::now();
-    let name = format!("{UNFINISHED}{:016x}", fastrand::u64(..));
+    let name = UNFINISHED.name();
     let made = newborn::make(&server.database, server.major, &name, &prepared.summary).await;
     if let Likeness::Different(locale) = made.map_err(RestoreError::Target)? {
         server.drop_database(&name).await;
@@ -251,6 +251,7 @@ enum Unfilled {
     Error(RestoreError),
     Psql(Ended),
     Broken(Broken, Ended),
+    Stopped,
     Unfinished,
     Server(PostgresError),
 }
@@ -262,7 +263,7 @@ impl Unfilled {
             Self::Psql(ended) | Self::Broken(Broken::Psql, ended) => {
                 psql::ended(&ended.said, ended.status, aftermath)
             }
-            Self::Broken(Broken::Stopped, _) => RestoreError::Cancelled(aftermath),
+            Self::Broken(Broken::Stopped, _) | Self::Stopped => RestoreError::Cancelled(aftermath),
             Self::Broken(Broken::Read(error), _) => {
                 if aftermath == Aftermath::Dropped {
                     tracing::info!(target_database = %aftermath, "psql was stopped");
@@ -334,7 +335,7 @@ async fn stream(
     // The last statements may run for hours yet.
     let ended = tokio::select! {
         ended = filling.end(&proof, &new.name) => ended,
-        () = stop.cancelled() => return Err(Unfilled::Error(RestoreError::Cancelled(Aftermath::Dropped))),
+        () = stop.cancelled() => return Err(Unfilled::Stopped),
     };
     let sign = ended.map_err(Unfilled::Psql)?;
     match filling::has_sign(&server.database, &new.name, &sign).await {
@@ -422,17 +423,6 @@ async fn finish(
     }
 }
 
-/// Whether this is the name of a database that a restore has not finished. It is asked here and not of the server, which
-/// could say anything.
-fn is_unfinished(name: &str) -> bool {
-    name.strip_prefix(UNFINISHED).is_some_and(|digits| {
-        digits.len() == 16
-            && digits
-                .bytes()
-                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
-
 /// The server that the new database is made on.
 struct Server<'a> {
     database: Database<'a>,
@@ -442,24 +432,15 @@ struct Server<'a> {
 impl Server<'_> {
     /// Drops what killed restores left behind: unfinished databases of this role that nobody is connected to.
     async fn sweep(&self) {
-        let question = Sql::new(
-            "SELECT COALESCE(pg_catalog.json_agg(datname), '[]') FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) d.datdba WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER AND datname OPERATOR(pg_catalog.~) '^psb_restore_' AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid OPERATOR(pg_catalog.=) d.oid);",
-        );
-        let left = match self.database.ask(&question, LIMIT).await {
-            Ok(left) => serde_json::from_str::<Vec<String>>(left.trim())
-                .map_err(|_| postgres::not_understood(self.database.client)),
-            Err(error) => Err(error),
-        };
-        let left = match left {
+        let left = match UNFINISHED.left(&self.database).await {
             Ok(left) => left,
             Err(error) => {
                 tracing::warn!(error = %error, "could not look for databases of killed restores");
                 return;
             }
         };
-        for name in left.iter().filter(|name| is_unfinished(name)) {
-            // Without FORCE: whoever came meanwhile keeps it.
-            match self.drop_after_subscriptions(name, "").await {
+        for name in &left {
+            match self.drop_after_subscriptions(name, None).await {
                 Ok(()) => {
                     tracing::info!(
                         database = name,
@@ -475,9 +456,7 @@ impl Server<'_> {
 
     /// Drops the new database; whether it is gone.
     async fn drop_database(&self, name: &str) -> bool {
-        // Before 13 there is no FORCE.
-        let options = if self.major < 13 { "" } else { " WITH (FORCE)" };
-        let dropped = self.drop_after_subscriptions(name, options).await;
+        let dropped = self.drop_after_subscriptions(name, Some(self.major)).await;
         if let Err(error) = &dropped {
             tracing::warn!(database = name, error = %error, "could not drop the unfinished database of a restore");
         }
@@ -488,21 +467,12 @@ impl Server<'_> {
     async fn drop_after_subscriptions(
         &self,
         name: &str,
-        options: &'static str,
+        by_force: Option<u16>,
     ) -> Result<(), PostgresError> {
-        let url = self.database.url.with_database(name);
-        let database = Database {
-            url: &url,
-            ..self.database
-        };
-        if let Err(error) = drop_subscriptions(&database).await {
+        if let Err(error) = provisional::drop_subscriptions(&self.database, name).await {
             tracing::debug!(database = name, error = %error, "could not drop the subscriptions in it");
         }
-        let drop = Sql::new("DROP DATABASE IF EXISTS ")
-            .name(name)
-            .sql(options)
-            .sql(";");
-        self.database.run(&drop, LIMIT).await.map(|_| ())
+        provisional::drop_database(&self.database, name, by_force).await
     }
 }
 
@@ -522,7 +492,7 @@ mod tests {
 
     #[test]
     fn only_the_names_that_restores_give_are_swept() {
-        assert!(is_unfinished("psb_restore_0123456789abcdef"));
+        assert!(UNFINISHED.is_one("psb_restore_0123456789abcdef"));
         for name in [
             "psb_restore_0123456789abcde",
             "psb_restore_0123456789abcdef0",
@@ -530,7 +500,7 @@ mod tests {
             "psb_drill_0123456789abcdef",
             "shop",
         ] {
-            assert!(!is_unfinished(name), "{name}");
+            assert!(!UNFINISHED.is_one(name), "{name}");
         }
     }
 }

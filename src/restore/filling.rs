@@ -5,7 +5,6 @@
 //! whole, `psql` ended well, and the server has a sign that was sent behind the text. The sign is a secret until then, and
 //! other sessions see it only if it was executed and committed.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,9 +12,9 @@ use tokio::process::{Child, ChildStdin};
 use tokio::task::JoinSet;
 
 use super::RestoreError;
-use super::psql::{PSQL_BYTES, said};
+use super::psql::{self, Started, said};
 use super::walls::no_limits;
-use crate::postgres::{self, Database, PostgresError, Said, Sql, random_key};
+use crate::postgres::{Database, PostgresError, Said, Sql, random_key};
 use crate::reader::ReadWhole;
 
 /// How long the sign may be asked for.
@@ -44,50 +43,29 @@ impl Filling {
     pub(super) fn start(database: &Database<'_>) -> Result<Self, RestoreError> {
         let failed = |error: std::io::Error| RestoreError::Start(error.to_string());
         let (key, sign) = (random_key().map_err(failed)?, random_key().map_err(failed)?);
-        let mut command = database
-            .client
-            .command("psql", database.url, database.session);
-        command
-            .env("PGAPPNAME", "postgres-s3-backups restore")
-            .args(["-X", "-A", "-t", "-q", "-w"])
-            .args(["-v", "ON_ERROR_STOP=1", "-v", "AUTOCOMMIT=on"])
-            .args(["-v", "VERBOSITY=verbose"])
-            .args([
-                "-d",
-                &database.url.connection_string(database.client.major),
-                "-f",
-                "-",
-            ])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = command.spawn().map_err(failed)?;
-        postgres::limit_memory(&child, PSQL_BYTES);
-        let (Some(stdin), Some(mut stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            return Err(RestoreError::Start("its input is not a pipe".to_owned()));
-        };
+        let Started {
+            child,
+            stdin,
+            mut stdout,
+            stderr,
+        } = Started::new(database, "postgres-s3-backups restore", true)?;
         let mut output = JoinSet::new();
         output.spawn(async move {
             let mut piece = [0; 8192];
             while matches!(stdout.read(&mut piece).await, Ok(1..)) {}
         });
-        let mut tasks = JoinSet::new();
-        tasks.spawn(postgres::relay(stderr, database.url.redactor(), "psql"));
         Ok(Self {
             child,
             stdin,
             _output: output,
-            stderr: tasks,
+            stderr,
             key,
             sign,
         })
     }
 
-    /// What comes before the text, with the search path for it, if one was named. Nobody waits for the disk at each statement: a server that dies takes the new database
-    /// along, and the renaming at the end is written out with everything before it.
+    /// What comes before the text, with the search path for it, if one was named. Nobody waits for the disk at each statement:
+    /// a server that dies takes the new database along, and the renaming at the end is written out with everything before it.
     pub(super) async fn begin(&mut self, search_path: Sql) -> Result<(), ()> {
         let begin = no_limits()
             .sql("SET synchronous_commit TO off;\nSET default_transaction_read_only TO off;\n")
@@ -135,16 +113,7 @@ impl Filling {
 
     /// Ends it before its input ends, and finds out what it said if it ended by itself.
     pub(super) async fn kill(mut self) -> Ended {
-        let mut status = None;
-        // A psql that ended by itself has said why; it gets a moment to.
-        tokio::select! {
-            ended = self.child.wait() => status = ended.ok().and_then(|status| status.code()),
-            () = tokio::time::sleep(Duration::from_millis(200)) => {
-                if let Err(error) = self.child.kill().await {
-                    tracing::warn!(%error, "could not kill psql");
-                }
-            }
-        }
+        let status = psql::end(&mut self.child).await;
         drop(self.stdin);
         let said = said(&mut self.stderr).await;
         Ended { said, status }

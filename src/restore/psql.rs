@@ -108,23 +108,39 @@ pub(super) struct Killed {
 
 /// The longest statement and the longest value have a gigabyte each, and `psql` holds either more than once. Without a limit
 /// a backup could have it hold the answer to any query.
-pub(super) const PSQL_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+const PSQL_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 /// How long `psql` may take to end after it was killed, and the server to notice.
 const ENDING: Duration = Duration::from_secs(10);
 
-impl<'a> Psql<'a> {
-    pub(super) fn start(database: Database<'a>) -> Result<Self, RestoreError> {
-        let failed = |error: std::io::Error| RestoreError::Start(error.to_string());
-        let walls = Arc::new(Walls::new().map_err(failed)?);
-        let name = format!("postgres-s3-backups restore {:08x}", fastrand::u32(..));
+/// A `psql` that reads its script from a pipe, just started.
+pub(super) struct Started {
+    pub(super) child: Child,
+    pub(super) stdin: ChildStdin,
+    pub(super) stdout: ChildStdout,
+    /// Reads what it says.
+    pub(super) stderr: JoinSet<Said>,
+}
+
+impl Started {
+    /// Starts it under this `application_name`.
+    pub(super) fn new(
+        database: &Database<'_>,
+        name: &str,
+        autocommit: bool,
+    ) -> Result<Self, RestoreError> {
         let mut command = database
             .client
             .command("psql", database.url, database.session);
         command
-            .env("PGAPPNAME", &name)
+            .env("PGAPPNAME", name)
             .args(["-X", "-A", "-t", "-q", "-w", "-F", "\t"])
-            .args(["-v", "ON_ERROR_STOP=1", "-v", "AUTOCOMMIT=off"])
+            .args(["-v", "ON_ERROR_STOP=1", "-v"])
+            .arg(if autocommit {
+                "AUTOCOMMIT=on"
+            } else {
+                "AUTOCOMMIT=off"
+            })
             // With the code of an error, which says more than words that can hold a table's name.
             .args(["-v", "VERBOSITY=verbose"])
             .args([
@@ -137,13 +153,50 @@ impl<'a> Psql<'a> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let mut child = command.spawn().map_err(failed)?;
+        let mut child = command
+            .spawn()
+            .map_err(|error| RestoreError::Start(error.to_string()))?;
         postgres::limit_memory(&child, PSQL_BYTES);
-        let (Some(stdin), Some(stdout), Some(stderr)) =
+        let (Some(stdin), Some(stdout), Some(said)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(RestoreError::Start("its input is not a pipe".to_owned()));
         };
+        let mut stderr = JoinSet::new();
+        stderr.spawn(postgres::relay(said, database.url.redactor(), "psql"));
+        Ok(Self {
+            child,
+            stdin,
+            stdout,
+            stderr,
+        })
+    }
+}
+
+/// Kills a `psql`. One that ended by itself has said why, and gets a moment to: then it has a status.
+pub(super) async fn end(child: &mut Child) -> Option<i32> {
+    tokio::select! {
+        ended = child.wait() => ended.ok().and_then(|status| status.code()),
+        () = tokio::time::sleep(Duration::from_millis(200)) => {
+            if let Err(error) = child.kill().await {
+                tracing::warn!(%error, "could not kill psql");
+            }
+            None
+        }
+    }
+}
+
+impl<'a> Psql<'a> {
+    pub(super) fn start(database: Database<'a>) -> Result<Self, RestoreError> {
+        let failed = |error: std::io::Error| RestoreError::Start(error.to_string());
+        let walls = Arc::new(Walls::new().map_err(failed)?);
+        let name = format!("postgres-s3-backups restore {:08x}", fastrand::u32(..));
+        let Started {
+            child,
+            stdin,
+            stdout,
+            stderr,
+        } = Started::new(&database, &name, false)?;
         let (sender, begun) = oneshot::channel();
         let mut reading = JoinSet::new();
         let asked = Arc::new(AtomicBool::new(false));
@@ -153,15 +206,13 @@ impl<'a> Psql<'a> {
             sender,
             Arc::clone(&asked),
         ));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(postgres::relay(stderr, database.url.redactor(), "psql"));
         Ok(Self {
             child,
             stdin,
             begun,
             reading,
             asked,
-            stderr: tasks,
+            stderr,
             database,
             walls,
             transaction: None,
@@ -269,16 +320,7 @@ impl<'a> Psql<'a> {
 
     /// Ends it before its input ends, and finds out why it ended if it did by itself, and what became of its transaction.
     pub(super) async fn kill(mut self, before: &Survey) -> Killed {
-        // A psql that ended by itself has said why; it gets a moment to.
-        let mut status = None;
-        tokio::select! {
-            ended = self.child.wait() => status = ended.ok().and_then(|status| status.code()),
-            () = tokio::time::sleep(Duration::from_millis(200)) => {
-                if let Err(error) = self.child.kill().await {
-                    tracing::warn!(%error, "could not kill psql");
-                }
-            }
-        }
+        let status = end(&mut self.child).await;
         drop(self.stdin);
         let said = said(&mut self.stderr).await;
         let escaped = self.walls.stopped(said.raw());
