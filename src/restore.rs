@@ -135,7 +135,7 @@ impl RestoreError {
     /// Whether a name without a schema may have ended it, and nothing was changed: it may succeed with a search path.
     #[must_use]
     pub fn wants_search_path(&self) -> bool {
-        matches!(self, Self::Psql(error, Aftermath::AsBefore) if error.hint == cause::SEARCH_PATH)
+        matches!(self, Self::Psql(error, Aftermath::AsBefore) if cause::wants_search_path(error))
     }
 
     /// What to do about it.

@@ -101,7 +101,7 @@ impl Obstacle {
                 hint: Cow::Borrowed(EXTENSION),
             });
         }
-        let Refused { code, words } = error.refused.as_deref()?;
+        let Refused { code, words, .. } = error.refused.as_deref()?;
         match code.as_str() {
             "42501" if !place.is_superuser => {
                 Some(because("the drill's user lacks a right", RIGHTS))
@@ -144,6 +144,7 @@ mod tests {
             refused: Some(Box::new(Refused {
                 code: code.to_owned(),
                 words: words.to_owned(),
+                is_within_function: false,
             })),
             ..PostgresError::new(Kind::Restore, words.to_owned(), String::new())
         }

@@ -30,6 +30,8 @@ pub struct Refused {
     pub code: String,
     /// Its words, in the server's language.
     pub words: String,
+    /// Whether it came up in the body of a function.
+    pub is_within_function: bool,
 }
 
 /// Why a database can't be reached, asked or dumped.

@@ -150,6 +150,7 @@ pub(super) fn of_psql(said: &Said) -> PostgresError {
         Box::new(Refused {
             code: code.to_owned(),
             words: words.to_owned(),
+            is_within_function: within_function(said.raw()),
         })
     });
     PostgresError {
@@ -180,8 +181,15 @@ fn hint(said: &str) -> &'static str {
 /// What does not exist: a function or an operator, a table, a type, a schema.
 const NAMES: [&str; 4] = ["42883", "42P01", "42704", "3F000"];
 
+/// Whether a function of the backup did not find a name, for which there may be a search path.
+pub(super) fn wants_search_path(error: &PostgresError) -> bool {
+    let refused = error.refused.as_deref();
+    refused
+        .is_some_and(|refused| refused.is_within_function && NAMES.contains(&refused.code.as_str()))
+}
+
 /// What to do about a name without a schema.
-pub(super) const SEARCH_PATH: &str = "a function of the backup, which CONTEXT in `error` names, uses a name without its schema, and a dump is restored with an empty search_path; try again with --search-path public (or the schemas that it means; from PostgreSQL 17 on this does not reach indexes and materialized views), and mend the function in the source: ALTER FUNCTION … SET search_path = …";
+const SEARCH_PATH: &str = "a function of the backup, which CONTEXT in `error` names, uses a name without its schema, and a dump is restored with an empty search_path; try again with --search-path public (or the schemas that it means; from PostgreSQL 17 on this does not reach indexes and materialized views), and mend the function in the source: ALTER FUNCTION … SET search_path = …";
 
 /// Whether the last error came up within a function, and not only within the rows of a table. The label is psql's own word;
 /// what follows it is in the server's language, and begins with COPY in all of them where it is about rows.
