@@ -405,20 +405,23 @@ fn the_copy_button_copies_the_command_of_the_log_and_the_page_breaks_no_rule_of_
     assert_eq!(asked, serde_json::json!([]));
     assert_eq!(browser.console(), Vec::<Value>::new());
 
-    // Without scripts there are no buttons that do nothing, and the command can be selected.
-    browser.devtools(
-        "Emulation.setScriptExecutionDisabled",
-        &serde_json::json!({"value": true}),
-    );
-    browser.open(&format!(
-        "http://operator:{TOKEN}@127.0.0.1:{}/",
-        service.port()
-    ));
-    browser.devtools(
-        "Emulation.setScriptExecutionDisabled",
-        &serde_json::json!({"value": false}),
-    );
-    let bare = browser.run("return [document.querySelectorAll('button:not([hidden])').length, getComputedStyle(document.getElementById('restore-by-hand')).userSelect]");
-    assert_eq!(bare, serde_json::json!([0, "auto"]));
+    // Without scripts there are no buttons that do nothing, and the command can be selected. The browser's driver knows the end
+    // of loading by a script of its own, so that scripts can be on again before the page's one is read: then once more.
+    let without_scripts = |disabled: bool| {
+        browser.devtools(
+            "Emulation.setScriptExecutionDisabled",
+            &serde_json::json!({ "value": disabled }),
+        );
+    };
+    wait_until("a page without scripts", LIMIT, || {
+        without_scripts(true);
+        browser.open(&format!(
+            "http://operator:{TOKEN}@127.0.0.1:{}/",
+            service.port()
+        ));
+        without_scripts(false);
+        let bare = browser.run("return [document.querySelectorAll('button:not([hidden])').length, getComputedStyle(document.getElementById('restore-by-hand')).userSelect]");
+        (bare == serde_json::json!([0, "auto"])).then_some(())
+    });
     service.terminate();
 }
