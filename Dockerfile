@@ -13,12 +13,14 @@ FROM ${RUST_IMAGE} AS build
 WORKDIR /build
 # The dependencies are a layer of their own: a stub of the program compiles them, and they stay until Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
-RUN for target in $(sed -n 's/^path = "\(.*\)"/\1/p' Cargo.toml) src/main.rs src/lib.rs; do \
+COPY crates/stream/Cargo.toml crates/stream/
+RUN for target in $(sed -n 's/^path = "\(.*\)"/\1/p' Cargo.toml) src/main.rs src/lib.rs crates/stream/src/lib.rs; do \
         mkdir -p "$(dirname "$target")" && echo 'fn main() {}' > "$target"; \
-    done && cargo build --release --locked && rm -rf src
+    done && cargo build --release --locked && rm -rf src crates
+COPY crates ./crates
 COPY src ./src
 # The stub is newer than the sources' own dates, so cargo would keep it. Packed relocations save a megabyte.
-RUN touch src/main.rs src/lib.rs && cargo rustc --release --locked --bin postgres-s3-backups -- -C link-arg=-Wl,-z,pack-relative-relocs
+RUN touch src/main.rs src/lib.rs crates/stream/src/lib.rs && cargo rustc --release --locked --bin postgres-s3-backups -- -C link-arg=-Wl,-z,pack-relative-relocs
 # The list of what went in names the crates too.
 ARG BUILDKIT_SBOM_SCAN_STAGE=true
 

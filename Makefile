@@ -21,9 +21,9 @@ test: check deny unit suite
 	DEMO_PROFILE=dev demo/demo.sh
 
 check:
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 # The advisory database is a git repository that a build machine may not reach; everything else is checked offline.
 deny:
@@ -31,8 +31,8 @@ deny:
 	$(CARGO_DENY) --log-level error check bans licenses sources
 
 unit:
-	cargo test --locked --lib --bins
-	cargo test --locked --doc
+	cargo test --locked --workspace --lib --bins
+	cargo test --locked --workspace --doc
 	cargo test --locked --test schedule
 
 suite:

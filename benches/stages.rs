@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use postgres_s3_backups::gzip::Encoder;
-use postgres_s3_backups::part::{Buffers, Cutter};
-use postgres_s3_backups::script::Script;
 use rustix::time::{ClockId, clock_gettime};
+use stream::gzip::Encoder;
+use stream::part::{Buffers, Cutter};
+use stream::script::Script;
 
 /// What this thread had of the processor.
 struct ProcessorTime;

@@ -8,22 +8,23 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Backup, BackupName, Catalog};
-use crate::check;
+use crate::dump::envelope::Enveloped;
+use crate::dump::label::{self, Head};
+use crate::dump::origin;
 use crate::dump::{Dump, DumpError, DumpOutput, Patience};
-use crate::envelope::Enveloped;
-use crate::kind::Kind;
-use crate::label::{self, Head};
-use crate::origin;
-use crate::part::{Buffers, Cutter};
-use crate::pipeline::{Around, Compression, Effects, Ended, Pipeline, PipelineError};
+use crate::fault::Kind;
+use crate::format;
+use crate::format::{quoted, seconds};
 use crate::postgres::{
     self, Cause, Client, Clients, Database, DatabaseUrl, Locks, PostgresError, Server, Unlogged,
-    random_key,
+    random_key, rights,
 };
-use crate::schedule::{self, Clock};
-use crate::script::{COUNTING, Contents};
+use crate::schedule::Clock;
 use crate::store::StoreError;
-use crate::upload::{self, Upload};
+use crate::store::upload::{self, Upload};
+use stream::part::{Buffers, Cutter};
+use stream::pipeline::{Around, Compression, Effects, Ended, Pipeline, PipelineError};
+use stream::script::{COUNTING, Contents};
 
 /// Everything a run needs; the same for every run of a process.
 #[derive(Debug, Clone)]
@@ -400,7 +401,7 @@ async fn describe(job: &Job, name: &BackupName, server: &Server, client: &Client
         // A system without random numbers is no reason to make no backup.
         id: random_key().unwrap_or_else(|_| format!("{:032x}", fastrand::u128(..))),
         name: name.to_string(),
-        due_at: schedule::seconds(name.at()),
+        due_at: format::utc(name.at()),
         made_by: env!("CARGO_PKG_VERSION").to_owned(),
         counting: COUNTING,
         server_version: server.version.clone(),
@@ -473,7 +474,7 @@ async fn look_closer(job: &Job, server: &Server, client: &Client, error: DumpErr
             Ok(locks) if locks.are_too_few() => Some(Cause::LocksTooFew),
             _ => None,
         },
-        Cause::Other => check::what_is_closed(&database).await.unwrap_or(None),
+        Cause::Other => rights::what_is_closed(&database).await.unwrap_or(None),
         _ => None,
     };
     let said = match cause {
@@ -601,14 +602,6 @@ fn log_finished(job: &Job, made: &Made, server: &Server, client: &Client) {
     );
 }
 
-/// To the millisecond.
-pub(crate) fn seconds(duration: Duration) -> f64 {
-    duration
-        .as_millis()
-        .try_into()
-        .map_or(f64::MAX, |ms: u32| f64::from(ms) / 1000.0)
-}
-
 /// How much smaller the object is, to two digits.
 fn ratio(uncompressed: u64, compressed: u64) -> f64 {
     let hundredths = uncompressed.saturating_mul(100) / compressed.max(1);
@@ -629,11 +622,6 @@ pub(crate) fn restore_command(bucket: &str, name: &BackupName, endpoint_option: 
     format!(
         "aws s3 cp {url} {file}{endpoint_option} && gunzip {file} && psql -X -v ON_ERROR_STOP=1 \"$DATABASE_URL\" -f {plain}"
     )
-}
-
-/// A word for a shell, quoted only where it must be.
-pub(crate) fn quoted(word: &str) -> String {
-    shell_words::quote(word).into_owned()
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! What the daemon knows, written by the tasks that work and read by what tells others.
 
+pub mod anomaly;
+pub mod calendar;
+pub mod health;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,11 +11,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::anomaly::Anomaly;
 use crate::backup::Made;
+use crate::board::anomaly::Anomaly;
 use crate::catalog::Backup;
-use crate::kind::Kind;
-use crate::schedule::seconds;
+use crate::fault::Kind;
+use crate::format::serialize_utc;
 
 /// What the daemon knows.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +79,7 @@ pub struct LastRun {
     /// What kind of error it was, if it failed.
     pub kind: Option<Kind>,
     /// When it ended.
-    #[serde(serialize_with = "seconds_utc")]
+    #[serde(serialize_with = "serialize_utc")]
     pub finished_at: DateTime<Utc>,
 }
 
@@ -101,7 +105,7 @@ pub struct LastDrill {
     /// What kind of error it was, if it failed.
     pub kind: Option<Kind>,
     /// When it ended.
-    #[serde(serialize_with = "seconds_utc")]
+    #[serde(serialize_with = "serialize_utc")]
     pub finished_at: DateTime<Utc>,
     /// How long it took.
     pub duration_seconds: u64,
@@ -117,7 +121,7 @@ pub struct LastGlobals {
     /// What kind of error it was, if they were not.
     pub kind: Option<Kind>,
     /// When it ended.
-    #[serde(serialize_with = "seconds_utc")]
+    #[serde(serialize_with = "serialize_utc")]
     pub finished_at: DateTime<Utc>,
 }
 
@@ -245,13 +249,6 @@ impl Status {
             _ => backups.insert(place, backup),
         }
     }
-}
-
-pub(crate) fn seconds_utc<S: serde::Serializer>(
-    time: &DateTime<Utc>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&seconds(*time))
 }
 
 /// The status, shared between the tasks that write it and those that read it or wait for a change of it.

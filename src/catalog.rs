@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, TimeDelta, Utc};
 
-use crate::schedule::seconds;
+use crate::format::utc;
 use crate::store::{Object, Store, StoreError, Unfinished};
 
 /// The time in a name, always UTC.
@@ -521,7 +521,7 @@ impl Catalog {
                 }
                 continue;
             }
-            let initiated_at = seconds(upload.initiated_at);
+            let initiated_at = utc(upload.initiated_at);
             tracing::info!(key = upload.key, initiated_at, "unfinished upload aborted");
         }
     }

@@ -8,26 +8,27 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use md5::{Digest, Md5};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Backup, Catalog, Listing};
-use crate::cli::{age, size};
 use crate::config::{Config, Drilling, Problem};
-use crate::confine;
 use crate::drill::DrillServer;
+use crate::fault::Kind;
+use crate::format::text::{visible, visible_json};
+use crate::format::{age, size, utc};
 use crate::globals;
-use crate::kind::Kind;
+use crate::postgres::rights::{Held, Named, Rights};
 use crate::postgres::{
-    self, Cause, Client, Clients, Database, DatabaseUrl, Locks, PostgresError, Server, Session,
-    Sql, Unlogged,
+    self, Client, Clients, Database, DatabaseUrl, Locks, PostgresError, Server, Session, Sql,
+    Unlogged,
 };
-use crate::schedule::{Clock, Schedule, seconds};
+use crate::process::confine;
+use crate::restore::target;
+use crate::schedule::{Clock, Schedule};
+use crate::store::upload;
 use crate::store::{Rules, Store, StoreError, StorePatience, Unfinished};
-use crate::target;
-use crate::text::{visible, visible_json};
-use crate::upload;
 
 /// How it stands with one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -572,127 +573,6 @@ fn reached(server: &Server, name: &str, chosen: Result<&Client, PostgresError>) 
     ]
 }
 
-/// Some of what was counted, by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-struct Named {
-    count: u64,
-    first: Vec<String>,
-}
-
-impl Named {
-    /// `3 tables (a, b, …)`
-    fn text(&self, one: &str, many: &str) -> String {
-        let what = if self.count == 1 { one } else { many };
-        let listed = u64::try_from(self.first.len()).unwrap_or(u64::MAX);
-        let more = if self.count > listed { ", …" } else { "" };
-        format!("{} {what} ({}{more})", self.count, self.first.join(", "))
-    }
-}
-
-/// A table that another session has for itself alone.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct Held {
-    table: String,
-    pid: Option<i64>,
-    /// The name of a prepared transaction, which has no process.
-    gid: Option<String>,
-    /// Since its transaction began, if this user may see it.
-    seconds: Option<u64>,
-}
-
-/// What this user may read, and what is in its way.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-struct Rights {
-    user: String,
-    tls: Option<String>,
-    tables: u64,
-    schemas: Named,
-    unreadable: Named,
-    large_objects: Named,
-    row_security: Named,
-    held: Vec<Held>,
-}
-
-/// What of a whole database this user may not read, so that no dump of all of it can succeed.
-///
-/// # Errors
-/// Whatever `psql` said, with its kind.
-pub async fn what_is_closed(database: &Database<'_>) -> Result<Option<Cause>, PostgresError> {
-    let rights = Rights::ask(database).await?;
-    Ok(if rights.schemas.count > 0 || rights.unreadable.count > 0 {
-        Some(Cause::Permission)
-    } else if rights.row_security.count > 0 {
-        Some(Cause::RowSecurity)
-    } else if rights.large_objects.count > 0 {
-        Some(Cause::LargeObject)
-    } else {
-        None
-    })
-}
-
-impl Rights {
-    async fn ask(database: &Database<'_>) -> Result<Self, PostgresError> {
-        let answer = database.ask(&rights(), LIMIT).await?;
-        serde_json::from_str(answer.trim()).map_err(|_| postgres::not_understood(database.client))
-    }
-}
-
-/// Only catalogs are read, and no table is locked. `pg_dump` reads tables, and each sequence's state; of an extension's own
-/// only what the extension marks as data. Large objects have no function that tells rights before 18, so their lists are read.
-fn rights() -> Sql {
-    Sql::new(
-        r"
-WITH configured AS (SELECT pg_catalog.unnest(extconfig) AS oid FROM pg_catalog.pg_extension),
-member AS (
-    SELECT objid FROM pg_catalog.pg_depend
-    WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND deptype OPERATOR(pg_catalog.=) 'e'),
-dumped AS (
-    SELECT c.oid, relnamespace, nspname, relkind, pg_catalog.format('%I.%I', nspname, relname) AS name
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) relnamespace
-    WHERE relkind OPERATOR(pg_catalog.=) ANY ('{r,p,S}')
-      AND NOT nspname OPERATOR(pg_catalog.~) '^pg_' AND nspname OPERATOR(pg_catalog.<>) 'information_schema'
-      AND (NOT EXISTS (SELECT FROM member WHERE objid OPERATOR(pg_catalog.=) c.oid)
-           OR EXISTS (SELECT FROM configured WHERE configured.oid OPERATOR(pg_catalog.=) c.oid))),
-closed AS (
-    SELECT DISTINCT pg_catalog.format('%I', nspname) AS name FROM dumped
-    WHERE pg_catalog.has_schema_privilege(relnamespace, 'USAGE') IS FALSE),
-unreadable AS (SELECT name FROM dumped WHERE pg_catalog.has_table_privilege(oid, 'SELECT') IS FALSE),
-hidden AS (
-    SELECT name FROM dumped
-    WHERE relkind OPERATOR(pg_catalog.=) ANY ('{r,p}') AND pg_catalog.row_security_active(oid)),
-sealed AS (
-    SELECT oid::pg_catalog.text AS name FROM pg_catalog.pg_largeobject_metadata
-    WHERE NOT pg_catalog.current_setting('lo_compat_privileges')::boolean
-      AND NOT pg_catalog.pg_has_role(lomowner, 'USAGE')
-      AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(lomacl) a
-                      WHERE a.privilege_type OPERATOR(pg_catalog.=) 'SELECT'
-                        AND (a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))),
-here AS (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()),
-held AS (
-    SELECT d.name AS table, l.pid, p.gid,
-           pg_catalog.floor(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(a.xact_start, p.prepared)))::bigint AS seconds
-    FROM pg_catalog.pg_locks l JOIN dumped d ON d.oid OPERATOR(pg_catalog.=) l.relation
-    LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) l.pid
-    LEFT JOIN pg_catalog.pg_locks x ON l.pid IS NULL AND x.pid IS NULL
-        AND x.virtualtransaction OPERATOR(pg_catalog.=) l.virtualtransaction AND x.locktype OPERATOR(pg_catalog.=) 'transactionid'
-    LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction OPERATOR(pg_catalog.=) x.transactionid
-    WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.mode OPERATOR(pg_catalog.=) 'AccessExclusiveLock' AND l.granted
-      AND d.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}')
-      AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM here)
-    ORDER BY seconds DESC NULLS FIRST, d.name LIMIT 3)
-SELECT pg_catalog.json_build_object(
-    'user', pg_catalog.format('%I', CURRENT_USER),
-    'tls', (SELECT version FROM pg_catalog.pg_stat_ssl WHERE ssl AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()),
-    'tables', (SELECT pg_catalog.count(*) FROM dumped WHERE relkind OPERATOR(pg_catalog.=) ANY ('{r,p}')),
-    'schemas', (SELECT pg_catalog.json_build_object('count', pg_catalog.count(*), 'first', COALESCE((SELECT pg_catalog.json_agg(name) FROM (SELECT name FROM closed ORDER BY name LIMIT 3) f), '[]')) FROM closed),
-    'unreadable', (SELECT pg_catalog.json_build_object('count', pg_catalog.count(*), 'first', COALESCE((SELECT pg_catalog.json_agg(name) FROM (SELECT name FROM unreadable ORDER BY name LIMIT 3) f), '[]')) FROM unreadable),
-    'row_security', (SELECT pg_catalog.json_build_object('count', pg_catalog.count(*), 'first', COALESCE((SELECT pg_catalog.json_agg(name) FROM (SELECT name FROM hidden ORDER BY name LIMIT 3) f), '[]')) FROM hidden),
-    'large_objects', (SELECT pg_catalog.json_build_object('count', pg_catalog.count(*), 'first', COALESCE((SELECT pg_catalog.json_agg(name) FROM (SELECT name FROM sealed ORDER BY name LIMIT 3) f), '[]')) FROM sealed),
-    'held', (SELECT COALESCE(pg_catalog.json_agg(held), '[]') FROM held));
-",
-    )
-}
-
 /// Whether the connection is encrypted.
 fn tls(rights: &Rights, private: bool) -> Finding {
     match &rights.tls {
@@ -911,7 +791,7 @@ fn newest_of(count: usize, newest: &Backup, max_age: Duration, now: DateTime<Utc
             format!(
                 "{count} backups, the newest is {}; how old it is can't be said: it was stored at {}, ahead of this clock",
                 newest.name,
-                seconds(newest.finished_at)
+                utc(newest.finished_at)
             ),
             CLOCKS_HINT,
         );

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::catalog::Backup;
-use crate::confine::Confined;
-use crate::replay::skip;
-use crate::schedule::seconds;
-use crate::text::{visible, visible_json};
+use crate::format::text::{visible, visible_json};
+use crate::format::{age, change_percent, size, utc};
+use crate::process::confine::Confined;
+use stream::replay::skip;
 
 /// Scheduled PostgreSQL backups to Cloudflare R2 or any S3, configured by environment variables.
 ///
@@ -22,15 +22,6 @@ pub struct Arguments {
     /// What to do instead of staying.
     #[command(subcommand)]
     pub command: Option<Command>,
-}
-
-/// How the process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Exit code 0.
-    Done,
-    /// Exit code 1.
-    Failed,
 }
 
 /// The commands.
@@ -51,6 +42,30 @@ pub enum Command {
     /// Become another program that reaches nothing but its own files (used by embedded drills)
     #[command(hide = true)]
     Confined(Confined),
+}
+
+/// What `restore --skip` can leave out, as it is written on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Skippable {
+    /// Event triggers, which only a superuser may create
+    EventTriggers,
+    /// Publications
+    Publications,
+    /// Subscriptions
+    Subscriptions,
+    /// Extensions; the target must have those that the data needs
+    Extensions,
+}
+
+impl From<Skippable> for skip::Kind {
+    fn from(named: Skippable) -> Self {
+        match named {
+            Skippable::EventTriggers => Self::EventTriggers,
+            Skippable::Publications => Self::Publications,
+            Skippable::Subscriptions => Self::Subscriptions,
+            Skippable::Extensions => Self::Extensions,
+        }
+    }
 }
 
 /// What `list` can be told.
@@ -90,7 +105,7 @@ pub struct Restore {
     pub no_privileges: bool,
     /// Leave these kinds of objects out, for a user who may not create them
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KINDS")]
-    pub skip: Vec<skip::Kind>,
+    pub skip: Vec<Skippable>,
     /// Do not read the backup whole before the target is touched (it is read whole before the commit all the same)
     #[arg(long)]
     pub no_verify: bool,
@@ -200,7 +215,7 @@ pub fn list(
         let age = backup.age(now).filter(|_| !dated_ahead);
         Listed {
             name: backup.name.to_string(),
-            taken_at: seconds(backup.name.at()),
+            taken_at: utc(backup.name.at()),
             age_seconds: age.map(|age| age.as_secs()),
             size_bytes: backup.size_bytes,
             size_change_percent: older
@@ -247,36 +262,6 @@ pub fn list(
         text.push('\n');
     }
     text
-}
-
-/// How much larger the second is than the first, in percent, to one digit.
-pub(crate) fn change_percent(before: u64, after: u64) -> Option<f64> {
-    let per_mille = u128::from(after)
-        .saturating_mul(1000)
-        .checked_div(u128::from(before))?;
-    let per_mille = u32::try_from(per_mille).unwrap_or(u32::MAX);
-    Some((f64::from(per_mille) - 1000.0) / 10.0)
-}
-
-/// `3 d`, `5 h`, `12 min`: the largest unit of which there are at least two.
-pub(crate) fn age(seconds: u64) -> String {
-    match seconds {
-        172_800.. => format!("{} d", seconds / 86_400),
-        7200.. => format!("{} h", seconds / 3600),
-        120.. => format!("{} min", seconds / 60),
-        _ => format!("{seconds} s"),
-    }
-}
-
-/// Bytes in the unit a person would say, in powers of ten as stores bill them.
-pub(crate) fn size(bytes: u64) -> String {
-    let (unit, name) = match bytes {
-        1_000_000_000.. => (1_000_000_000, "GB"),
-        1_000_000.. => (1_000_000, "MB"),
-        1000.. => (1000, "kB"),
-        _ => return format!("{bytes} B"),
-    };
-    format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
 }
 
 #[cfg(test)]

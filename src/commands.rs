@@ -8,26 +8,28 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use crate::backup;
 use crate::catalog::{Backup, Catalog};
 use crate::check::{self, Check, Outcome};
-use crate::cli::{self, Ending};
+use crate::cli;
 use crate::config::Access;
-use crate::drill::{self, Drill, DrillServer, Proven};
+use crate::drill::{self, Drill, DrillServer};
+use crate::fault::{Fault, Kind};
+use crate::format;
+use crate::format::text::{shortened, visible};
 use crate::globals;
-use crate::kind::{Fault, Kind};
 use crate::postgres::{Clients, DatabaseUrl};
+use crate::process::Ending;
+use crate::process::signals::Signals;
 use crate::progress;
 use crate::reader::{Found, Meter, ReadError, Summary};
 use crate::restore::create::{self, Creation};
 use crate::restore::swap::Swap;
+use crate::restore::target::{self, Permits, Survey};
 use crate::restore::{self, Restore, RestoreError, Restored};
 use crate::schedule::Clock;
-use crate::signals::Signals;
 use crate::store::{Object, Store, StoreError, StorePatience};
-use crate::target::{self, Permits, Survey};
-use crate::text::{shortened, visible};
 use crate::verify::{self, VerifyError};
+use stream::replay::skip;
 
 /// More tables than this are not logged one by one, except at DEBUG.
 const TABLES_TOLD: usize = 100;
@@ -160,7 +162,7 @@ pub async fn restore<F: Future<Output = bool>>(
             overwrite_source: options.yes_overwrite_source,
             no_owner: options.no_owner,
             no_privileges: options.no_privileges,
-            skip: options.skip.iter().copied().collect(),
+            skip: options.skip.iter().copied().map(skip::Kind::from).collect(),
             new_database: options.makes_a_database(),
             no_settings: options.no_settings,
             public_create: options.public_create,
@@ -204,7 +206,7 @@ pub async fn restore<F: Future<Output = bool>>(
                 tables = restored.summary.contents.tables.len(),
                 size_bytes = size,
                 uncompressed_bytes = restored.summary.contents.bytes,
-                duration_seconds = backup::seconds(restored.took),
+                duration_seconds = format::seconds(restored.took),
                 target_version = restored.server_version,
                 "restore finished"
             );
@@ -272,7 +274,7 @@ async fn create<F: Future<Output = bool>>(
                 tables = summary.contents.tables.len(),
                 size_bytes = size,
                 uncompressed_bytes = summary.contents.bytes,
-                duration_seconds = backup::seconds(created.restored.took),
+                duration_seconds = format::seconds(created.restored.took),
                 target_version = created.restored.server_version,
                 url = created.url,
                 "restore finished"
@@ -580,44 +582,14 @@ impl Drilling<'_> {
         match proven.await {
             Ok(proven) => {
                 tell_tables(&proven.summary, "rows proven");
-                tell_proven(&key, &proven);
+                drill::tell_proven(&key, &proven);
                 Ending::Done
             }
             Err(error) => {
-                tell_unproven(&key, &error);
+                drill::tell_unproven(&key, &error);
                 Ending::Failed
             }
         }
-    }
-}
-
-/// The line on a backup that was proven.
-pub fn tell_proven(name: &str, proven: &Proven) {
-    tracing::info!(
-        name,
-        rows = proven.summary.contents.rows,
-        tables = proven.summary.contents.tables.len(),
-        tables_compared = proven.tables_compared,
-        checks_passed = proven.checks_passed,
-        server_version = proven.server_version,
-        duration_seconds = backup::seconds(proven.took),
-        "backup proven"
-    );
-}
-
-/// The line on a backup that was not.
-pub fn tell_unproven(name: &str, error: &drill::DrillError) {
-    let (kind, hint) = (error.kind().as_str(), error.hint());
-    match error.fault() {
-        Fault::Stopped => tracing::warn!(name, kind, error = %error, hint, "drill cancelled"),
-        Fault::Gone => tracing::warn!(name, error = %error, "backup gone meanwhile"),
-        Fault::Surroundings => {
-            tracing::error!(name, kind, error = %error, hint, "drill could not be carried out");
-        }
-        Fault::Unprovable => {
-            tracing::error!(name, kind, error = %error, hint, "backup can't be proven there");
-        }
-        Fault::Backup => tracing::error!(name, kind, error = %error, hint, "backup unproven"),
     }
 }
 

@@ -14,19 +14,19 @@ mod values;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use crate::anomaly::{Factor, Thresholds};
+use crate::board::anomaly::{Factor, Thresholds};
 use crate::catalog::Prefix;
 use crate::drill::{self, DrillServer};
-use crate::endpoint::{Endpoint, is_local};
-use crate::level::{self, Level};
+use crate::network::proxy::Proxies;
 use crate::postgres::{DatabaseUrl, Inherited, Remark};
-use crate::proxy::Proxies;
 use crate::schedule::{Schedule, ScheduleError};
 use crate::secret::Secret;
+use crate::store::endpoint::{Endpoint, is_local};
 use crate::store::{Credentials, Keys, StoreSettings};
 use crate::telemetry::LogFormat;
-use crate::webhook::Address;
+use crate::watch::webhook::Address;
 use options::Options;
+use stream::level::{self, Level};
 use values::{present, trimmed};
 
 /// Every variable that is read, and whether it holds a secret and so may come as `NAME_FILE`.

@@ -1,5 +1,9 @@
 //! The daemon: it owns the tasks, follows the schedule, and outlives every run that fails.
 
+pub mod prover;
+pub mod renewal;
+pub mod runs;
+
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -13,28 +17,29 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::alert::{Alerts, Subject};
 use crate::backup::{Job, Trigger};
 use crate::board::Board;
 use crate::catalog::{Backup, Catalog, Listing};
 use crate::check::{self, Check, Railway};
-use crate::cli::Ending;
 use crate::config::{Config, Sources};
+use crate::daemon::prover::Prover;
+use crate::daemon::renewal::Renewal;
+use crate::daemon::runs::Runs;
 use crate::drill::Drill;
 use crate::dump::Patience;
-use crate::gate::Gate;
-use crate::heartbeat::Heartbeat;
-use crate::http::{self, Answers, Inside};
-use crate::kind::Kind;
-use crate::page::Setting;
-use crate::pipeline::Compression;
+use crate::fault::Kind;
+use crate::format::utc;
 use crate::postgres::{Clients, client_directories};
-use crate::prover::Prover;
-use crate::renewal::Renewal;
-use crate::runs::Runs;
-use crate::schedule::{Alarm, Clock, Schedule, seconds};
-use crate::signals::Signals;
+use crate::process::Ending;
+use crate::process::signals::Signals;
+use crate::schedule::{Alarm, Clock, Schedule};
 use crate::store::{Sent, Store, StorePatience};
+use crate::watch::alert::{Alerts, Subject};
+use crate::watch::heartbeat::Heartbeat;
+use crate::web::gate::Gate;
+use crate::web::http::{self, Answers, Inside};
+use crate::web::page::Setting;
+use stream::pipeline::Compression;
 
 /// The waits before each further attempt of a run; the last one counts for all that follow.
 const RETRY_WAITS: [Duration; 3] = [
@@ -370,7 +375,7 @@ async fn follow(schedule: Schedule, runs: Runs, start: Start, stop: Cancellation
                 // Only a bucket that holds backups shows that they are made here and that one is missing.
                 let newest_at = board.read(|status| status.newest().map(|backup| backup.name.at()));
                 if let (Some(newest_at), Some(due)) = (newest_at, missed_before.take()) && newest_at < due {
-                    tracing::warn!(due_at = seconds(due), "no backup of the last due time: running it now");
+                    tracing::warn!(due_at = utc(due), "no backup of the last due time: running it now");
                     run_one(&runs, &mut alarm, Trigger::Scheduled(due), stop).await;
                 }
             }
@@ -381,14 +386,14 @@ async fn follow(schedule: Schedule, runs: Runs, start: Start, stop: Cancellation
 /// The next five due times, for the one who wonders whether a schedule means what was meant.
 fn log_upcoming(schedule: &Schedule, now: DateTime<Utc>) {
     for due in schedule.upcoming(now, 5) {
-        tracing::debug!(due_at = seconds(due), local = %due.with_timezone(&schedule.zone()).format("%a %Y-%m-%d %H:%M:%S %Z"), "upcoming");
+        tracing::debug!(due_at = utc(due), local = %due.with_timezone(&schedule.zone()).format("%a %Y-%m-%d %H:%M:%S %Z"), "upcoming");
     }
 }
 
 fn log_next(alarm: &Alarm, board: &Board) {
     let due = alarm.next_due();
     board.write(|status| status.next_due_at = Some(due));
-    tracing::info!(due_at = seconds(due), "next backup");
+    tracing::info!(due_at = utc(due), "next backup");
 }
 
 async fn run_one(runs: &Runs, alarm: &mut Alarm, trigger: Trigger, stop: &CancellationToken) {
@@ -430,7 +435,7 @@ fn take_over(listing: Listing<Backup>, board: &Board, now: DateTime<Utc>) {
         if let Some(newest) = status.newest().filter(|newest| newest.age(now).is_none())
             && age_was_known
         {
-            tracing::warn!(name = %newest.name, finished_at = seconds(newest.finished_at), hint = check::CLOCKS_HINT, "age of the newest backup not known: it was stored ahead of this clock");
+            tracing::warn!(name = %newest.name, finished_at = utc(newest.finished_at), hint = check::CLOCKS_HINT, "age of the newest backup not known: it was stored ahead of this clock");
         }
     });
 }

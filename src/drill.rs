@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 mod comparison;
+pub mod embedded;
 mod obstacle;
 mod scratch;
 
@@ -18,17 +19,17 @@ use comparison::compare;
 use obstacle::{Obstacle, Surroundings};
 use scratch::{LIMIT, Place, Scratch};
 
-use crate::backup;
-use crate::embedded::{Embedded, EmbeddedError};
-use crate::kind::{Fault, Kind};
-use crate::newborn::Likeness;
+use crate::drill::embedded::{Embedded, EmbeddedError};
+use crate::fault::{Fault, Kind};
+use crate::format;
 use crate::postgres::{self, Clients, Database, DatabaseUrl, PostgresError};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole, Summary};
-use crate::replay::Omit;
+use crate::restore::newborn::Likeness;
+use crate::restore::target::Survey;
 use crate::restore::{self, Restore, RestoreError};
-use crate::script::Script;
 use crate::store::Store;
-use crate::target::Survey;
+use stream::replay::Omit;
+use stream::script::Script;
 
 /// Where a backup is proven.
 #[derive(Debug, Clone)]
@@ -355,7 +356,7 @@ async fn fill_and_compare(
     };
     tracing::info!(
         name = whole.found.key,
-        duration_seconds = backup::seconds(restored.took),
+        duration_seconds = format::seconds(restored.took),
         "restored, comparing"
     );
     scratch.tell_of_triggers(place, &whole.found.key).await;
@@ -448,6 +449,36 @@ pub fn ends_in_a_quote(sql: &str) -> bool {
     script.read(sql.as_bytes());
     script.read(b"\n");
     script.is_inside_quote()
+}
+
+/// The line on a backup that was proven.
+pub(crate) fn tell_proven(name: &str, proven: &Proven) {
+    tracing::info!(
+        name,
+        rows = proven.summary.contents.rows,
+        tables = proven.summary.contents.tables.len(),
+        tables_compared = proven.tables_compared,
+        checks_passed = proven.checks_passed,
+        server_version = proven.server_version,
+        duration_seconds = format::seconds(proven.took),
+        "backup proven"
+    );
+}
+
+/// The line on a backup that was not.
+pub(crate) fn tell_unproven(name: &str, error: &DrillError) {
+    let (kind, hint) = (error.kind().as_str(), error.hint());
+    match error.fault() {
+        Fault::Stopped => tracing::warn!(name, kind, error = %error, hint, "drill cancelled"),
+        Fault::Gone => tracing::warn!(name, error = %error, "backup gone meanwhile"),
+        Fault::Surroundings => {
+            tracing::error!(name, kind, error = %error, hint, "drill could not be carried out");
+        }
+        Fault::Unprovable => {
+            tracing::error!(name, kind, error = %error, hint, "backup can't be proven there");
+        }
+        Fault::Backup => tracing::error!(name, kind, error = %error, hint, "backup unproven"),
+    }
 }
 
 #[cfg(test)]

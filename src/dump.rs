@@ -1,5 +1,9 @@
 //! `pg_dump` as a reader that knows whether it ended well.
 
+pub mod envelope;
+pub mod label;
+pub mod origin;
+
 use std::io;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
@@ -15,9 +19,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinSet;
 
-use crate::kind::Kind;
+use crate::fault::Kind;
 use crate::postgres::{self, Client, DatabaseUrl, PostgresError, Said, Server, Session};
-use crate::script::{Contents, Script};
+use stream::script::{Contents, Script};
 
 /// The programs that write what is backed up.
 const DUMP: &str = "pg_dump";

@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use crate::backup::{self, BackupError, Job};
 use crate::catalog::BackupName;
 use crate::dump::Dump;
-use crate::kind::Kind;
-use crate::label::{self, Head, Origin};
+use crate::dump::label::{self, Head, Origin};
+use crate::fault::Kind;
+use crate::format;
 use crate::postgres::{self, Client, Database, PostgresError, Server, Sql, random_key};
-use crate::schedule;
-use crate::script::COUNTING;
-use crate::upload::{self, Upload};
+use crate::store::upload::{self, Upload};
+use stream::script::COUNTING;
 
 /// What to do where roles are stored without their passwords.
 pub const PASSWORDS_HINT: &str = "only superusers may read password hashes, so that after a restore the passwords have to be set anew; use a superuser in BACKUP_DATABASE_URL if the provider gives one, else keep the passwords elsewhere";
@@ -180,7 +180,7 @@ fn head(key: &str, name: &BackupName, server: &Server, client: &Client) -> Head 
         format: label::FORMAT,
         id: random_key().unwrap_or_else(|_| format!("{:032x}", fastrand::u128(..))),
         name: key.to_owned(),
-        due_at: schedule::seconds(name.at()),
+        due_at: format::utc(name.at()),
         made_by: env!("CARGO_PKG_VERSION").to_owned(),
         counting: COUNTING,
         server_version: server.version.clone(),

@@ -17,73 +17,33 @@
 //!
 //! What is deliberately absent: a trait with one implementation, a temporary file, a shell, a delete of an object.
 
-pub mod chain;
-pub mod kind;
+pub mod fault;
+pub mod format;
+pub mod network;
+pub mod process;
+pub mod schedule;
 pub mod secret;
-
-pub mod config;
-pub mod endpoint;
 pub mod telemetry;
 
-pub mod daemon;
-pub mod prover;
-mod provisional;
-pub mod runs;
-pub mod schedule;
-pub mod shell;
-pub mod signals;
+pub mod dump;
+pub mod postgres;
+pub mod store;
 
-pub mod answer;
-pub mod archive;
 pub mod backup;
 pub mod catalog;
-pub mod dump;
-pub mod envelope;
-pub mod globals;
-pub mod gzip;
-pub mod label;
-pub mod level;
-mod lexer;
-pub mod origin;
-pub mod part;
-pub mod pipeline;
-pub mod postgres;
-pub mod script;
-mod statement;
-pub mod store;
-pub mod upload;
-
-pub mod confine;
-pub mod download;
 pub mod drill;
-pub mod embedded;
-pub mod newborn;
-pub mod proxy;
+pub mod globals;
 pub mod reader;
-pub mod renewable;
-pub mod renewal;
-pub mod replay;
 pub mod restore;
-pub mod target;
 pub mod verify;
 
 pub mod board;
-pub mod calendar;
-pub mod gate;
-pub mod health;
-pub mod http;
-pub mod metrics;
-pub mod page;
-pub mod places;
-
-pub mod alert;
-pub mod anomaly;
-pub mod heartbeat;
-pub mod text;
-pub mod tls;
-pub mod webhook;
+pub mod watch;
+pub mod web;
 
 pub mod check;
 pub mod cli;
 pub mod commands;
+pub mod config;
+pub mod daemon;
 pub mod progress;

@@ -7,18 +7,19 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use postgres_s3_backups::check::{Check, Railway};
-use postgres_s3_backups::cli::{Arguments, Command, Ending};
+use postgres_s3_backups::cli::{Arguments, Command};
 use postgres_s3_backups::commands::{self, Surroundings};
 use postgres_s3_backups::config::{self, Access, Config, Findings, Sources};
-use postgres_s3_backups::confine;
 use postgres_s3_backups::daemon;
 use postgres_s3_backups::drill::DrillServer;
+use postgres_s3_backups::format::text;
 use postgres_s3_backups::postgres::{Clients, DatabaseUrl, client_directories};
+use postgres_s3_backups::process::Ending;
+use postgres_s3_backups::process::confine;
+use postgres_s3_backups::process::shell;
+use postgres_s3_backups::process::signals::Signals;
 use postgres_s3_backups::restore::create;
-use postgres_s3_backups::shell;
-use postgres_s3_backups::signals::Signals;
 use postgres_s3_backups::telemetry::{self, Channel, LogFormat};
-use postgres_s3_backups::text;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 /// Wrong usage or configuration.

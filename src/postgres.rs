@@ -9,6 +9,7 @@ mod locks;
 mod message;
 mod parameters;
 mod refusal;
+pub(crate) mod rights;
 mod said;
 mod sql;
 mod standby;
@@ -28,7 +29,7 @@ pub use sql::Sql;
 pub use standby::{UNLOGGED_HINT, Unlogged};
 pub use url::{DatabaseUrl, Remark, Session};
 
-use crate::kind::Kind;
+use crate::fault::Kind;
 
 /// The database as it was found before the dump.
 #[derive(Debug, Clone, PartialEq, Eq)]

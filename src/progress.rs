@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::format::text::{shortened, visible};
 use crate::reader::{Meter, Progress};
-use crate::text::{shortened, visible};
 
 /// The bar on this process's terminal, if one is drawn. There is one terminal, so there is one bar.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);

@@ -12,15 +12,15 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::download::Download;
-use crate::envelope::{Misfit, Opener};
-use crate::gzip;
-use crate::kind::{Fault, Kind};
-use crate::label::Head;
-use crate::replay::{Needs, Omit, Replay};
-use crate::script::{self, Contents, Inside, Lost, TableName, Unchecked};
+use crate::dump::envelope::{Misfit, Opener};
+use crate::dump::label::Head;
+use crate::fault::{Fault, Kind};
+use crate::format::text::shortened;
+use crate::store::download::Download;
 use crate::store::{Store, StoreError};
-use crate::text::shortened;
+use stream::gzip;
+use stream::replay::{Needs, Omit, Replay};
+use stream::script::{self, Contents, Inside, Lost, TableName, Unchecked};
 
 /// One object as it was found; what is read later is this very one, or there is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,22 +13,25 @@ use tokio_util::sync::CancellationToken;
 mod cause;
 pub mod create;
 mod filling;
+pub mod newborn;
+pub(crate) mod provisional;
 mod psql;
 mod public;
 mod settings;
 pub mod swap;
+pub mod target;
 mod walls;
 
 pub use psql::Aftermath;
 
 use psql::{Killed, Psql};
 
-use crate::kind::Kind;
+use crate::fault::Kind;
 use crate::postgres::{self, Client, Clients, Database, DatabaseUrl, PostgresError, Sql};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole, Summary};
-use crate::replay::Omit;
+use crate::restore::target::{Permits, Refusals, Survey};
 use crate::store::Store;
-use crate::target::{self, Permits, Refusals, Survey};
+use stream::replay::Omit;
 
 /// What is restored, where to, and how.
 #[derive(Debug)]

@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use chrono::{
-    DateTime, Days, NaiveDateTime, Offset, SecondsFormat, SubsecRound, TimeDelta, TimeZone, Utc,
-};
+use chrono::{DateTime, Days, NaiveDateTime, Offset, SubsecRound, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -15,7 +13,8 @@ use tokio::time::Instant;
 
 mod dialects;
 
-use crate::text::{shortened, visible};
+use crate::format::text::{shortened, visible};
+use crate::format::utc;
 
 /// How much of a wrong expression an error repeats.
 const MOST_SHOWN: usize = 24;
@@ -568,19 +567,14 @@ impl Wake {
         }
         if let (Some(first), Some(last)) = (self.missed.first(), self.missed.last()) {
             tracing::warn!(
-                due_at = seconds(*first),
-                last_due_at = seconds(*last),
+                due_at = utc(*first),
+                last_due_at = utc(*last),
                 count = self.missed.len(),
                 reason,
                 "due time missed"
             );
         }
     }
-}
-
-/// A time as logs write it.
-pub(crate) fn seconds(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 impl Alarm {

@@ -1,5 +1,7 @@
 //! Values that must not be seen, and the hand that takes them out of other programs' words.
 
+pub mod renewable;
+
 use std::fmt;
 use std::ops::Range;
 
@@ -32,7 +34,7 @@ impl fmt::Debug for Secret {
 /// A text must come here before it is cut or escaped for a person: half a secret is no secret that could be found.
 ///
 /// A secret is found however it is spelled: as it is, percent-encoded, or with the escapes of JSON, XML, SQL or of
-/// [`crate::text::visible`]. Of a secret of several lines each line counts as one, because texts are read line by line. One
+/// [`crate::format::text::visible`]. Of a secret of several lines each line counts as one, because texts are read line by line. One
 /// that is a plain word or number, such as the password `postgres`, is taken out only where it stands alone: else it would
 /// black out half of the log, `postgresql://` and all, and tell by that what it is.
 #[derive(Debug, Clone, Default)]
@@ -251,8 +253,8 @@ mod tests {
             percent.clone(),
             percent.to_lowercase(),
             percent.replace("%20", "+"),
-            crate::text::visible(secret).into_owned(),
-            crate::text::visible_json(&json)
+            crate::format::text::visible(secret).into_owned(),
+            crate::format::text::visible_json(&json)
                 .trim_matches('"')
                 .to_owned(),
             secret.escape_debug().to_string(),

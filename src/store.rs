@@ -14,10 +14,13 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 
 mod access;
+pub mod answer;
 mod cause;
 mod connections;
 mod connector;
 mod credentials;
+pub mod download;
+pub mod endpoint;
 mod error;
 mod hint;
 mod lifecycle;
@@ -25,6 +28,7 @@ mod list;
 mod place;
 mod provider;
 mod told;
+pub mod upload;
 
 pub use credentials::{Credentials, Keys};
 pub use error::StoreError;
@@ -36,9 +40,11 @@ use error::{MOST_CODE, shown};
 use list::handle;
 use place::Place;
 
-use crate::chain;
-use crate::proxy::Proxy;
-use crate::renewable::Renewable;
+use crate::fault::chain;
+use crate::format;
+use crate::format::hex;
+use crate::network::proxy::Proxy;
+use crate::secret::renewable::Renewable;
 
 /// The part of the SDK that speaks HTTP, as it is named in the log.
 pub const HTTP_CLIENT: &str = "aws_smithy_http_client";
@@ -576,7 +582,7 @@ impl Store {
             match outcome {
                 Err(error) if error.is_transient() && tries < self.patience.tries => {
                     let jittered = wait.mul_f64(0.5 + fastrand::f64());
-                    let wait_seconds = crate::backup::seconds(jittered);
+                    let wait_seconds = format::seconds(jittered);
                     if tries < NOTABLE_TRIES {
                         tracing::debug!(try_number = tries, wait_seconds, error = %error, "store request retried");
                     } else {
@@ -705,12 +711,6 @@ async fn read_piece(mut body: ByteStream, expected: u64) -> Result<Bytes, Piece>
 
 fn instant(time: &aws_sdk_s3::primitives::DateTime) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.secs(), time.subsec_nanos())
-}
-
-/// Lower-case hexadecimal, as ETags are written.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::format::text::{visible, visible_json};
 use crate::store::HTTP_CLIENT;
-use crate::text::{visible, visible_json};
 
 /// A value that is longer is cut: no name and no error may fill the log.
 const MOST_BYTES: usize = 16 * 1024;
@@ -207,7 +207,7 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::tests::{HOSTILE, harmful};
+    use crate::format::text::tests::{HOSTILE, harmful};
 
     /// What is written when such a value is logged in every way there is.
     fn lines(format: LogFormat, value: &str) -> Vec<String> {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::{Archive, Contents, Problem};
 use crate::catalog::Catalog;
-use crate::download::Download;
-use crate::gzip;
-use crate::kind::{Fault, Kind};
+use crate::fault::{Fault, Kind};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole};
-use crate::replay::Omit;
+use crate::store::download::Download;
+use stream::archive::{Archive, Contents, Problem};
+use stream::gzip;
+use stream::replay::Omit;
 
 /// Why a backup was not found good.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use flate2::read::MultiGzDecoder;
-use postgres_s3_backups::archive::{Archive, Contents, Problem};
 use pretty_assertions::assert_eq;
+use stream::archive::{Archive, Contents, Problem};
 
 use crate::common::postgres::Postgres;
 use crate::common::process::{Folder, LIMIT, Process, wait_until};

@@ -587,7 +587,9 @@ fn fields(value: &Value, found: &mut std::collections::BTreeSet<String>) {
 
 #[test]
 fn the_page_on_the_format_names_every_field_and_no_other() {
-    use postgres_s3_backups::label::{Extension, Head, Origin, Relations, Setting, Tail, Traits};
+    use postgres_s3_backups::dump::label::{
+        Extension, Head, Origin, Relations, Setting, Tail, Traits,
+    };
     let text = || Some(String::new());
     let head = Head {
         origin: Origin {

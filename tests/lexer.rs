@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use postgres_s3_backups::script::{Inside, Script};
+use stream::script::{Inside, Script};
 
 use crate::common::postgres::{PASSWORD, Postgres, USER};
 use crate::common::service::{Service, Variables};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use postgres_s3_backups::metrics::PREFIX;
+use postgres_s3_backups::web::metrics::PREFIX;
 use serde_json::Value;
 
 use crate::common::postgres::Postgres;

@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
 use postgres_s3_backups::board::{DrillOutcome, LastDrill, LastRun, RunOutcome, Status};
 use postgres_s3_backups::catalog::{Backup, Prefix};
-use postgres_s3_backups::kind::Kind;
-use postgres_s3_backups::page::{self, Setting};
+use postgres_s3_backups::fault::Kind;
 use postgres_s3_backups::schedule::Schedule;
+use postgres_s3_backups::web::page::{self, Setting};
 use serde_json::Value;
 
 use crate::common::browser::Browser;

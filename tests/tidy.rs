@@ -115,7 +115,7 @@ fn the_railway_page_has_each_variable_with_its_default() {
 #[test]
 fn every_kind_is_in_the_operators_page() {
     let operations = read("docs/operations.md");
-    let kinds = read("src/kind.rs");
+    let kinds = read("src/fault.rs");
     let names = kinds.lines().filter_map(|line| {
         line.trim()
             .strip_prefix("Self::")?
@@ -142,7 +142,9 @@ fn sources() -> Vec<PathBuf> {
         }
     }
     let mut found = Vec::new();
-    walk(&root().join("src"), &mut found);
+    for folder in ["src", "crates/stream/src"] {
+        walk(&root().join(folder), &mut found);
+    }
     found
 }
 
@@ -374,8 +376,11 @@ fn every_event_of_the_log_is_in_the_operators_page() {
 #[test]
 fn one_file_names_the_sdk_and_one_the_compressor() {
     for (words, home) in [
-        (["aws_sdk_s3", "aws_smithy"], "store.rs"),
-        (["async_compression", "libdeflater"], "gzip.rs"),
+        (["aws_sdk_s3", "aws_smithy"], "src/store.rs"),
+        (
+            ["async_compression", "libdeflater"],
+            "crates/stream/src/gzip.rs",
+        ),
     ] {
         for path in sources() {
             let text = fs::read_to_string(&path).unwrap();
@@ -383,13 +388,96 @@ fn one_file_names_the_sdk_and_one_the_compressor() {
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"))
                 .any(|line| words.iter().any(|word| line.contains(word)));
-            let folder = root().join("src").join(home.trim_end_matches(".rs"));
+            let folder = root().join(home.trim_end_matches(".rs"));
             assert!(
                 !names_it || path.ends_with(home) || path.starts_with(folder),
                 "{} names {words:?}",
                 path.display()
             );
         }
+    }
+}
+
+/// Which part of the program may use which: each may use those that come after it in this list, and none before it. A part
+/// is a folder of `src` with the file of its name.
+const PARTS: &[&str] = &[
+    "main",
+    "commands",
+    "cli",
+    "daemon",
+    "check",
+    "config",
+    "web",
+    "watch",
+    "board",
+    "drill",
+    "restore",
+    "verify",
+    "globals",
+    "backup",
+    "telemetry",
+    "progress",
+    "reader",
+    "catalog",
+    "store",
+    "dump",
+    "postgres",
+    "schedule",
+    "process",
+    "network",
+    "secret",
+    "format",
+    "fault",
+];
+
+/// The parts that a piece of code names, by `crate::…` or, in `main`, by the library's name.
+fn used(code: &str) -> BTreeSet<&str> {
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines
+        .flat_map(|line| {
+            ["crate::", "postgres_s3_backups::"]
+                .into_iter()
+                .flat_map(|root| line.split(root).skip(1))
+        })
+        .filter_map(|rest| {
+            rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+        })
+        .collect()
+}
+
+/// What `part` uses although it comes before it in the list.
+fn upward<'a>(part: &str, code: &'a str) -> Vec<&'a str> {
+    let place = |name: &str| PARTS.iter().position(|part| *part == name);
+    let own = place(part).unwrap_or_else(|| panic!("{part} is not in the list"));
+    used(code)
+        .into_iter()
+        .filter(|name| place(name).is_none_or(|other| other < own))
+        .collect()
+}
+
+#[test]
+fn no_part_of_the_program_uses_one_above_it() {
+    assert_eq!(upward("store", "use crate::backup::Made;"), ["backup"]);
+    assert_eq!(upward("store", "use crate::unheard::Of;"), ["unheard"]);
+    assert!(upward("backup", "use crate::store::Store;").is_empty());
+    for path in sources() {
+        let Ok(inside) = path.strip_prefix(root().join("src")) else {
+            // The package of the bytes can't name this one: it doesn't depend on it.
+            continue;
+        };
+        let first = inside.components().next().unwrap();
+        let part = Path::new(first.as_os_str()).file_stem().unwrap();
+        let part = part.to_str().unwrap();
+        if part == "lib" {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let found = upward(part, code);
+        assert!(found.is_empty(), "{} uses {found:?}", path.display());
     }
 }
 

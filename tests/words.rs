@@ -1,7 +1,7 @@
 //! Names in a database and words of servers can hold anything. On their way to a person they set no terminal's title, end no
 //! line, forge no field and hide nothing.
 
-use postgres_s3_backups::text::visible;
+use postgres_s3_backups::format::text::visible;
 
 use crate::common::cut::Cut;
 use crate::common::process::{LIMIT, Process};

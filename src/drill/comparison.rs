@@ -5,7 +5,7 @@ use super::obstacle::Obstacle;
 use super::scratch::{LIMIT, Place, Scratch};
 use crate::postgres::Sql;
 use crate::reader::Summary;
-use crate::script::{TableName, Unchecked};
+use stream::script::{TableName, Unchecked};
 
 /// Counts every table and compares with what the stream held; then every constraint must be valid, and every index.
 pub(super) async fn compare(
@@ -212,7 +212,7 @@ fn counts_question(tables: &[(&TableName, u64)], encoding: Option<&str>) -> Sql 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::Script;
+    use stream::script::Script;
 
     #[test]
     fn what_is_not_counted_is_told() {

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use super::DrillError;
 use crate::postgres::{PostgresError, Refused};
-use crate::replay::Needs;
-use crate::target::{Refusals, Survey, missing};
+use crate::restore::target::{Refusals, Survey, missing};
+use stream::replay::Needs;
 
 /// What is in the way, and what to set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl From<Obstacle> for DrillError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::Kind;
+    use crate::fault::Kind;
 
     fn error(code: &str, words: &str) -> PostgresError {
         PostgresError {

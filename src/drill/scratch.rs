@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::DrillError;
-use crate::newborn::{self, Likeness};
 use crate::postgres::{self, Database, DatabaseUrl, Idle, PostgresError, Sql};
-use crate::provisional::{self, Provisional};
 use crate::reader::Summary;
-use crate::replay::Needs;
+use crate::restore::newborn::{self, Likeness};
+use crate::restore::provisional::{self, Provisional};
+use stream::replay::Needs;
 
 /// What scratch databases are called; a drill drops those of others that nobody is connected to.
 const SCRATCH: Provisional = Provisional("psb_drill_");

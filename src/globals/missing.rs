@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::plan::{self, Plan, Server};
 use super::statement::{Globals, Reader};
-use crate::kind::Kind;
+use crate::fault::Kind;
 use crate::postgres::{self, Clients, Database, DatabaseUrl, PostgresError, Sql};
 use crate::reader::{self, Found, ReadError};
 use crate::store::Store;

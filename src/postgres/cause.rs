@@ -5,7 +5,7 @@
 use super::said::Said;
 use super::words;
 use super::{DatabaseUrl, message};
-use crate::kind::Kind;
+use crate::fault::Kind;
 
 /// What went wrong between this service and the database.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -9,8 +9,8 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::{DatabaseUrl, PostgresError, Session};
-use crate::confine::Confinement;
-use crate::kind::Kind;
+use crate::fault::Kind;
+use crate::process::confine::Confinement;
 
 /// A client program's version.
 #[derive(Debug, Clone, PartialEq, Eq)]

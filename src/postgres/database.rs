@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use super::said::{self, Said};
 use super::{Cause, Client, DatabaseUrl, PostgresError, Session, Sql, refusal};
-use crate::kind::Kind;
+use crate::fault::Kind;
 
 /// The most that an answer to a question of ours can have: the names of all roles and extensions of a large server.
 const ANSWER_BYTES: u64 = 8 * 1024 * 1024;

@@ -6,7 +6,7 @@
 use super::cause::Cause;
 use super::message::{self, Message};
 use super::said::Said;
-use crate::kind::Kind;
+use crate::fault::Kind;
 
 /// Words that a message is known by.
 #[derive(Debug, Clone, Copy)]

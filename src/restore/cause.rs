@@ -1,8 +1,8 @@
 //! What stops a restore, and what to do about it.
 
-use crate::kind::Kind;
+use crate::fault::Kind;
 use crate::postgres::{self, PostgresError, Refused, Said};
-use crate::target::Permits;
+use crate::restore::target::Permits;
 
 /// The code of the error that ended a restore, or its beginning, and what to do. The words only tell apart what has one code
 /// in common, where the server speaks English.
@@ -230,7 +230,7 @@ const OTHER: &str = "look at psql's own words in `error`, and at what it says of
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::skip;
+    use stream::replay::skip;
 
     #[test]
     fn no_hint_names_a_flag_that_is_given() {

@@ -15,12 +15,12 @@ use super::psql::{self, Aftermath};
 use super::swap::{self, Swapped};
 use super::{Broken, Prepared, Restore, RestoreError, Restored};
 use super::{analyze, cause, feed, prepare, public, search_path, settings};
-use crate::newborn::{self, Likeness};
 use crate::postgres::{self, Database, DatabaseUrl, PostgresError, Sql};
-use crate::provisional::{self, Provisional};
 use crate::reader::{Meter, Summary};
-use crate::replay::Omit;
-use crate::target::{self, Refusals, Survey};
+use crate::restore::newborn::{self, Likeness};
+use crate::restore::provisional::{self, Provisional};
+use crate::restore::target::{self, Refusals, Survey};
+use stream::replay::Omit;
 
 /// How long a question about a catalog may take, and renaming or dropping a database.
 pub(super) const LIMIT: Duration = Duration::from_secs(300);

@@ -17,7 +17,7 @@ use super::walls::{Transaction, Walls};
 use super::{RestoreError, cause};
 use crate::postgres::{self, Database, Said, Sql};
 use crate::reader::ReadWhole;
-use crate::target::Survey;
+use crate::restore::target::Survey;
 
 /// What a failed restore left in the target, as far as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]

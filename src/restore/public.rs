@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::postgres::{Database, Sql};
 use crate::reader::Summary;
-use crate::target::Permits;
+use crate::restore::target::Permits;
 
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::label::Setting;
+use crate::dump::label::Setting;
 use crate::postgres::{Database, Sql};
 use crate::reader::Summary;
 
@@ -290,8 +290,8 @@ mod tests {
 
     #[test]
     fn a_setting_of_a_role_needs_the_role() {
-        let head = crate::label::Head {
-            origin: crate::label::Origin {
+        let head = crate::dump::label::Head {
+            origin: crate::dump::label::Origin {
                 settings: Some(vec![
                     setting(None, "a.b", "1"),
                     setting(Some("here"), "a.b", "2"),

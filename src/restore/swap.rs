@@ -7,9 +7,9 @@ use tokio::time::{Duration, Instant};
 use super::RestoreError;
 use super::create::{LIMIT, suffixed};
 use super::settings::identifier;
+use crate::format::text::shortened;
 use crate::postgres::{self, Database, DatabaseUrl, PostgresError, Sql};
-use crate::target::Refusals;
-use crate::text::shortened;
+use crate::restore::target::Refusals;
 
 /// More sessions are not shown one by one.
 const SHOWN: u64 = 5;

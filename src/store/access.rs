@@ -16,7 +16,7 @@ use super::StoreSettings;
 use super::connections::Connections;
 use super::connector::{Bounded, Resolver};
 use super::credentials;
-use crate::proxy::Proxy;
+use crate::network::proxy::Proxy;
 use crate::secret::{Redactor, Secret};
 
 /// A client of HTTP.

@@ -10,9 +10,9 @@ use aws_sdk_s3::error::ConnectorError;
 use aws_smithy_runtime_api::client::dns::ResolveDnsError;
 
 use super::told::Told;
-use crate::chain;
-use crate::kind::Kind;
-use crate::tls::Distrust;
+use crate::fault::Kind;
+use crate::fault::chain;
+use crate::network::tls::Distrust;
 
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

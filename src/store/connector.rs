@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 
 use super::connections::Connections;
 use super::told::SignedAt;
-use crate::answer;
+use crate::store::answer;
 
 /// Takes the time out of an answer's `Date`, which no output of the SDK holds.
 #[derive(Debug, Clone, Default)]

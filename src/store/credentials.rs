@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use super::StoreError;
 use super::cause::Cause;
 use super::error::{MOST_WORDS, shown};
-use crate::chain;
+use crate::fault::chain;
 use crate::secret::Secret;
 
 /// How long whoever hands out a role's keys is waited for.

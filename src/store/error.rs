@@ -10,11 +10,11 @@ use super::cause::Cause;
 use super::hint::{everywhere, hint};
 use super::place::Place;
 use super::told::Told;
-use crate::answer::Unusable;
-use crate::chain;
-use crate::kind::Kind;
+use crate::fault::Kind;
+use crate::fault::chain;
+use crate::format::text;
 use crate::secret::Redactor;
-use crate::text;
+use crate::store::answer::Unusable;
 
 /// The most that is kept of a store's own words: its code for an error, a header, and its explanation.
 pub(super) const MOST_CODE: usize = 100;

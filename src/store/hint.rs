@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::cause::Cause;
 use super::place::Place;
 use super::provider::Provider;
-use crate::tls::Distrust;
+use crate::network::tls::Distrust;
 
 /// The remedy for a cause. `region` is the one that the store named in place of ours.
 pub(super) fn hint(cause: Cause, place: &Place, region: Option<&str>) -> Cow<'static, str> {

@@ -3,7 +3,7 @@
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule};
 
 use super::{Store, StoreError};
-use crate::kind::Kind;
+use crate::fault::Kind;
 
 /// A rule of the bucket that deletes objects by their age.
 #[derive(Debug, Clone, PartialEq, Eq)]

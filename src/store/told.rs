@@ -4,7 +4,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use super::place::Place;
-use crate::answer;
+use crate::store::answer;
 
 /// S3 refuses requests that were signed longer ago than this, or as far in the future.
 const MOST_SKEW: TimeDelta = TimeDelta::minutes(15);

@@ -5,11 +5,11 @@ use std::time::Duration;
 use postgres_s3_backups::backup::{self, BackupError, Job, Outcome, Trigger};
 use postgres_s3_backups::catalog::{Catalog, Prefix};
 use postgres_s3_backups::dump::Patience;
-use postgres_s3_backups::level::Level;
-use postgres_s3_backups::pipeline::Compression;
 use postgres_s3_backups::postgres::{Clients, DatabaseUrl};
 use postgres_s3_backups::secret::Secret;
 use postgres_s3_backups::store::{Credentials, Keys, Store, StorePatience, StoreSettings};
+use stream::level::Level;
+use stream::pipeline::Compression;
 use tokio_util::sync::CancellationToken;
 
 use super::postgres::Postgres;

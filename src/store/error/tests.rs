@@ -127,7 +127,7 @@ const ANSWERS: &[Row] = &[
 ];
 
 fn connections() -> Vec<(SdkError<Plain>, Cause, Kind, bool, &'static str)> {
-    use crate::tls::Distrust;
+    use crate::network::tls::Distrust;
     use rustls::{AlertDescription, CertificateError};
     let dispatch = |error: ConnectorError| SdkError::dispatch_failure(error);
     let io = |kind| dispatch(ConnectorError::io(io::Error::new(kind, HOSTILE).into()));
@@ -546,7 +546,7 @@ fn a_bucket_that_is_looked_for_elsewhere_names_the_path_style() {
         );
         for cause in [
             Cause::Unresolved,
-            Cause::Distrusted(crate::tls::Distrust::OtherName),
+            Cause::Distrusted(crate::network::tls::Distrust::OtherName),
         ] {
             let hint = super::hint(cause, &place, None);
             assert_eq!(

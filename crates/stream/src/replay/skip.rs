@@ -1,0 +1,102 @@
+//! Kinds of objects that a restore can be told to leave out, each with all the statements about it (pure).
+
+/// A kind that `restore --skip` leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Event triggers, which only a superuser may create.
+    EventTriggers,
+    /// Publications.
+    Publications,
+    /// Subscriptions.
+    Subscriptions,
+    /// Extensions; the target must have those that the data needs.
+    Extensions,
+}
+
+/// Every kind.
+pub const EVERYTHING: [Kind; 4] = [
+    Kind::EventTriggers,
+    Kind::Publications,
+    Kind::Subscriptions,
+    Kind::Extensions,
+];
+
+/// The kinds that are left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Skip {
+    /// Event triggers.
+    pub event_triggers: bool,
+    /// Publications.
+    pub publications: bool,
+    /// Subscriptions.
+    pub subscriptions: bool,
+    /// Extensions.
+    pub extensions: bool,
+}
+
+impl Skip {
+    /// Whether this kind is left out.
+    #[must_use]
+    pub const fn holds(self, kind: Kind) -> bool {
+        match kind {
+            Kind::EventTriggers => self.event_triggers,
+            Kind::Publications => self.publications,
+            Kind::Subscriptions => self.subscriptions,
+            Kind::Extensions => self.extensions,
+        }
+    }
+
+    /// Whether every kind is left out.
+    #[must_use]
+    pub fn is_everything(self) -> bool {
+        EVERYTHING.into_iter().all(|kind| self.holds(kind))
+    }
+
+    /// The same, and this kind too.
+    #[must_use]
+    pub const fn and(mut self, kind: Kind) -> Self {
+        match kind {
+            Kind::EventTriggers => self.event_triggers = true,
+            Kind::Publications => self.publications = true,
+            Kind::Subscriptions => self.subscriptions = true,
+            Kind::Extensions => self.extensions = true,
+        }
+        self
+    }
+}
+
+impl FromIterator<Kind> for Skip {
+    fn from_iter<T: IntoIterator<Item = Kind>>(kinds: T) -> Self {
+        kinds.into_iter().fold(Self::default(), Self::and)
+    }
+}
+
+/// The kind that a statement of these words is about.
+pub(super) fn kind_of(words: &[&str]) -> Option<Kind> {
+    let (["CREATE" | "ALTER" | "DROP", object @ ..]
+    | ["COMMENT", "ON", object @ ..]
+    | ["SECURITY", "LABEL", "ON", object @ ..]
+    | ["SECURITY", "LABEL", "FOR", _, "ON", object @ ..]) = words
+    else {
+        return None;
+    };
+    match object {
+        ["EVENT", "TRIGGER", ..] => Some(Kind::EventTriggers),
+        ["PUBLICATION", ..] => Some(Kind::Publications),
+        ["SUBSCRIPTION", ..] => Some(Kind::Subscriptions),
+        ["EXTENSION", ..] => Some(Kind::Extensions),
+        // What is dropped with an extension, without being a part of it.
+        [.., "DEPENDS", "ON", "EXTENSION", _, ";"] if words.first() == Some(&"ALTER") => {
+            Some(Kind::Extensions)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a statement that begins with these words may be one that is left out, so that it is held until it is whole.
+pub(super) fn may_be_left_out(words: &[&str]) -> bool {
+    match words {
+        ["ALTER" | "GRANT" | "REVOKE" | "COMMENT" | "SECURITY", ..] => true,
+        words => kind_of(words).is_some(),
+    }
+}

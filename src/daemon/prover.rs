@@ -1,0 +1,113 @@
+//! The drills of a daemon: what proves backups, apart from what makes them, so that neither waits for the other.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::board::{Board, DrillOutcome, Failure, LastDrill};
+use crate::catalog::Catalog;
+use crate::daemon::renewal::Renewal;
+use crate::drill::{self, Drill};
+use crate::fault::Fault;
+use crate::format::utc;
+use crate::schedule::{Alarm, Clock, Schedule};
+
+/// Proves the newest backup of a catalog.
+#[derive(Debug)]
+pub struct Prover {
+    /// Where the newest is looked for.
+    pub catalog: Catalog,
+    /// How it is proven.
+    pub drill: Drill,
+    /// What is read again before each drill.
+    pub renewal: Renewal,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+impl Prover {
+    /// The one task that proves backups, at each due time of `VERIFY_SCHEDULE` the newest one.
+    pub async fn follow(self, schedule: Schedule, board: Board, stop: CancellationToken) {
+        let mut alarm = Alarm::new(schedule, self.clock);
+        tracing::info!(due_at = utc(alarm.next_due()), "next drill");
+        loop {
+            let due = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                wake = alarm.wait() => wake.due,
+            };
+            if due.is_none() {
+                continue;
+            }
+            if let Some((last, failure)) = self.run(&stop).await {
+                board.write(|status| {
+                    status.drilled(last);
+                    status.drill_failure = failure;
+                });
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+            alarm.skip_passed().log("a drill was active");
+            tracing::info!(due_at = utc(alarm.next_due()), "next drill");
+        }
+    }
+
+    /// One drill of the newest backup; none if there is none, or it was removed meanwhile, or the drill was told to stop.
+    async fn run(&self, stop: &CancellationToken) -> Option<(LastDrill, Option<Failure>)> {
+        self.renewal.renew().await;
+        let mut drill = self.drill.clone();
+        if let Some(server) = self.renewal.drills.get() {
+            drill.server = server;
+        }
+        let began_at = (self.clock)();
+        let newest = match self.catalog.newest(began_at).await {
+            Ok(Some(newest)) => newest,
+            Ok(None) => {
+                tracing::warn!("drill skipped: there is no backup yet");
+                return None;
+            }
+            Err(error) => {
+                // The schedule of backups judges the bucket; what was proven before stays proven.
+                tracing::error!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "could not read the bucket for a drill");
+                return None;
+            }
+        };
+        let name = newest.name.to_string();
+        tracing::info!(name, "drill started");
+        let outcome = drill::run(&drill, &name, &Arc::default(), stop).await;
+        let (outcome, kind, failure) = match &outcome {
+            Ok(proven) => {
+                drill::tell_proven(&name, proven);
+                (DrillOutcome::Proven, None, None)
+            }
+            Err(error) => {
+                drill::tell_unproven(&name, error);
+                let outcome = match error.fault() {
+                    Fault::Backup => DrillOutcome::Failed,
+                    Fault::Surroundings => DrillOutcome::Unread,
+                    Fault::Unprovable => DrillOutcome::Unprovable,
+                    Fault::Gone | Fault::Stopped => return None,
+                };
+                let failure = Failure {
+                    name: name.clone(),
+                    error: error.to_string(),
+                    hint: error.hint().to_owned(),
+                };
+                (outcome, Some(error.kind()), Some(failure))
+            }
+        };
+        let finished_at = (self.clock)();
+        let last = LastDrill {
+            name,
+            outcome,
+            kind,
+            finished_at,
+            duration_seconds: u64::try_from(
+                finished_at.signed_duration_since(began_at).num_seconds(),
+            )
+            .unwrap_or(0),
+        };
+        Some((last, failure))
+    }
+}

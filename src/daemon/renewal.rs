@@ -1,0 +1,83 @@
+//! Secrets that come from files are read again at each run: whoever rotates them does not restart this service.
+
+use crate::config::{Config, Sources};
+use crate::drill::DrillServer;
+use crate::postgres::DatabaseUrl;
+use crate::secret::Secret;
+use crate::secret::renewable::Renewable;
+use crate::store::Store;
+use crate::watch::webhook::Address;
+
+/// The files, and what is made of them.
+#[derive(Debug, Clone)]
+pub struct Renewal {
+    sources: Sources,
+    /// The bucket, whose keys are exchanged for all that share it.
+    store: Store,
+    /// `BACKUP_DATABASE_URL`
+    pub database: Renewable<DatabaseUrl>,
+    /// `VERIFY_DATABASE_URL`
+    pub drills: Renewable<Option<DrillServer>>,
+    /// `ALERT_WEBHOOK_URL`
+    pub alerts: Renewable<Option<Address>>,
+    /// `HEARTBEAT_URL`
+    pub heartbeat: Renewable<Option<Address>>,
+    /// `STATUS_TOKEN`
+    pub status_token: Renewable<Option<Secret>>,
+}
+
+impl Renewal {
+    /// Begins with what was read at the start.
+    #[must_use]
+    pub fn new(config: &Config, sources: Sources, store: Store) -> Self {
+        let drills = config.drills.as_ref();
+        Self {
+            sources,
+            store,
+            database: Renewable::new(config.database.clone()),
+            drills: Renewable::new(drills.map(|(_, drilling)| drilling.server.clone())),
+            alerts: Renewable::new(config.alerts.clone()),
+            heartbeat: Renewable::new(config.heartbeat.clone()),
+            status_token: Renewable::new(config.status_token.clone()),
+        }
+    }
+
+    /// Reads the files again. What can't be used stays as it was, with a warning: it may be half written, and a run with
+    /// the value before fails by itself if that one is no longer valid.
+    pub async fn renew(&self) {
+        if !self.sources.has_files() {
+            return;
+        }
+        let sources = self.sources.clone();
+        // A file may lie on a network's disk.
+        let Ok(read) = tokio::task::spawn_blocking(move || sources.read()).await else {
+            return;
+        };
+        for problem in &read.problems {
+            tracing::warn!(
+                variable = problem.variable,
+                error = %problem,
+                hint = "the value that was read before is used; write the file anew, whole",
+                "secret not read again"
+            );
+        }
+        if let Some(settings) = &read.store {
+            self.store.renew(settings);
+        }
+        if let Some(url) = read.database {
+            self.database.set(url);
+        }
+        if let Some(server) = read.drills {
+            self.drills.set(Some(server));
+        }
+        if let Some(address) = read.alerts {
+            self.alerts.set(Some(address));
+        }
+        if let Some(address) = read.heartbeat {
+            self.heartbeat.set(Some(address));
+        }
+        if let Some(token) = read.status_token {
+            self.status_token.set(Some(token));
+        }
+    }
+}

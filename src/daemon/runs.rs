@@ -1,0 +1,221 @@
+//! Runs, and what becomes known by each: to the board, to the heartbeat, and against the backups before it.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::backup::{self, BackupError, Job, Made, Outcome, Trigger};
+use crate::board::anomaly::{self, Anomaly, Thresholds};
+use crate::board::{Board, Failure, LastGlobals, LastRun, RunOutcome};
+use crate::daemon::renewal::Renewal;
+use crate::format;
+use crate::format::size;
+use crate::globals;
+use crate::watch::heartbeat::{Beat, Heartbeat};
+
+/// What makes backups, and what is to be known of each.
+#[derive(Debug)]
+pub struct Runs {
+    /// What makes a backup; its database is that of the renewal.
+    pub job: Job,
+    /// What is read again before each run.
+    pub renewal: Renewal,
+    /// Where it is written down.
+    pub board: Board,
+    /// `ANOMALY_BELOW` and `ANOMALY_ABOVE`
+    pub thresholds: Thresholds,
+    /// `HEARTBEAT_URL`
+    pub heartbeat: Heartbeat,
+}
+
+impl Runs {
+    /// One run of a process that makes no other, so nothing is known of the backups before it. Whether there is a backup.
+    pub async fn once(&self, trigger: Trigger, stop: &CancellationToken) -> bool {
+        let job = self.renewed().await;
+        self.begin();
+        let outcome = backup::run(&job, trigger, stop).await;
+        if matches!(outcome, Ok(Outcome::Finished(_))) {
+            self.list_for_comparison().await;
+        }
+        let made = matches!(outcome, Ok(Outcome::Finished(_)));
+        let done = self.end(trigger, outcome);
+        if made {
+            self.store_globals(&job, trigger, stop).await;
+        }
+        done
+    }
+
+    /// One run of a daemon.
+    pub async fn run(&self, trigger: Trigger, stop: &CancellationToken) {
+        let job = self.renewed().await;
+        self.begin();
+        let outcome = backup::run(&job, trigger, stop).await;
+        let made = matches!(outcome, Ok(Outcome::Finished(_)));
+        self.end(trigger, outcome);
+        if made {
+            self.store_globals(&job, trigger, stop).await;
+        }
+    }
+
+    /// What belongs to the server, beside a backup that was made and told. Whatever becomes of it, the backup is one.
+    async fn store_globals(&self, job: &Job, trigger: Trigger, stop: &CancellationToken) {
+        if !job.globals {
+            return;
+        }
+        let name = job.catalog.prefix().name_at(trigger.at());
+        let outcome = globals::store(job, &name, stop).await;
+        let (passwords, kind) = match &outcome {
+            Ok(stored) => (Some(stored.passwords), None),
+            Err(error) => (None, Some(error.kind())),
+        };
+        match &outcome {
+            Ok(stored) => {
+                tracing::info!(
+                    name = stored.key,
+                    size_bytes = stored.size_bytes,
+                    passwords = stored.passwords,
+                    duration_seconds = format::seconds(stored.took),
+                    "globals stored"
+                );
+                let told = self.board.read(|status| {
+                    let last = status.last_globals.as_ref();
+                    last.is_some_and(|last| last.passwords == Some(false))
+                });
+                if !stored.passwords && !told {
+                    tracing::warn!(
+                        name = stored.key,
+                        hint = globals::PASSWORDS_HINT,
+                        "globals stored without passwords"
+                    );
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    name = name.globals(),
+                    kind = error.kind().as_str(),
+                    error = globals::told(error),
+                    hint = error.hint(),
+                    "globals not stored; the backup is whole without them"
+                );
+            }
+        }
+        self.board.write(|status| {
+            status.last_globals = Some(LastGlobals {
+                stored: kind.is_none(),
+                passwords,
+                kind,
+                finished_at: (job.clock)(),
+            });
+        });
+    }
+
+    /// The job with the secrets that the files hold now.
+    async fn renewed(&self) -> Job {
+        self.renewal.renew().await;
+        Job {
+            database: self.renewal.database.get(),
+            ..self.job.clone()
+        }
+    }
+
+    fn begin(&self) {
+        self.board.write(|status| status.running = true);
+        self.heartbeat.tell(Beat::Started);
+    }
+
+    /// The backup is there; only its size is yet to be judged, and that is worth no more than a few seconds.
+    async fn list_for_comparison(&self) {
+        tokio::select! {
+            listed = self.job.catalog.list((self.job.clock)()) => match listed {
+                Ok(listing) => self.board.write(|status| status.list(listing.kept, (self.job.clock)())),
+                Err(error) => tracing::warn!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "size not compared: could not read the bucket"),
+            },
+            () = tokio::time::sleep(Duration::from_secs(10)) => {
+                tracing::warn!("size not compared: the bucket could not be read in time");
+            }
+        }
+    }
+
+    /// Writes down how a run ended, for those who tell others. Whether there is a backup.
+    fn end(&self, trigger: Trigger, outcome: Result<Outcome, BackupError>) -> bool {
+        let finished_at = (self.job.clock)();
+        let anomalies = match &outcome {
+            Ok(Outcome::Finished(made)) => self.judge(made),
+            _ => Vec::new(),
+        };
+        self.tell(&outcome);
+        let done = outcome.is_ok();
+        self.board.write(|status| {
+            status.running = false;
+            let (outcome, kind) = match outcome {
+                Ok(Outcome::Finished(made)) => {
+                    status.add(made.backup.clone());
+                    status.last_made = Some(made);
+                    status.anomalies = anomalies;
+                    status.failure = None;
+                    (RunOutcome::Succeeded, None)
+                }
+                Ok(Outcome::Skipped(backup)) => {
+                    status.add(backup);
+                    status.failure = None;
+                    (RunOutcome::Skipped, None)
+                }
+                Err(BackupError::Cancelled) => return,
+                Err(error) => {
+                    status.failure = Some(Failure {
+                        name: self.job.catalog.prefix().name_at(trigger.at()).to_string(),
+                        error: error.to_string(),
+                        hint: error.hint().to_owned(),
+                    });
+                    (RunOutcome::Failed, Some(error.kind()))
+                }
+            };
+            status.ran(LastRun {
+                outcome,
+                kind,
+                finished_at,
+            });
+        });
+        done
+    }
+
+    /// Holds a new backup against those before it.
+    fn judge(&self, made: &Made) -> Vec<Anomaly> {
+        let anomalies = self.board.read(|status| {
+            let previous = status.last_made.as_ref();
+            anomaly::find(
+                &made.backup,
+                &status.backups,
+                &made.contents,
+                previous.map(|previous| &previous.contents),
+                self.thresholds,
+            )
+        });
+        anomaly::log(&made.backup, &anomalies);
+        anomalies
+    }
+
+    /// A run that was cut by a stop tells nothing: the next start makes up for it, and if there is none, silence alarms.
+    fn tell(&self, outcome: &Result<Outcome, BackupError>) {
+        self.heartbeat.tell(match outcome {
+            Ok(Outcome::Finished(made)) => Beat::Made {
+                text: format!(
+                    "{}, {}, {} rows",
+                    made.backup.name,
+                    size(made.backup.size_bytes),
+                    made.contents.rows
+                ),
+                took: Some(made.took),
+            },
+            Ok(Outcome::Skipped(backup)) => Beat::Made {
+                text: format!("{}, made by another container", backup.name),
+                took: None,
+            },
+            Err(BackupError::Cancelled) => return,
+            Err(error) => Beat::Failed {
+                reason: format!("{}: {error}", error.kind().as_str()),
+                hint: error.hint().to_owned(),
+            },
+        });
+    }
+}

@@ -1,0 +1,452 @@
+//! A throwaway PostgreSQL server of this image's own programs: on a socket in a temporary folder, reachable by nobody else.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+mod folder;
+mod remove;
+
+use folder::Folder;
+
+use crate::fault::Kind;
+use crate::postgres::{self, Client, Clients, Database, DatabaseUrl, Said, Session, Sql};
+use crate::process::confine::{self, Confinement};
+use crate::reader::Summary;
+use crate::secret::Redactor;
+
+/// The superuser of the throwaway server.
+const USER: &str = "postgres";
+
+/// Whom it runs as in place of root, whom PostgreSQL refuses: nobody.
+const NOBODY: u32 = 65_534;
+
+/// A running throwaway server. Dropped means killed; its folder goes with it.
+#[derive(Debug)]
+pub struct Embedded {
+    child: Child,
+    url: DatabaseUrl,
+    confinement: Confinement,
+    said: JoinSet<Said>,
+    // After the server: its files may go when it is gone.
+    folder: Folder,
+}
+
+/// Why there is no throwaway server.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EmbeddedError {
+    /// The image holds no server that can take the backup.
+    #[error(
+        "no PostgreSQL server of major version {wanted} or newer in this image (servers here: {here})"
+    )]
+    NoServer {
+        /// The backup's major version.
+        wanted: u16,
+        /// What there is.
+        here: String,
+    },
+    /// The temporary folder is too small.
+    #[error(
+        "{} has {free_bytes} bytes free, restoring takes about {needed_bytes}", folder.display()
+    )]
+    Disk {
+        /// Where.
+        folder: PathBuf,
+        /// What is free there.
+        free_bytes: u64,
+        /// What is needed, by estimate.
+        needed_bytes: u64,
+    },
+    /// Nothing would keep what the backup holds from this service's keys.
+    #[error(
+        "this kernel can't confine a program (it has no Landlock), so the code in a backup could read this service's keys"
+    )]
+    Unconfined,
+    /// It did not start.
+    #[error("start a throwaway PostgreSQL server: {0}")]
+    Start(String),
+}
+
+impl EmbeddedError {
+    /// The name of it.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::NoServer { .. } => Kind::Version,
+            Self::Disk { .. } | Self::Unconfined => Kind::Refused,
+            Self::Start(_) => Kind::Internal,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::NoServer { .. } => {
+                "use the image that carries a server (target with-server), or set VERIFY_DATABASE_URL (or --into) to the URL of a server"
+            }
+            Self::Disk { .. } => {
+                "give the container more temporary disk (TMPDIR names another place), or set VERIFY_DATABASE_URL (or --into) to the URL of a server"
+            }
+            Self::Unconfined => {
+                "set VERIFY_DATABASE_URL (or --into) to the URL of a server; or, if you trust whoever can write to the database and to the bucket, set VERIFY_UNCONFINED=true"
+            }
+            Self::Start(_) => {
+                "PostgreSQL needs a user with a name (or the library libnss_wrapper), a writable temporary folder and shared memory; look at `error`, or set VERIFY_DATABASE_URL (or --into) to the URL of a server"
+            }
+        }
+    }
+}
+
+impl Embedded {
+    /// Starts a server of the backup's major version, or of the next newer one that is here, with the roles it names.
+    /// `may_be_unconfined` is for a kernel that can't confine it.
+    ///
+    /// # Errors
+    /// When there is none, when the disk is too small, or when it does not start.
+    pub async fn start(
+        clients: &Clients,
+        summary: &Summary,
+        temporary: &Path,
+        may_be_unconfined: bool,
+    ) -> Result<Self, EmbeddedError> {
+        let enforced = confine::is_possible();
+        if !enforced && !may_be_unconfined {
+            return Err(EmbeddedError::Unconfined);
+        }
+        if !enforced {
+            tracing::warn!(
+                hint = "unset VERIFY_UNCONFINED and set VERIFY_DATABASE_URL to the URL of a server, if you do not trust whoever can write to the database and to the bucket",
+                "drill not confined: the code in the backup can read this service's keys"
+            );
+        }
+        let wanted = summary.server_major().unwrap_or_default();
+        let client = clients
+            .each()
+            .find(|client| client.major >= wanted && holds_server(client))
+            .ok_or_else(|| EmbeddedError::NoServer {
+                wanted,
+                here: servers(clients),
+            })?;
+        let folder = make_folder(temporary, summary.contents.bytes).await?;
+        let failed = |error: io::Error| EmbeddedError::Start(error.to_string());
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).map_err(failed)?;
+        // The owner of a file that this process made tells who it is, without asking the system by other means.
+        let owner = folder.path().metadata().map_err(failed)?;
+        let (user, group) = (owner.uid(), owner.gid());
+        let is_root = user == 0;
+        let nameless = !is_root && !has_name(user);
+        if nameless {
+            name_user(folder.path(), user, group).map_err(failed)?;
+        }
+        if is_root {
+            for path in [folder.path(), &data] {
+                chown(path, Some(NOBODY), Some(NOBODY)).map_err(failed)?;
+            }
+        }
+        let confinement = Confinement {
+            folder: folder.path().to_owned(),
+            user: is_root.then_some(NOBODY),
+            enforced,
+        };
+        let prepared = |mut command: Command| {
+            command
+                .env("LC_ALL", "C")
+                // A build that carries its own libpq keeps it there, for extensions such as postgres_fdw.
+                .env("LD_LIBRARY_PATH", client.directory.with_file_name("lib"))
+                .current_dir(folder.path())
+                .stdin(Stdio::null())
+                .kill_on_drop(true);
+            if nameless {
+                command
+                    .env("LD_PRELOAD", "libnss_wrapper.so")
+                    .env("NSS_WRAPPER_PASSWD", folder.path().join(PASSWD))
+                    .env("NSS_WRAPPER_GROUP", folder.path().join(GROUP));
+            }
+            command
+        };
+        let initdb = confinement.command(&client.directory, "initdb");
+        initialise(prepared(initdb), &data).await?;
+        let mut child = prepared(confinement.server(&client.directory, "postgres"))
+            .arg("-D")
+            .arg(&data)
+            .arg("-k")
+            .arg(folder.path())
+            .args(SETTINGS.iter().flat_map(|setting| ["-c", setting]))
+            .arg("-c")
+            .arg(format!(
+                "max_locks_per_transaction={}",
+                locks_per_connection(summary.definitions)
+            ))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let mut said = JoinSet::new();
+        if let Some(stderr) = child.stderr.take() {
+            said.spawn(postgres::relay(stderr, Redactor::default(), "postgres"));
+        }
+        let client = Client {
+            confinement: Some(confinement.clone()),
+            ..client.clone()
+        };
+        let mut server = Self {
+            child,
+            url: DatabaseUrl::on_socket(folder.path(), USER, "postgres"),
+            confinement,
+            said,
+            folder,
+        };
+        if let Err(error) = server.wait_until_ready(&client, summary).await {
+            server.stop().await;
+            return Err(error);
+        }
+        Ok(server)
+    }
+
+    /// What keeps the programs that talk to it.
+    #[must_use]
+    pub const fn confinement(&self) -> &Confinement {
+        &self.confinement
+    }
+
+    /// The superuser's URL of its first database.
+    #[must_use]
+    pub const fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    /// Stops it at once: nothing of it is kept.
+    pub async fn stop(mut self) {
+        // It ends within five seconds, and what the backup started there within five more.
+        const LIMIT: Duration = Duration::from_secs(15);
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(id) = id.and_then(Pid::from_raw)
+            && let Err(error) = kill_process(id, Signal::QUIT)
+        {
+            tracing::debug!(%error, "the throwaway server was gone");
+        }
+        tokio::select! {
+            _ = self.child.wait() => {}
+            () = tokio::time::sleep(LIMIT) => {
+                if let Err(error) = self.child.kill().await {
+                    tracing::warn!(%error, "could not kill the throwaway server");
+                }
+            }
+        }
+        // Deleting a database takes its time, which is not the other tasks'.
+        let folder = self.folder;
+        let removed = tokio::task::spawn_blocking(move || drop(folder)).await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "could not remove the drill's folder; the next drill removes it");
+        }
+    }
+
+    /// Waits for the first answer, and makes the roles that the backup names.
+    async fn wait_until_ready(
+        &mut self,
+        client: &Client,
+        summary: &Summary,
+    ) -> Result<(), EmbeddedError> {
+        const LIMIT: Duration = Duration::from_secs(60);
+        let needs = &summary.needs;
+        let roles = needs
+            .roles
+            .union(&needs.named_roles)
+            .filter(|role| *role != USER && !role.starts_with("pg_"))
+            .filter(|role| !role.contains(char::REPLACEMENT_CHARACTER))
+            .fold(Sql::new(""), |sql, role| {
+                sql.sql("CREATE ROLE ").name(role).sql(";\n")
+            });
+        let database = Database {
+            client,
+            url: &self.url,
+            session: Session::Plain,
+        };
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            tokio::select! {
+                answer = database.change(&roles, LIMIT) => match answer {
+                    Ok(_) => return Ok(()),
+                    Err(error) if error.kind != Kind::Connect || Instant::now() > deadline => {
+                        return Err(EmbeddedError::Start(error.text));
+                    }
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                },
+                _ = self.child.wait() => {
+                    let said = self.said.join_next().await.and_then(Result::ok);
+                    let said = said.unwrap_or_default().shown().to_owned();
+                    return Err(EmbeddedError::Start(said));
+                }
+            }
+        }
+    }
+}
+
+/// A server that serves one restore and is thrown away: nothing of it needs to survive a crash.
+const SETTINGS: &[&str] = &[
+    "listen_addresses=",
+    "unix_socket_permissions=0700",
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "max_wal_size=256MB",
+    "autovacuum=off",
+    "max_connections=20",
+    "shared_buffers=64MB",
+    "maintenance_work_mem=128MB",
+    "dynamic_shared_memory_type=mmap",
+];
+
+/// How many locks the server makes room for, times its 20 connections: one transaction makes everything in the backup, and
+/// holds a lock on each table, index, sequence and large object until its end.
+fn locks_per_connection(definitions: u64) -> u64 {
+    /// `CREATE TABLE` makes three things: the table, its place for long values, and the index of that.
+    const EACH: u64 = 3;
+    const CONNECTIONS: u64 = 20;
+    /// What PostgreSQL has by itself.
+    const LEAST: u64 = 64;
+    /// Room for 1.3 million locks, which take some 350 megabytes.
+    const MOST: u64 = 65_536;
+    let locks = definitions.saturating_mul(EACH);
+    locks.div_ceil(CONNECTIONS).saturating_add(LEAST).min(MOST)
+}
+
+async fn initialise(mut initdb: Command, data: &Path) -> Result<(), EmbeddedError> {
+    let output = initdb
+        .arg("-D")
+        .arg(data)
+        .args([
+            "-U",
+            USER,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ])
+        .output()
+        .await
+        .map_err(|error| EmbeddedError::Start(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = said
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    Err(EmbeddedError::Start(format!(
+        "initdb: {}",
+        lines.join("; ")
+    )))
+}
+
+/// Files of a nameless user's own names, in the form of those in `/etc`.
+const PASSWD: &str = "passwd";
+const GROUP: &str = "group";
+
+/// Whether the system knows this user: platforms start containers as any number, and `initdb` insists on a name.
+fn has_name(user: u32) -> bool {
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let user = user.to_string();
+    accounts
+        .lines()
+        .any(|line| line.split(':').nth(2) == Some(user.as_str()))
+}
+
+/// Names a user for those programs that are started with the library `libnss_wrapper`, which the image with a server has;
+/// where it is missing, the loader only says so, and `initdb` says what it wants.
+fn name_user(folder: &Path, user: u32, group: u32) -> io::Result<()> {
+    let home = folder.display();
+    let account = format!("drill:x:{user}:{group}::{home}:/bin/sh\n");
+    std::fs::write(folder.join(PASSWD), account)?;
+    std::fs::write(folder.join(GROUP), format!("drill:x:{group}:\n"))
+}
+
+fn holds_server(client: &Client) -> bool {
+    ["initdb", "postgres"]
+        .iter()
+        .all(|program| client.path(program).is_file())
+}
+
+fn servers(clients: &Clients) -> String {
+    let majors: Vec<String> = clients
+        .each()
+        .filter(|client| holds_server(client))
+        .map(|client| client.major.to_string())
+        .collect();
+    if majors.is_empty() {
+        "none".to_owned()
+    } else {
+        majors.join(", ")
+    }
+}
+
+/// Makes the server's folder, after what killed drills left behind was removed, and if there is room.
+async fn make_folder(temporary: &Path, plain_bytes: u64) -> Result<Folder, EmbeddedError> {
+    let temporary = temporary.to_owned();
+    let made = tokio::task::spawn_blocking(move || {
+        folder::sweep(&temporary);
+        check_disk(&temporary, plain_bytes)?;
+        Folder::create(&temporary).map_err(|error| EmbeddedError::Start(error.to_string()))
+    });
+    made.await
+        .map_err(|error| EmbeddedError::Start(error.to_string()))?
+}
+
+/// A restored database takes about twice its dump's text: rows, indexes, the write-ahead log and the bare server.
+fn check_disk(folder: &Path, plain_bytes: u64) -> Result<(), EmbeddedError> {
+    const BARE_SERVER: u64 = 300 * 1024 * 1024;
+    let needed_bytes = plain_bytes.saturating_mul(2).saturating_add(BARE_SERVER);
+    let free_bytes = rustix::fs::statvfs(folder)
+        .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+        .map_err(|error| EmbeddedError::Start(format!("look at {}: {error}", folder.display())))?;
+    if free_bytes < needed_bytes {
+        return Err(EmbeddedError::Disk {
+            folder: folder.to_owned(),
+            free_bytes,
+            needed_bytes,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_a_lock_on_everything_that_is_made() {
+        for (definitions, locks) in [(0, 64), (7, 66), (100_000, 15_064), (u64::MAX, 65_536)] {
+            assert_eq!(locks_per_connection(definitions), locks, "{definitions}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_too_small_is_told_with_both_numbers() {
+        let folder = std::env::temp_dir();
+        assert!(check_disk(&folder, 0).is_ok());
+        let error = check_disk(&folder, u64::MAX / 4).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(
+            error
+                .to_string()
+                .contains("bytes free, restoring takes about 9"),
+            "{error}"
+        );
+        assert!(error.hint().contains("TMPDIR"));
+    }
+}

@@ -1,0 +1,101 @@
+//! How times, durations, sizes and counts are written, for people and for programs.
+
+pub mod text;
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+/// A time as logs write it.
+pub(crate) fn utc(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// The same, for serde.
+pub(crate) fn serialize_utc<S: serde::Serializer>(
+    time: &DateTime<Utc>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&utc(*time))
+}
+
+/// A duration in seconds, to the millisecond.
+pub(crate) fn seconds(duration: Duration) -> f64 {
+    duration
+        .as_millis()
+        .try_into()
+        .map_or(f64::MAX, |ms: u32| f64::from(ms) / 1000.0)
+}
+
+/// `3 d`, `5 h`, `12 min`: the largest unit of which there are at least two.
+pub(crate) fn age(seconds: u64) -> String {
+    match seconds {
+        172_800.. => format!("{} d", seconds / 86_400),
+        7200.. => format!("{} h", seconds / 3600),
+        120.. => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
+    }
+}
+
+/// `3 days`, `5 hours`, `12 minutes`: the largest unit of which there are at least two.
+pub(crate) fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        172_800.. => format!("{} days", seconds / 86_400),
+        7200.. => format!("{} hours", seconds / 3600),
+        120.. => format!("{} minutes", seconds / 60),
+        1 => "1 second".to_owned(),
+        0 => "less than a second".to_owned(),
+        _ => format!("{seconds} seconds"),
+    }
+}
+
+/// Bytes in the unit a person would say, in powers of ten as stores bill them.
+pub(crate) fn size(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        1_000_000_000.. => (1_000_000_000, "GB"),
+        1_000_000.. => (1_000_000, "MB"),
+        1000.. => (1000, "kB"),
+        _ => return format!("{bytes} B"),
+    };
+    format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
+}
+
+/// How much larger the second is than the first, in percent, to one digit.
+pub(crate) fn change_percent(before: u64, after: u64) -> Option<f64> {
+    let per_mille = u128::from(after)
+        .saturating_mul(1000)
+        .checked_div(u128::from(before))?;
+    let per_mille = u32::try_from(per_mille).unwrap_or(u32::MAX);
+    Some((f64::from(per_mille) - 1000.0) / 10.0)
+}
+
+/// `1 table`, `1,234 tables`
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    let number = grouped(u64::try_from(number).unwrap_or(u64::MAX));
+    format!("{number} {noun}{plural}")
+}
+
+/// `1,234,567`
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Lower-case hexadecimal, as ETags are written.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A word for a shell, quoted only where it must be.
+pub(crate) fn quoted(word: &str) -> String {
+    shell_words::quote(word).into_owned()
+}
