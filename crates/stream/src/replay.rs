@@ -11,8 +11,13 @@ use std::sync::Arc;
 
 use crate::script::Script;
 
+mod judge;
+mod needs;
 pub mod skip;
 
+use judge::{Verdict, clashes, judge, words};
+pub use needs::Needs;
+use needs::{NAME_BYTES, note_names};
 pub use skip::Skip;
 
 /// A line longer than this is passed on without a look: those that matter are short.
@@ -20,24 +25,6 @@ const LINE_BYTES: usize = 64 * 1024;
 
 /// A statement of several lines that is longer than this is passed on without a look.
 const STATEMENT_BYTES: usize = 1024 * 1024;
-
-/// How many names of roles are kept, and of extensions: more than a server is likely to have, and a few megabytes at most.
-const NAMES: usize = 20_000;
-
-/// The longest name that is kept. PostgreSQL's have at most 63 bytes, and so have those of encodings.
-const NAME_BYTES: usize = 256;
-
-/// The one line of a dump about the search path.
-const EMPTY_SEARCH_PATH: &str = "SELECT pg_catalog.set_config('search_path', '', false);";
-
-/// Settings that end a statement or a session after a while. A dump takes them away, with 0.
-const LIMITS: [&str; 5] = [
-    "statement_timeout",
-    "lock_timeout",
-    "transaction_timeout",
-    "idle_in_transaction_session_timeout",
-    "idle_session_timeout",
-];
 
 /// What is left out of a dump besides what would clash with the restore.
 #[derive(Debug, Clone, Default)]
@@ -60,68 +47,6 @@ pub struct Omit {
     pub search_path: bool,
     /// Not the `BEGIN` and `COMMIT` around the data of large objects: there is no transaction around them.
     pub keeps_transactions: bool,
-}
-
-/// What a dump asks of the server it is restored into.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// Roles that own something or are granted something.
-    pub roles: BTreeSet<String>,
-    /// Roles that something else than an owner or a grant names, such as a policy.
-    pub named_roles: BTreeSet<String>,
-    /// Extensions it creates.
-    pub extensions: BTreeSet<String>,
-    /// The encoding of the database it came from.
-    pub encoding: Option<String>,
-    /// Whether there were more names than are kept.
-    pub has_more: bool,
-    /// Whether there is a letter beyond ASCII, as far as the dump was read.
-    pub has_letters_beyond_ascii: bool,
-    /// Roles that own something, or for whom default privileges are set.
-    pub owners: BTreeSet<String>,
-    /// Roles that are named by grants, whether they grant or are granted something.
-    pub granted: BTreeSet<String>,
-    /// Roles in whose place something is granted: of default privileges, or of grants that somebody else than the owner made.
-    pub granters: BTreeSet<String>,
-    /// Event triggers it creates.
-    pub event_triggers: BTreeSet<String>,
-    /// Publications it creates.
-    pub publications: BTreeSet<String>,
-    /// Those of them that are for all tables, or for all of a schema.
-    pub wide_publications: BTreeSet<String>,
-    /// Subscriptions it creates.
-    pub subscriptions: BTreeSet<String>,
-    /// Schemas it creates.
-    pub schemas: BTreeSet<String>,
-    /// Tablespaces that it names.
-    pub tablespaces: BTreeSet<String>,
-    /// Whether it takes the right to create in the schema `public` from everybody.
-    pub public_revoked: bool,
-}
-
-/// Which of the names a name is one of.
-type Which = fn(&mut Needs) -> &mut BTreeSet<String>;
-
-const ROLES: Which = |needs| &mut needs.roles;
-const NAMED_ROLES: Which = |needs| &mut needs.named_roles;
-const EXTENSIONS: Which = |needs| &mut needs.extensions;
-const OWNERS: Which = |needs| &mut needs.owners;
-const GRANTED: Which = |needs| &mut needs.granted;
-const GRANTERS: Which = |needs| &mut needs.granters;
-const EVENT_TRIGGERS: Which = |needs| &mut needs.event_triggers;
-const PUBLICATIONS: Which = |needs| &mut needs.publications;
-const WIDE_PUBLICATIONS: Which = |needs| &mut needs.wide_publications;
-const SUBSCRIPTIONS: Which = |needs| &mut needs.subscriptions;
-const SCHEMAS: Which = |needs| &mut needs.schemas;
-const TABLESPACES: Which = |needs| &mut needs.tablespaces;
-
-/// What becomes of a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Passed,
-    LeftOut,
-    /// This line takes its place.
-    Replaced(&'static str),
 }
 
 /// Reads a dump piece by piece and passes on what may reach `psql`.
@@ -376,250 +301,10 @@ impl Replay {
     }
 }
 
-/// Whether a line that is one command to `psql` is one that a dump holds. Two of them change the connection, for which there
-/// is one already; the others take keys, and the restore has its own.
-fn clashes(line: &str) -> bool {
-    let words: Vec<&str> = line.split_ascii_whitespace().take(3).collect();
-    match words.as_slice() {
-        ["\\restrict" | "\\unrestrict", _] => line.starts_with('\\'),
-        // The second comes before the first where the database's name is an odd one.
-        ["\\connect" | "\\encoding", ..] => line.starts_with('\\'),
-        _ => false,
-    }
-}
-
-/// What becomes of one whole statement. Notes what it needs.
-fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
-    let words = words(line);
-    if words.last() != Some(&";") {
-        return Verdict::Passed;
-    }
-    // What is not restored needs nothing.
-    if skip::kind_of(&words).is_some_and(|kind| omit.skip.holds(kind)) {
-        note_skipped(&words, needs);
-        return Verdict::LeftOut;
-    }
-    let is_left_out = match words.as_slice() {
-        ["BEGIN" | "COMMIT", ";"] => !omit.keeps_transactions,
-        // Of a dump made with --create: the target was chosen by the one who restores.
-        ["CREATE" | "DROP" | "ALTER", "DATABASE", ..]
-        | ["COMMENT", "ON", "DATABASE", ..]
-        | ["SECURITY", "LABEL", "ON", "DATABASE", ..]
-        | ["SECURITY", "LABEL", "FOR", _, "ON", "DATABASE", ..]
-        | ["ALTER", "ROLE", _, "IN", "DATABASE", ..] => true,
-        ["GRANT" | "REVOKE", rest @ ..] if rest.windows(2).any(|two| two == ["ON", "DATABASE"]) => {
-            true
-        }
-        // The extension brings its own, and nobody else than its owner may set one.
-        ["COMMENT", "ON", "EXTENSION", ..] => true,
-        ["CREATE", "SCHEMA", "public", ";"]
-        | ["DROP", "SCHEMA", "public", ";"]
-        | ["DROP", "SCHEMA", "IF", "EXISTS", "public", ";"] => omit.public_schema,
-        ["COMMENT", "ON", "SCHEMA", "public", ..] => omit.public_comment,
-        ["SET", "default_tablespace", "=", name, ";"] => {
-            let Some(name) = unquoted(name) else {
-                return Verdict::Passed;
-            };
-            note(name, needs, TABLESPACES);
-            let name = plain(name);
-            let may_be_used = |there: &Arc<BTreeSet<String>>| there.contains(&name);
-            if omit.tablespaces.as_ref().is_none_or(may_be_used) {
-                return Verdict::Passed;
-            }
-            // Not just left out: the one before it would stay in force.
-            return Verdict::Replaced("SET default_tablespace = '';\n");
-        }
-        ["SET", "client_encoding", "=", name, ";"] => {
-            let name = name.trim_matches('\'');
-            needs.encoding = Some(name.to_owned()).filter(|name| name.len() <= NAME_BYTES);
-            false
-        }
-        // Of a dump that somebody changed: a limit could end the restore.
-        ["SET", limit, "=" | "TO", value, ";"]
-            if LIMITS.contains(limit) && value.trim_matches('\'') != "0" =>
-        {
-            true
-        }
-        ["SET", "transaction_timeout", ..] => omit.transaction_timeout,
-        ["SELECT", ..] => omit.search_path && line == EMPTY_SEARCH_PATH,
-        ["ALTER", .., "OWNER", "TO", role, ";"] => {
-            note(role, needs, ROLES);
-            note(role, needs, OWNERS);
-            omit.owners
-        }
-        ["GRANT" | "REVOKE", ..] | ["ALTER", "DEFAULT", "PRIVILEGES", ..] => {
-            note_grantees(&words, needs);
-            needs.public_revoked |= matches!(
-                words.as_slice(),
-                [
-                    "REVOKE",
-                    "ALL" | "CREATE",
-                    "ON",
-                    "SCHEMA",
-                    "public",
-                    "FROM",
-                    "PUBLIC",
-                    ..
-                ]
-            );
-            omit.privileges
-        }
-        ["SET", "SESSION", "AUTHORIZATION", role, ";"] => {
-            // Around grants that somebody else than the owner made.
-            if *role != "DEFAULT" {
-                let role = role.trim_matches('\'');
-                note(role, needs, ROLES);
-                note(role, needs, GRANTED);
-                note(role, needs, GRANTERS);
-            }
-            omit.privileges
-        }
-        ["RESET", "SESSION", "AUTHORIZATION", ";"] => omit.privileges,
-        _ => {
-            note_names(&words, needs);
-            false
-        }
-    };
-    if is_left_out {
-        Verdict::LeftOut
-    } else {
-        Verdict::Passed
-    }
-}
-
-/// A name without the quotes of a text; none if it is empty.
-fn unquoted(name: &str) -> Option<&str> {
-    Some(name.trim_matches('\'')).filter(|name| !name.is_empty())
-}
-
-/// Notes what would have been created, so that it can be told.
-fn note_skipped(words: &[&str], needs: &mut Needs) {
-    if words.first() == Some(&"CREATE") {
-        note_names(words, needs);
-    }
-}
-
-/// Notes the roles of a `GRANT`, `REVOKE` or `ALTER DEFAULT PRIVILEGES`.
-fn note_grantees(words: &[&str], needs: &mut Needs) {
-    let after = |keyword: &str| {
-        words
-            .iter()
-            .rposition(|word| *word == keyword)
-            .and_then(|at| words.get(at.saturating_add(1)..))
-            .unwrap_or_default()
-    };
-    let grantees = after(if words.contains(&"TO") { "TO" } else { "FROM" });
-    let grantees = grantees
-        .iter()
-        .take_while(|word| !["WITH", "GRANTED", ";", "CASCADE"].contains(word));
-    let by = after("BY").first();
-    let for_role = words
-        .windows(3)
-        .find(|three| matches!(three, ["FOR", "ROLE", _]))
-        .and_then(|three| three.last());
-    for role in grantees.chain(by).chain(for_role) {
-        note(role, needs, ROLES);
-        note(role, needs, GRANTED);
-    }
-    if let Some(role) = for_role {
-        note(role, needs, GRANTERS);
-    }
-}
-
-/// Notes the extension or the roles of another statement.
-fn note_names(words: &[&str], needs: &mut Needs) {
-    match words {
-        ["CREATE", "EXTENSION", "IF", "NOT", "EXISTS", name, ..]
-        | ["CREATE", "EXTENSION", name, ..] => note(name, needs, EXTENSIONS),
-        ["CREATE", "POLICY", ..] => {
-            let roles = words
-                .iter()
-                .skip_while(|word| **word != "TO")
-                .skip(1)
-                .take_while(|word| !["USING", "WITH", ";"].contains(word));
-            roles.for_each(|role| note(role, needs, NAMED_ROLES));
-        }
-        ["CREATE", "USER", "MAPPING", "FOR", role, ..] => note(role, needs, NAMED_ROLES),
-        ["CREATE", "EVENT", "TRIGGER", name, ..] => note(name, needs, EVENT_TRIGGERS),
-        ["CREATE", "PUBLICATION", name, rest @ ..] => {
-            note(name, needs, PUBLICATIONS);
-            if rest.starts_with(&["FOR", "ALL"]) {
-                note(name, needs, WIDE_PUBLICATIONS);
-            }
-        }
-        [
-            "ALTER",
-            "PUBLICATION",
-            name,
-            "ADD",
-            "TABLES",
-            "IN",
-            "SCHEMA",
-            ..,
-        ] => {
-            note(name, needs, WIDE_PUBLICATIONS);
-        }
-        ["CREATE", "SUBSCRIPTION", name, ..] => note(name, needs, SUBSCRIPTIONS),
-        ["CREATE", "SCHEMA", name, ..] => note(name, needs, SCHEMAS),
-        _ => {}
-    }
-}
-
-fn note(name: &str, needs: &mut Needs, which: Which) {
-    let is_nobody = ["PUBLIC", "CURRENT_USER", "CURRENT_ROLE", "SESSION_USER"].contains(&name);
-    if is_nobody || name == "public" {
-        return;
-    }
-    let name = plain(name);
-    let names = which(needs);
-    if names.contains(&name) {
-        return;
-    }
-    if names.len() < NAMES && name.len() <= NAME_BYTES {
-        names.insert(name);
-    } else {
-        needs.has_more = true;
-    }
-}
-
-/// A name as it is, from how SQL spells it.
-fn plain(name: &str) -> String {
-    let quoted = name
-        .strip_prefix('"')
-        .and_then(|name| name.strip_suffix('"'));
-    quoted.map_or_else(|| name.to_owned(), |name| name.replace("\"\"", "\""))
-}
-
-/// The words of a line: cut at blanks, commas and the semicolon outside quotes and parentheses; the semicolon is a word.
-fn words(line: &str) -> Vec<&str> {
-    let mut words = Vec::new();
-    let mut start = None;
-    let (mut quote, mut depth) = (None, 0_u32);
-    for (at, c) in line.char_indices() {
-        match (quote, c) {
-            (Some(open), c) if open == c => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '(') => depth = depth.saturating_add(1),
-            (None, ')') => depth = depth.saturating_sub(1),
-            (None, _) => {}
-        }
-        let cuts = quote.is_none() && depth == 0 && (c.is_whitespace() || c == ',' || c == ';');
-        if cuts {
-            words.extend(start.take().and_then(|start: usize| line.get(start..at)));
-            if c == ';' {
-                words.push(";");
-            }
-        } else {
-            start.get_or_insert(at);
-        }
-    }
-    words.extend(start.and_then(|start| line.get(start..)));
-    words
-}
-
 #[cfg(test)]
 mod tests {
+    use super::judge::EMPTY_SEARCH_PATH;
+    use super::needs::NAMES;
     use super::*;
 
     fn replay(text: &[u8], omit: Omit, step: usize) -> (Vec<u8>, Replay) {

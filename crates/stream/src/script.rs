@@ -5,8 +5,13 @@
 //! here. Whatever the text is, what is kept of it is bounded.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
+
+mod contents;
+mod rows;
+
+pub use contents::{Contents, ENDS_INSIDE_HINT, Inside, TableName};
+use rows::Rows;
 
 pub use crate::lexer::Lost;
 use crate::lexer::{COMMAND_BYTES, Lexer, Settings, Token};
@@ -91,86 +96,6 @@ pub struct Unchecked {
     pub is_of_domain: bool,
     /// Its name, in the encoding of the database that was dumped.
     pub name: Vec<u8>,
-}
-
-/// The rows of one table, up to the line `\.`.
-#[derive(Debug)]
-struct Rows {
-    table: Option<TableName>,
-    /// They have no lines, and no end but that of the text.
-    binary: bool,
-    count: u64,
-    /// The present line's length so far, and whether it is a part of `\.` and a carriage return so far.
-    line: u64,
-    dot: bool,
-}
-
-/// What a dump that was read to its end turned out to hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Contents {
-    /// Bytes of plain text.
-    pub bytes: u64,
-    /// Rows in all tables.
-    pub rows: u64,
-    /// Rows of each table with a data section, the empty ones included, under its name as SQL spells it.
-    pub tables: Arc<BTreeMap<TableName, u64>>,
-    /// Whether there were more tables than are counted one by one.
-    pub has_more_tables: bool,
-    /// Large objects whose data is in it.
-    pub large_objects: u64,
-    /// What the text breaks off in, as this service reads it. A whole dump ends between two statements.
-    pub ends_inside: Option<Inside>,
-}
-
-/// What it means that a backup breaks off in something, and what to do.
-pub const ENDS_INSIDE_HINT: &str = "pg_dump ended it as a whole dump, so it is kept; but psql may read it like this too: prove it with verify --into, or restore it once by hand";
-
-/// What a text breaks off in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Inside {
-    /// The rows of a table.
-    Rows,
-    /// A quote or a comment.
-    Quote,
-    /// A statement.
-    Statement,
-    /// It can't be said.
-    Lost(Lost),
-}
-
-impl fmt::Display for Inside {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Rows => "the rows of a table",
-            Self::Quote => "a quote or a comment",
-            Self::Statement => "a statement",
-            Self::Lost(_) => "what no dump of pg_dump holds",
-        })
-    }
-}
-
-/// A table's name as SQL spells it, in the encoding of the database that was dumped.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TableName(Vec<u8>);
-
-impl TableName {
-    /// The bytes, which need not be UTF-8.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl From<Vec<u8>> for TableName {
-    fn from(name: Vec<u8>) -> Self {
-        Self(name)
-    }
-}
-
-impl fmt::Display for TableName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.0))
-    }
 }
 
 impl Script {
@@ -318,7 +243,11 @@ impl Script {
 
     fn note_unchecked(&mut self, unchecked: Option<Unchecked>) {
         let weight = unchecked.as_ref().map_or(0, |unchecked| {
-            let names = unchecked.of.0.len().saturating_add(unchecked.name.len());
+            let names = unchecked
+                .of
+                .as_bytes()
+                .len()
+                .saturating_add(unchecked.name.len());
             names.saturating_add(TABLE_BYTES)
         });
         let bytes = self.unchecked_bytes.saturating_add(weight);
@@ -398,7 +327,7 @@ impl Script {
             *counted = counted.saturating_add(rows);
             return;
         }
-        let weight = table.0.len().saturating_add(TABLE_BYTES);
+        let weight = table.as_bytes().len().saturating_add(TABLE_BYTES);
         let bytes = self.tables_bytes.saturating_add(weight);
         if bytes > TABLES_BYTES {
             self.has_more_tables = true;
@@ -568,71 +497,6 @@ impl Script {
     }
 }
 
-impl Rows {
-    fn of(table: Option<TableName>, binary: bool) -> Self {
-        Self {
-            table,
-            binary,
-            count: 0,
-            line: 0,
-            dot: true,
-        }
-    }
-
-    /// Takes rows from a piece that is not empty: how many bytes of it, and whether they ended.
-    fn advance(&mut self, piece: &[u8], all: &mut u64) -> (usize, bool) {
-        if self.binary {
-            self.line = 1;
-            return (piece.len(), false);
-        }
-        let mut found = |rows: &mut u64, count: u64| {
-            *rows = rows.saturating_add(count);
-            *all = all.saturating_add(count);
-        };
-        if self.line == 0 && !piece.starts_with(b"\\.") {
-            let rows = whole_rows(piece);
-            let count = u64::try_from(memchr::memchr_iter(b'\n', rows).count()).unwrap_or(0);
-            if count > 0 {
-                found(&mut self.count, count);
-                return (rows.len(), false);
-            }
-        }
-        let end = memchr::memchr(b'\n', piece);
-        let row = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default();
-        self.dot = self.dot && still_dot(self.line, row);
-        self.line = self
-            .line
-            .saturating_add(u64::try_from(row.len()).unwrap_or(u64::MAX));
-        let Some(end) = end else {
-            return (piece.len(), false);
-        };
-        let ended = self.dot && self.line >= 2;
-        if !ended {
-            found(&mut self.count, 1);
-            (self.line, self.dot) = (0, true);
-        }
-        (end.saturating_add(1), ended)
-    }
-
-    /// Whether the line at hand ends them, should nothing follow.
-    const fn is_at_end(&self) -> bool {
-        !self.binary && self.dot && self.line >= 2
-    }
-}
-
-/// The rows at the beginning of the piece that are there to their ends, up to a line that begins like the last one.
-fn whole_rows(piece: &[u8]) -> &[u8] {
-    let end = memchr::memmem::find(piece, b"\n\\.").or_else(|| memchr::memrchr(b'\n', piece));
-    end.and_then(|end| piece.get(..=end)).unwrap_or_default()
-}
-
-/// Whether a line that was a part of `\.` and a carriage return so far still is with these bytes added.
-fn still_dot(line: u64, added: &[u8]) -> bool {
-    const LAST: &[u8] = b"\\.\r";
-    let rest = usize::try_from(line).ok().and_then(|line| LAST.get(line..));
-    rest.is_some_and(|rest| rest.starts_with(added))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -655,8 +519,8 @@ mod tests {
                     bytes: u64::try_from(DUMP.len()).unwrap(),
                     rows: 6,
                     tables: Arc::new(BTreeMap::from([
-                        (TableName(b"public.\"odd;\nname\"".to_vec()), 6),
-                        (TableName(b"public.empty".to_vec()), 0),
+                        (TableName::from(b"public.\"odd;\nname\"".to_vec()), 6),
+                        (TableName::from(b"public.empty".to_vec()), 0),
                     ])),
                     has_more_tables: false,
                     large_objects: 0,
@@ -703,7 +567,7 @@ mod tests {
             ("public.none", 2),
             ("public.last", 5),
         ]
-        .map(|(name, rows)| (TableName(name.as_bytes().to_vec()), rows))
+        .map(|(name, rows)| (TableName::from(name.as_bytes().to_vec()), rows))
         .into();
         for step in [1, 2, 3, 7, 64, 100_000] {
             for text in [

@@ -1,0 +1,171 @@
+//! What becomes of a statement on its way back, from its words (pure).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::needs::{
+    GRANTED, GRANTERS, NAME_BYTES, OWNERS, ROLES, TABLESPACES, note, note_grantees, note_names,
+    note_skipped, plain, unquoted,
+};
+use super::{Needs, Omit, skip};
+
+/// The one line of a dump about the search path.
+pub(super) const EMPTY_SEARCH_PATH: &str =
+    "SELECT pg_catalog.set_config('search_path', '', false);";
+
+/// Settings that end a statement or a session after a while. A dump takes them away, with 0.
+const LIMITS: [&str; 5] = [
+    "statement_timeout",
+    "lock_timeout",
+    "transaction_timeout",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+];
+
+/// What becomes of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Passed,
+    LeftOut,
+    /// This line takes its place.
+    Replaced(&'static str),
+}
+
+/// Whether a line that is one command to `psql` is one that a dump holds. Two of them change the connection, for which there
+/// is one already; the others take keys, and the restore has its own.
+pub(super) fn clashes(line: &str) -> bool {
+    let words: Vec<&str> = line.split_ascii_whitespace().take(3).collect();
+    match words.as_slice() {
+        ["\\restrict" | "\\unrestrict", _] => line.starts_with('\\'),
+        // The second comes before the first where the database's name is an odd one.
+        ["\\connect" | "\\encoding", ..] => line.starts_with('\\'),
+        _ => false,
+    }
+}
+
+/// What becomes of one whole statement. Notes what it needs.
+pub(super) fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
+    let words = words(line);
+    if words.last() != Some(&";") {
+        return Verdict::Passed;
+    }
+    // What is not restored needs nothing.
+    if skip::kind_of(&words).is_some_and(|kind| omit.skip.holds(kind)) {
+        note_skipped(&words, needs);
+        return Verdict::LeftOut;
+    }
+    let is_left_out = match words.as_slice() {
+        ["BEGIN" | "COMMIT", ";"] => !omit.keeps_transactions,
+        // Of a dump made with --create: the target was chosen by the one who restores.
+        ["CREATE" | "DROP" | "ALTER", "DATABASE", ..]
+        | ["COMMENT", "ON", "DATABASE", ..]
+        | ["SECURITY", "LABEL", "ON", "DATABASE", ..]
+        | ["SECURITY", "LABEL", "FOR", _, "ON", "DATABASE", ..]
+        | ["ALTER", "ROLE", _, "IN", "DATABASE", ..] => true,
+        ["GRANT" | "REVOKE", rest @ ..] if rest.windows(2).any(|two| two == ["ON", "DATABASE"]) => {
+            true
+        }
+        // The extension brings its own, and nobody else than its owner may set one.
+        ["COMMENT", "ON", "EXTENSION", ..] => true,
+        ["CREATE", "SCHEMA", "public", ";"]
+        | ["DROP", "SCHEMA", "public", ";"]
+        | ["DROP", "SCHEMA", "IF", "EXISTS", "public", ";"] => omit.public_schema,
+        ["COMMENT", "ON", "SCHEMA", "public", ..] => omit.public_comment,
+        ["SET", "default_tablespace", "=", name, ";"] => {
+            let Some(name) = unquoted(name) else {
+                return Verdict::Passed;
+            };
+            note(name, needs, TABLESPACES);
+            let name = plain(name);
+            let may_be_used = |there: &Arc<BTreeSet<String>>| there.contains(&name);
+            if omit.tablespaces.as_ref().is_none_or(may_be_used) {
+                return Verdict::Passed;
+            }
+            // Not just left out: the one before it would stay in force.
+            return Verdict::Replaced("SET default_tablespace = '';\n");
+        }
+        ["SET", "client_encoding", "=", name, ";"] => {
+            let name = name.trim_matches('\'');
+            needs.encoding = Some(name.to_owned()).filter(|name| name.len() <= NAME_BYTES);
+            false
+        }
+        // Of a dump that somebody changed: a limit could end the restore.
+        ["SET", limit, "=" | "TO", value, ";"]
+            if LIMITS.contains(limit) && value.trim_matches('\'') != "0" =>
+        {
+            true
+        }
+        ["SET", "transaction_timeout", ..] => omit.transaction_timeout,
+        ["SELECT", ..] => omit.search_path && line == EMPTY_SEARCH_PATH,
+        ["ALTER", .., "OWNER", "TO", role, ";"] => {
+            note(role, needs, ROLES);
+            note(role, needs, OWNERS);
+            omit.owners
+        }
+        ["GRANT" | "REVOKE", ..] | ["ALTER", "DEFAULT", "PRIVILEGES", ..] => {
+            note_grantees(&words, needs);
+            needs.public_revoked |= matches!(
+                words.as_slice(),
+                [
+                    "REVOKE",
+                    "ALL" | "CREATE",
+                    "ON",
+                    "SCHEMA",
+                    "public",
+                    "FROM",
+                    "PUBLIC",
+                    ..
+                ]
+            );
+            omit.privileges
+        }
+        ["SET", "SESSION", "AUTHORIZATION", role, ";"] => {
+            // Around grants that somebody else than the owner made.
+            if *role != "DEFAULT" {
+                let role = role.trim_matches('\'');
+                note(role, needs, ROLES);
+                note(role, needs, GRANTED);
+                note(role, needs, GRANTERS);
+            }
+            omit.privileges
+        }
+        ["RESET", "SESSION", "AUTHORIZATION", ";"] => omit.privileges,
+        _ => {
+            note_names(&words, needs);
+            false
+        }
+    };
+    if is_left_out {
+        Verdict::LeftOut
+    } else {
+        Verdict::Passed
+    }
+}
+
+/// The words of a line: cut at blanks, commas and the semicolon outside quotes and parentheses; the semicolon is a word.
+pub(super) fn words(line: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut start = None;
+    let (mut quote, mut depth) = (None, 0_u32);
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if open == c => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '(') => depth = depth.saturating_add(1),
+            (None, ')') => depth = depth.saturating_sub(1),
+            (None, _) => {}
+        }
+        let cuts = quote.is_none() && depth == 0 && (c.is_whitespace() || c == ',' || c == ';');
+        if cuts {
+            words.extend(start.take().and_then(|start: usize| line.get(start..at)));
+            if c == ';' {
+                words.push(";");
+            }
+        } else {
+            start.get_or_insert(at);
+        }
+    }
+    words.extend(start.and_then(|start| line.get(start..)));
+    words
+}
