@@ -32,9 +32,9 @@ const BLOCKS: &[(&str, &str, &str)] = &[
     ("README.md", "bash", "gunzip backup.sql.gz"),
     ("README.md", "bash", "restore latest"),
     (OPERATIONS, "bash", "postgres-s3-backups list"),
-    (OPERATIONS, "bash", "aws s3 ls s3:"),
-    (OPERATIONS, "bash", "pg_dump --data-only"),
-    (OPERATIONS, "bash", "grep -m1 '^SET client_encoding'"),
+    (BY_HAND, "bash", "aws s3 ls s3:"),
+    (BY_HAND, "bash", "pg_dump --data-only"),
+    (BY_HAND, "bash", "grep -m1 '^SET client_encoding'"),
     (OPERATIONS, "bash", "put-bucket-lifecycle-configuration"),
     (OPERATIONS, "bash", "list-objects-v2"),
     (OPERATIONS, "sql", "CREATE ROLE backup"),
@@ -58,7 +58,16 @@ fn every_block_of_commands_is_run_by_a_test() {
             "{words}: listed and not run"
         );
     }
-    for page in ["README.md", OPERATIONS, "docs/configuration.md"] {
+    for page in [
+        "README.md",
+        OPERATIONS,
+        BY_HAND,
+        TROUBLESHOOTING,
+        "docs/configuration.md",
+        "docs/cost.md",
+        "docs/log.md",
+        "docs/restore.md",
+    ] {
         for language in ["bash", "sql", "sh", "shell", "console"] {
             for text in blocks(page, language) {
                 let known = BLOCKS
@@ -198,6 +207,8 @@ impl Operator {
 }
 
 const OPERATIONS: &str = "docs/operations.md";
+const BY_HAND: &str = "docs/restore-by-hand.md";
+const TROUBLESHOOTING: &str = "docs/troubleshooting.md";
 
 /// A server with a database `app` that is the page's example, and a backup of it in a bucket of its own.
 fn backed_up(server: &Postgres) -> (String, String) {
@@ -255,15 +266,11 @@ fn the_commands_that_restore_a_database_and_a_table_do_so() {
         assert_eq!(server.psql("app", rows), before, "{commands}");
     }
     // The same with sed, and the sequence.
-    let rows_by_sed = operator.run(&inline(OPERATIONS, "sed -n '/^COPY", "public"));
+    let rows_by_sed = operator.run(&inline(BY_HAND, "sed -n '/^COPY", "public"));
     let by_awk = std::fs::read_to_string(operator.file("users.sql")).unwrap();
     assert_eq!(by_awk.split_once('\n').unwrap().1, rows_by_sed);
     server.psql("app", "SELECT setval('public.users_id_seq', 1)");
-    let line = operator.run(&inline(
-        OPERATIONS,
-        "grep \"setval('public.users_id_seq'",
-        "",
-    ));
+    let line = operator.run(&inline(BY_HAND, "grep \"setval('public.users_id_seq'", ""));
     server.psql("app", &line);
     assert_eq!(
         server.psql("app", "SELECT last_value FROM public.users_id_seq"),
@@ -341,7 +348,7 @@ fn a_restore_that_fails_is_mended_by_what_the_page_says() {
     let there = operator(&stranger, &fresh(&stranger));
     there.fails(restore, "role \"Own er\" does not exist");
     let owners = there.run(&inline(
-        OPERATIONS,
+        BY_HAND,
         "grep -aE '^ALTER .* OWNER TO '",
         "sort -u",
     ));
@@ -375,12 +382,12 @@ fn a_restore_that_fails_is_mended_by_what_the_page_says() {
         restore,
         "unrecognized configuration parameter \"transaction_timeout\"",
     );
-    there.run(&inline(OPERATIONS, "sed -i '1,40", "transaction_timeout"));
+    there.run(&inline(BY_HAND, "sed -i '1,40", "transaction_timeout"));
     there.run(restore);
 
     // The two lines that a psql from before August 2025 does not know.
     let there = operator(&server, &fresh(&server));
-    there.run(&inline(OPERATIONS, "sed -i -E", "restrict"));
+    there.run(&inline(BY_HAND, "sed -i -E", "restrict"));
     let mended = std::fs::read_to_string(there.file("backup.sql")).unwrap();
     assert_eq!(text.lines().count() - mended.lines().count(), 2);
     assert!(!mended.contains("restrict"));
@@ -514,12 +521,27 @@ fn section(page: &str, heading: &str) -> Vec<String> {
 
 /// The first cells of the one table of a section.
 fn first_cells(page: &str, heading: &str) -> Vec<String> {
-    let rows = section(page, heading)
-        .into_iter()
-        .filter(|line| line.starts_with("| "));
-    rows.skip(1)
-        .map(|row| row.split('|').nth(1).unwrap().trim().to_owned())
+    first_cells_of(&section(page, heading))
+}
+
+/// The first cells of all tables among these lines, without the heads of the tables.
+fn first_cells_of(lines: &[String]) -> Vec<String> {
+    let pairs = lines
+        .iter()
+        .zip(lines.iter().skip(1).map(Some).chain([None]));
+    pairs
+        .filter(|(line, _)| line.starts_with("| "))
+        .filter(|(_, next)| !next.is_some_and(|next| next.starts_with("|---")))
+        .map(|(row, _)| row.split('|').nth(1).unwrap().trim().to_owned())
         .collect()
+}
+
+/// The symptoms that the page lists, kind by kind.
+fn symptoms() -> Vec<String> {
+    let text = read(TROUBLESHOOTING);
+    let (kinds, _) = text.split_once("\n## What is attempted again\n").unwrap();
+    let lines: Vec<String> = kinds.lines().map(str::to_owned).collect();
+    first_cells_of(&lines)
 }
 
 /// Holds a list of sentences against a list of sentences with the tests that hold them.
@@ -541,11 +563,19 @@ fn held(page: &str, sentences: &[String], tests: &[(&str, &[&str])]) {
     );
 }
 
+/// The same where the order says nothing.
+fn held_in_any_order(page: &str, mut sentences: Vec<String>, tests: &[(&str, &[&str])]) {
+    let mut tests = tests.to_vec();
+    tests.sort_unstable();
+    sentences.sort_unstable();
+    held(page, &sentences, &tests);
+}
+
 #[test]
 fn each_symptom_of_the_troubleshooting_table_has_a_test() {
-    held(
-        OPERATIONS,
-        &first_cells(OPERATIONS, "## Troubleshooting"),
+    held_in_any_order(
+        TROUBLESHOOTING,
+        symptoms(),
         &[
             (
                 "`AccessDenied`",
@@ -1158,7 +1188,7 @@ fn the_fields_of_the_finished_line_are_those_the_readme_names() {
 
 #[test]
 fn what_is_attempted_again_is_what_the_page_says() {
-    let row = section(OPERATIONS, "## Retries")
+    let row = section(TROUBLESHOOTING, "## What is attempted again")
         .into_iter()
         .find(|line| line.starts_with("| `"))
         .unwrap();

@@ -1184,7 +1184,7 @@ mod tests {
 
     #[test]
     fn what_is_not_attempted_again_is_what_the_page_says() {
-        let page = include_str!("../../docs/operations.md");
+        let page = include_str!("../../docs/troubleshooting.md");
         let table = page.split_once("| `pg_dump` says | Why").unwrap().1;
         let rows = table.lines().skip(2).take_while(|row| row.starts_with('|'));
         let mut listed: Vec<Cause> = rows

@@ -51,7 +51,7 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
     (
         &["23505", "23503", "23514", "23502", "23P01"],
         "",
-        "rows of the backup break a constraint or a unique index of its own, because the source itself holds such rows; mend them there and make a new backup, or save them from this one as docs/operations.md says under \"Rows that break a rule\"",
+        "rows of the backup break a constraint or a unique index of its own, because the source itself holds such rows; mend them there and make a new backup, or save them from this one as docs/restore.md says under \"Rows that break a rule\"",
     ),
     (
         &["25P04"],
