@@ -1,14 +1,19 @@
 //! The documents keep their word: their commands are run as they stand, and each promise and each symptom has a test.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::postgres::{PASSWORD, Postgres};
-use crate::common::process::{Folder, tools};
+use crate::common::process::{Folder, LIMIT, Process, tools, wait_until};
 use crate::common::service::{Service, Variables, gunzip};
 use crate::common::{authority, seaweedfs, unique};
+use postgres_s3_backups::config::VARIABLES;
 
+const README: &str = "README.md";
+const RAILWAY: &str = "docs/railway.md";
+const CONTAINER: &str = "docs/container.md";
 const BUCKET: &str = "vlvt-backups";
 const BACKUP: &str = "vlvt_backup_2026-01-25_03-00-00.sql.gz";
 
@@ -17,20 +22,42 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The blocks of a page in one language.
+/// The blocks of a page in one language, without what a list puts before each of their lines.
 fn blocks(page: &str, language: &str) -> Vec<String> {
     let open = format!("```{language}\n");
     let text = read(page);
-    let pieces = text.split(open.as_str()).skip(1);
-    pieces
-        .map(|piece| piece.split_once("```").unwrap().0.to_owned())
-        .collect()
+    let mut pieces = text.split(open.as_str());
+    let mut before = pieces.next().unwrap();
+    let mut found = Vec::new();
+    for piece in pieces {
+        let margin = before.rsplit('\n').next().unwrap();
+        let block = piece.split_once("```").unwrap().0.trim_end_matches(' ');
+        let lines = block.lines().map(|line| line.strip_prefix(margin));
+        found.push(
+            lines
+                .map(|line| format!("{}\n", line.unwrap_or_default()))
+                .collect(),
+        );
+        before = piece;
+    }
+    found
 }
 
 /// Every block of commands that a reader may paste, by words that it alone holds.
 const BLOCKS: &[(&str, &str, &str)] = &[
-    ("README.md", "bash", "gunzip backup.sql.gz"),
-    ("README.md", "bash", "restore latest"),
+    (README, "bash", "gunzip backup.sql.gz"),
+    (README, "bash", ":0.1.0 check"),
+    (README, "bash", "docker run -d"),
+    (README, "bash", "restore latest --create=restored"),
+    (README, "bash", "target/release/postgres-s3-backups check"),
+    (RAILWAY, "bash", "verify latest"),
+    (RAILWAY, "bash", "restore latest --create=restored"),
+    (RAILWAY, "bash", "export BACKUP_DATABASE_URL"),
+    (RAILWAY, "bash", "BACKUP_FILE_PREFIX=backup"),
+    (RAILWAY, "bash", "pg_restore --exit-on-error"),
+    (CONTAINER, "bash", "docker run -d"),
+    (CONTAINER, "bash", ":0.1.0 backup"),
+    (CONTAINER, "bash", "restore latest --create=restored"),
     (OPERATIONS, "bash", "postgres-s3-backups list"),
     (BY_HAND, "bash", "aws s3 ls s3:"),
     (BY_HAND, "bash", "pg_dump --data-only"),
@@ -40,10 +67,24 @@ const BLOCKS: &[(&str, &str, &str)] = &[
     (OPERATIONS, "sql", "CREATE ROLE backup"),
 ];
 
+/// What no test can run: it asks Railway, or the registry of a release.
+const NOT_RUN: &[(&str, &str)] = &[
+    (RAILWAY, "railway config plan"),
+    (CONTAINER, "cosign verify"),
+];
+
 /// The block with these words, for a test that runs it.
 fn block(words: &str) -> String {
-    let (page, language, _) = BLOCKS.iter().find(|block| block.2 == words).unwrap();
-    let mut found = blocks(page, language);
+    let (page, ..) = BLOCKS.iter().find(|block| block.2 == words).unwrap();
+    block_of(page, words)
+}
+
+/// The same where several pages have such a block.
+fn block_of(page: &str, words: &str) -> String {
+    let known = BLOCKS
+        .iter()
+        .find(|block| block.0 == page && block.2 == words);
+    let mut found = blocks(page, known.unwrap().1);
     found.retain(|block| block.contains(words));
     assert_eq!(found.len(), 1, "blocks of {page} with {words:?}");
     found.remove(0)
@@ -59,7 +100,9 @@ fn every_block_of_commands_is_run_by_a_test() {
         );
     }
     for page in [
-        "README.md",
+        README,
+        RAILWAY,
+        CONTAINER,
         OPERATIONS,
         BY_HAND,
         TROUBLESHOOTING,
@@ -72,7 +115,9 @@ fn every_block_of_commands_is_run_by_a_test() {
             for text in blocks(page, language) {
                 let known = BLOCKS
                     .iter()
-                    .filter(|block| block.0 == page && text.contains(block.2));
+                    .map(|block| (block.0, block.2))
+                    .chain(NOT_RUN.iter().copied())
+                    .filter(|(of, words)| *of == page && text.contains(words));
                 assert_eq!(
                     known.count(),
                     1,
@@ -114,7 +159,47 @@ struct Operator {
     variables: BTreeMap<&'static str, String>,
     bucket: String,
     backup: String,
+    /// The URL of the database in the examples.
+    database: String,
+    /// The port on which the examples reach the service.
+    port: u16,
 }
+
+/// `docker run` as far as the pages use it: it reads `--env-file` as Docker does, every line as it stands, and gives the program nothing else but
+/// what its image would. The image itself is run by `tests/image.rs`.
+const DOCKER: &str = r#"#!/bin/bash
+set -euo pipefail
+[ "$1" = run ] || { echo "docker $1: not known here" >&2; exit 64; }
+shift
+variables=()
+while :; do
+  case $1 in
+    --rm | -d | --read-only | --cap-drop=* | --security-opt=*) shift ;;
+    --name | --restart | --memory) shift 2 ;;
+    -p) address=${2#*:}; variables+=("PORT=${address%%:*}"); shift 2 ;;
+    -e)
+      case $2 in *=*) variables+=("$2") ;; *) [ -z "${!2+set}" ] || variables+=("$2=${!2}") ;; esac
+      shift 2 ;;
+    --env-file)
+      while IFS= read -r line || [ -n "$line" ]; do
+        line=${line#"${line%%[![:space:]]*}"}
+        case $line in '' | '#'*) ;; *=*) variables+=("$line") ;; *) [ -z "${!line+set}" ] || variables+=("$line=${!line}") ;; esac
+      done <"$2"
+      shift 2 ;;
+    -*) echo "docker run $1: not known here" >&2; exit 64 ;;
+    *) break ;;
+  esac
+done
+[ "$1" = "IMAGE" ] || { echo "no such image: $1" >&2; exit 65; }
+shift
+exec env -i "PATH=CLIENTS" "SSL_CERT_FILE=$SSL_CERT_FILE" "${variables[@]}" "PROGRAM" "$@"
+"#;
+
+/// The image of a release, as the pages name it.
+const IMAGE: &str = concat!(
+    "ghcr.io/OWNER/postgres-s3-backups:",
+    env!("CARGO_PKG_VERSION")
+);
 
 impl Operator {
     fn new(major: u16, bucket: &str, backup: &str) -> Self {
@@ -132,13 +217,40 @@ impl Operator {
             ("AWS_CA_BUNDLE", authority()),
             ("SSL_CERT_FILE", authority()),
         ]);
+        let folder = Folder::new();
+        let docker = folder.path().join("docker");
+        let clients = Postgres::bin(major);
+        let script = DOCKER
+            .replace("IMAGE", IMAGE)
+            .replace("CLIENTS", clients.to_str().unwrap())
+            .replace("PROGRAM", crate::common::service::BINARY);
+        std::fs::write(&docker, script).unwrap();
+        std::fs::set_permissions(&docker, std::fs::Permissions::from_mode(0o755)).unwrap();
         Self {
-            folder: Folder::new(),
-            path,
+            path: format!("{}:{path}", folder.path().display()),
+            folder,
             variables,
             bucket: bucket.to_owned(),
             backup: backup.to_owned(),
+            database: String::new(),
+            port: crate::common::process::free_port(),
         }
+    }
+
+    /// With this database in the place of those in the examples.
+    fn on(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.database);
+        self
+    }
+
+    /// The file `.env` that a page tells the reader to write, with the reader's own values.
+    fn write_env(&self, page: &str, nth: usize) {
+        let text = self.own_names(&blocks(page, "dotenv")[nth]);
+        assert!(
+            !text.contains('…') && !text.contains("ACCOUNT_ID"),
+            "{text}"
+        );
+        std::fs::write(self.file(".env"), text).unwrap();
     }
 
     fn with(mut self, name: &'static str, value: &str) -> Self {
@@ -167,23 +279,22 @@ impl Operator {
                 &seaweedfs().endpoint,
             )
             .replace(
-                "https://{ACCOUNT_ID}.r2.cloudflarestorage.com",
-                &seaweedfs().endpoint,
+                "postgres://USER:PASSWORD@HOST:5432/DATABASE",
+                &self.database,
             )
+            .replace(
+                "postgresql://postgres:PASSWORD@HOST.proxy.rlwy.net:12345/railway",
+                &self.database,
+            )
+            .replace("${{Postgres.DATABASE_URL}}", &self.database)
+            .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", self.port))
     }
 
     /// Runs commands as they stand but for the names; `Err` is everything they wrote.
     fn try_run(&self, commands: &str) -> Result<String, String> {
         let commands = self.own_names(commands);
-        let output = Command::new("/bin/bash")
-            .args(["-euo", "pipefail", "-c", &commands])
-            .current_dir(self.folder.path())
-            .env_clear()
-            .env("PATH", &self.path)
-            .env("HOME", self.folder.path())
-            .envs(&self.variables)
-            .output()
-            .unwrap();
+        let output = self.shell(Command::new("/bin/bash"), &commands).output();
+        let output = output.unwrap();
         let (out, error) = (
             String::from_utf8_lossy(&output.stdout).into_owned(),
             String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -193,6 +304,22 @@ impl Operator {
         } else {
             Err(format!("{commands}\n{}\n{out}{error}", output.status))
         }
+    }
+
+    fn shell(&self, mut bash: Command, commands: &str) -> Command {
+        bash.args(["-euo", "pipefail", "-c", commands])
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", &self.path)
+            .env("HOME", self.folder.path())
+            .envs(&self.variables);
+        bash
+    }
+
+    /// Starts a command that stays.
+    fn start(&self, command: &str) -> Process {
+        let command = format!("exec {}", self.own_names(command));
+        Process::spawn(self.shell(Process::command("/bin/bash"), &command))
     }
 
     fn run(&self, commands: &str) -> String {
@@ -293,23 +420,217 @@ fn the_services_own_commands_restore() {
     let server = Postgres::start(17);
     let (bucket, backup) = backed_up(&server);
     let service = Path::new(crate::common::service::BINARY).parent().unwrap();
-    let operator = |restore_url: &str| {
-        let mut operator = Operator::new(17, &bucket, &backup)
-            .with("DATABASE_URL", &server.url("postgres"))
-            .with("RESTORE_URL", restore_url)
-            .with("BACKUP_DATABASE_URL", &server.url("app"))
-            .with("AWS_S3_BUCKET", &bucket)
-            .with("AWS_S3_ENDPOINT", &seaweedfs().endpoint);
-        operator.path = format!("{}:{}", service.display(), operator.path);
-        operator
-    };
-    let said = operator(&server.url("app")).run(&block("restore latest"));
+    let mut operator = Operator::new(17, &bucket, &backup)
+        .with("DATABASE_URL", &server.url("postgres"))
+        .with("RESTORE_URL", &server.url("app"))
+        .with("BACKUP_DATABASE_URL", &server.url("app"))
+        .with("AWS_S3_BUCKET", &bucket)
+        .with("AWS_S3_ENDPOINT", &seaweedfs().endpoint);
+    operator.path = format!("{}:{}", service.display(), operator.path);
+    operator.run(&block("postgres-s3-backups list"));
+    pretty_assertions::assert_eq!(server.digest("app"), server.digest("restored"));
+}
+
+/// The first screen of the README, from the file of variables to the restored database; nothing but that file is known to the program.
+#[test]
+fn the_readme_leads_from_five_variables_to_a_restored_database() {
+    let server = Postgres::start(17);
+    let (bucket, backup) = backed_up(&server);
+    let operator = Operator::new(17, &bucket, &backup).on(&server.url("app"));
+    operator.write_env(README, 0);
+    let checked = operator.run(&block(":0.1.0 check"));
+    assert!(checked.contains(&backup), "{checked}");
+    let service = operator.start(&block("docker run -d"));
+    service.wait_for_line("backup finished", LIMIT);
+    let health = inline(README, "curl -i", "/health");
+    let answer = wait_until("/health", LIMIT, || {
+        let answer = operator.run(&health);
+        answer.contains("\"status\":\"ok\"").then_some(answer)
+    });
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(service);
+    let said = operator.run(&block_of(README, "restore latest --create=restored"));
     assert!(said.contains(&backup), "{said}");
     pretty_assertions::assert_eq!(server.digest("app"), server.digest("restored"));
-    // Step by step.
-    server.psql("postgres", "DROP DATABASE restored");
-    operator(&server.url("app")).run(&block("postgres-s3-backups list"));
+
+    // From source: the same file, read by a shell.
+    let built = operator.file("target/release");
+    std::fs::create_dir_all(built.parent().unwrap()).unwrap();
+    let folder = Path::new(crate::common::service::BINARY).parent().unwrap();
+    std::os::unix::fs::symlink(folder, built).unwrap();
+    let again = operator.run(&block("target/release/postgres-s3-backups check"));
+    assert!(again.contains("2 backups, the newest is"), "{again}");
+}
+
+/// What the page of the container says of its commands; the image itself is run by `tests/image.rs`.
+#[test]
+fn the_containers_commands_do_what_the_page_says() {
+    let server = Postgres::start(17);
+    let (bucket, backup) = backed_up(&server);
+    let operator = Operator::new(17, &bucket, &backup).on(&server.url("app"));
+    operator.write_env(README, 0);
+    let service = operator.start(&block_of(CONTAINER, "docker run -d"));
+    service.wait_for_line("next backup", LIMIT);
+    drop(service);
+    let said = operator.run(&block(":0.1.0 backup"));
+    for words in [&backup, "backup finished", "verify finished"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    operator.run(&block_of(CONTAINER, "restore latest --create=restored"));
     pretty_assertions::assert_eq!(server.digest("app"), server.digest("restored"));
+}
+
+/// From a machine that knows nothing of the service but what the operator kept: the four values of the store.
+#[test]
+fn the_way_back_from_a_laptop_needs_nothing_of_railway() {
+    let server = Postgres::start(17);
+    let (bucket, backup) = backed_up(&server);
+    let operator = Operator::new(17, &bucket, &backup).on(&server.url("app"));
+    operator.write_env(RAILWAY, 1);
+    let said = operator.run(&block("verify latest"));
+    assert!(
+        said.contains(&backup) && said.contains("backup whole"),
+        "{said}"
+    );
+    operator.run(&block_of(RAILWAY, "restore latest --create=restored"));
+    pretty_assertions::assert_eq!(server.digest("app"), server.digest("restored"));
+    let checked = operator.run(&block("export BACKUP_DATABASE_URL"));
+    assert!(checked.contains(&backup), "{checked}");
+
+    // What Railway's template left behind.
+    let old = "backup-2026-01-25T05-00-00-000Z.tar.gz";
+    operator.run(&format!(
+        "pg_dump --format=tar --no-owner '{}' | gzip >old.tar.gz",
+        server.url("app")
+    ));
+    let body = std::fs::read(operator.file("old.tar.gz")).unwrap();
+    seaweedfs().put(&bucket, old, &body);
+    let said = operator.run(&block("BACKUP_FILE_PREFIX=backup"));
+    assert!(
+        said.contains(old) && said.contains("archive of the old template whole"),
+        "{said}"
+    );
+    server.create_database("old", "");
+    let operator = operator.with("DATABASE_URL", &server.url("old"));
+    operator.run(&block("pg_restore --exit-on-error"));
+    assert_eq!(
+        server.psql("old", "SELECT count(*) FROM public.users"),
+        "500"
+    );
+}
+
+/// Railway starts a start command without a shell, in the place of the entry point, with the service's variables and no others.
+#[test]
+fn each_start_command_of_the_railway_page_works_with_the_variables_it_lists() {
+    let server = Postgres::start(17);
+    let (bucket, backup) = backed_up(&server);
+    let operator = Operator::new(17, &bucket, &backup).on(&server.url("app"));
+    operator.write_env(RAILWAY, 2);
+    let file = std::fs::read_to_string(operator.file(".env")).unwrap();
+    let before = server.digest("app");
+    let mut commands = 0;
+    for line in section(RAILWAY, "### On Railway") {
+        let Some((_, cell)) = line
+            .trim()
+            .split_once("| `/usr/local/bin/postgres-s3-backups ")
+        else {
+            continue;
+        };
+        let arguments: Vec<&str> = cell.trim_end_matches("` |").split(' ').collect();
+        let mut command = Command::new(crate::common::service::BINARY);
+        let clients = Postgres::bin(17);
+        command.args(&arguments).env_clear().env("PATH", clients);
+        command.env("SSL_CERT_FILE", authority());
+        command.envs(file.lines().map(|line| line.split_once('=').unwrap()));
+        let output = command.output().unwrap();
+        let said = format!(
+            "{arguments:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(output.status.success(), "{said}");
+        match arguments[..] {
+            ["list" | "check"] => assert!(said.contains(&backup), "{said}"),
+            ["verify", ..] => assert!(said.contains("verify finished"), "{said}"),
+            ["restore", .., "--create=restored"] => {
+                assert!(said.contains("restore finished"), "{said}");
+                pretty_assertions::assert_eq!(before, server.digest("restored"));
+            }
+            _ => {
+                assert!(said.contains("restore finished"), "{said}");
+                let kept = "SELECT count(*) FROM pg_database WHERE datname LIKE 'app\\_before\\_%'";
+                assert_eq!(server.psql("postgres", kept), "1");
+                pretty_assertions::assert_eq!(before, server.digest("app"));
+            }
+        }
+        commands += 1;
+    }
+    assert_eq!(commands, 5);
+}
+
+/// The image's name is the same wherever it stands, `OWNER` is explained in one place that the other pages lead to, and the version is this one.
+#[test]
+fn the_image_has_one_name_and_owner_is_explained_once() {
+    let prefix = IMAGE.split_once(':').unwrap().0;
+    let explains = "in the place of `OWNER`";
+    let head = read(README).split_once("\n## ").unwrap().0.to_owned();
+    assert!(
+        head.contains(explains) && head.contains("make image"),
+        "{head}"
+    );
+    for page in [README, RAILWAY, CONTAINER] {
+        let text = read(page);
+        assert_eq!(text.matches(explains).count(), 1, "{page}");
+        for (at, _) in text.match_indices(prefix) {
+            let tag = text[at + prefix.len()..]
+                .split(['`', ' ', '\n', '/'])
+                .next();
+            assert_eq!(tag, Some(concat!(":", env!("CARGO_PKG_VERSION"))), "{page}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_the_five_needed_variables_first_and_each_variable_in_one_row() {
+    let rows: Vec<String> = section(README, "## Configuration")
+        .iter()
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()))
+        .collect();
+    let five = blocks(README, "dotenv").remove(0);
+    let five: Vec<&str> = five
+        .lines()
+        .map(|line| line.split_once('=').unwrap().0)
+        .collect();
+    assert_eq!(rows[..5], five);
+    let mut sorted = rows.clone();
+    sorted.sort();
+    let mut known: Vec<&str> = VARIABLES.iter().map(|(name, _)| *name).collect();
+    known.sort_unstable();
+    pretty_assertions::assert_eq!(sorted, known);
+}
+
+#[test]
+fn the_readme_names_the_rust_that_it_needs_and_where_clients_are_looked_for() {
+    let text = read(README);
+    let rust = read("Cargo.toml");
+    let version = rust
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = \""));
+    let version = version.unwrap().trim_end_matches('"');
+    assert!(text.contains(&format!("Rust {version} or newer")));
+    let source = read("src/postgres/client.rs");
+    for (folder, shown) in [
+        (
+            "(\"/usr/lib/postgresql\", \"\", \"bin\")",
+            "`/usr/lib/postgresql/N/bin`",
+        ),
+        (
+            "(\"/usr/libexec\", \"postgresql\", \"\")",
+            "`/usr/libexec/postgresqlN`",
+        ),
+    ] {
+        assert!(source.contains(folder) && text.contains(shown), "{shown}");
+    }
 }
 
 #[test]
@@ -433,11 +754,9 @@ fn the_script_that_watches_the_bucket_tells_good_from_bad() {
         );
         assert_eq!(newest(), before + 1);
         let second = chrono::Utc::now().timestamp();
-        crate::common::process::wait_until(
-            "the next second",
-            crate::common::process::LIMIT,
-            || (chrono::Utc::now().timestamp() > second).then_some(()),
-        );
+        wait_until("the next second", LIMIT, || {
+            (chrono::Utc::now().timestamp() > second).then_some(())
+        });
     };
     put(10, 1000);
     operator.run(&script);
