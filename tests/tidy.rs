@@ -53,6 +53,75 @@ fn the_example_lists_exactly_the_variables_that_are_read_each_with_a_comment() {
     pretty_assertions::assert_eq!(listed, variables());
 }
 
+/// The lines of the example as somebody fills them in: every variable is set, to its default or to a value of its own. `--env-file` takes a line as it
+/// stands, and so must a shell that sources the file, but for the one default that has spaces.
+#[test]
+fn the_example_means_the_same_for_env_file_and_for_a_shell() {
+    let file = |skip: &str| -> String {
+        let lines = read(".env.example");
+        let lines = lines.lines().map(|line| {
+            let Some((name, value)) = line.trim_start_matches('#').split_once('=') else {
+                return line.to_owned();
+            };
+            let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+            match value {
+                _ if name.is_empty() || !name.chars().all(is_name) => line.to_owned(),
+                _ if name == skip => String::new(),
+                "" if name.ends_with("_URL") => {
+                    format!(
+                        "{name}=postgres://a%20b:p%24%26%23%27w@host:5432/d%22b?sslmode=require"
+                    )
+                }
+                "" => format!("{name}=/run/secrets/Value-1.2+3,4:5@6%7"),
+                value => format!("{name}={value}"),
+            }
+        });
+        lines.map(|line| line + "\n").collect()
+    };
+    let as_docker = |text: &str| -> BTreeSet<String> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .filter(|line| line.contains('='))
+            .map(str::to_owned)
+            .collect()
+    };
+    let folder = crate::common::process::Folder::new();
+    let path = folder.path().join(".env");
+    let as_shell = |text: &str| -> BTreeSet<String> {
+        fs::write(&path, text).unwrap();
+        let script = "set -ea; . ./.env; exec env -0";
+        let output = Command::new("/bin/bash")
+            .args(["-c", script])
+            .current_dir(folder.path())
+            .env_clear()
+            .output();
+        let output = String::from_utf8(output.unwrap().stdout).unwrap();
+        let known = variables();
+        let is_ours = |line: &&str| {
+            line.split_once('=')
+                .is_some_and(|(name, _)| known.contains(name))
+        };
+        output
+            .split_terminator('\0')
+            .filter(is_ours)
+            .map(str::to_owned)
+            .collect()
+    };
+    let text = file("BACKUP_CRON_SCHEDULE");
+    pretty_assertions::assert_eq!(as_shell(&text), as_docker(&text));
+    let text = file("");
+    let all: BTreeSet<String> = as_docker(&text)
+        .iter()
+        .map(|line| line.split_once('=').unwrap().0.to_owned())
+        .collect();
+    assert_eq!(all, variables());
+    assert_ne!(
+        as_shell(&text),
+        as_docker(&text),
+        "the example says that a shell can't read the schedule"
+    );
+}
+
 #[test]
 fn the_configuration_page_has_a_section_for_each_variable() {
     let text = read("docs/configuration.md");
