@@ -369,6 +369,49 @@ fn expressions(panel: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// The panels that say in words what is not known yet: their metric, and their expression.
+fn said_in_words(dashboard: &Value) -> Vec<(String, String)> {
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut found = Vec::new();
+    for name in [
+        "last_drill_proven",
+        "last_anomalies",
+        "drills_untried",
+        "bucket_backups_dated_ahead",
+    ] {
+        let metric = format!("{PREFIX}{name}");
+        let begins = |panel: &&Value| {
+            let expression = panel["targets"][0]["expr"].as_str();
+            expression.is_some_and(|text| text.starts_with(&format!("{metric}{{")))
+                && panel["type"] == "stat"
+        };
+        let panel = panels.iter().find(begins).expect(name);
+        let defaults = &panel["fieldConfig"]["defaults"];
+        let word = &defaults["mappings"][0]["options"]["-1"]["text"];
+        assert!(
+            word.as_str().is_some_and(|word| word.contains(' ')),
+            "{name}"
+        );
+        assert_eq!(&defaults["noValue"], word, "{name}");
+        let expression = panel["targets"][0]["expr"].as_str().unwrap();
+        // A drill without a result is known from this one.
+        let expression = match name {
+            "last_drill_proven" => {
+                expression.replace(&format!("{PREFIX}drills_untried"), "never_told")
+            }
+            _ => expression.to_owned(),
+        };
+        found.push((metric, expression));
+    }
+    let drill = panels
+        .iter()
+        .find(|panel| panel["title"] == "Last drill")
+        .unwrap();
+    let words = &drill["fieldConfig"]["defaults"]["mappings"][0]["options"];
+    assert_eq!(words["-1"]["text"], "No drill yet");
+    found
+}
+
 #[test]
 fn a_real_prometheus_scrapes_it_and_every_panel_of_the_dashboard_shows_something() {
     let (service, _server) = everything();
@@ -393,6 +436,17 @@ fn a_real_prometheus_scrapes_it_and_every_panel_of_the_dashboard_shows_something
         for name in names_in(&expression) {
             assert!(documented().contains(&name), "{name}");
         }
+    }
+    // What the process can't know before its first drill, its first backup or its first look at the bucket has a word of its own in place of no data.
+    for (metric, expression) in said_in_words(&dashboard) {
+        let early = expression
+            .replace("$instance", ".*")
+            .replace(&metric, "never_told");
+        let answer = prometheus.get("/api/v1/query", &format!("query={early}"));
+        assert_eq!(
+            answer["data"]["result"][0]["value"][1], "-1",
+            "{early}: {answer}"
+        );
     }
     // The rules are evaluated without an error, and none fires while all is well.
     let groups = wait_until("the rules", LIMIT, || {
