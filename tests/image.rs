@@ -329,6 +329,9 @@ fn the_daemon_backs_up_answers_and_stops_when_told() {
     // What HEALTHCHECK runs, and that it can fail: nobody answers on port 1.
     let check = [PROGRAM, "health"];
     assert_eq!(container.exec(&check).0, Some(0));
+    // By its name alone, as the page has it.
+    let (code, list) = container.exec(&["postgres-s3-backups", "list"]);
+    assert!(code == Some(0) && list.contains(".sql.gz"), "{list}");
     let port = ["exec", "--env", "PORT=1", &container.name.0];
     let elsewhere = try_engine(&[&port[..], &check].concat());
     assert_eq!(elsewhere.status.code(), Some(1));
@@ -536,6 +539,87 @@ fn secrets_come_from_files() {
     let options = [&HARDENED[..], &["-v", &mount]].concat();
     let ended = Container::start(&with_files, &options, &["backup"]).finish();
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
+}
+
+/// The commands of the pages, with the image in place of a release's: `docker run` with a file of variables, and what Railway does with a start command.
+#[test]
+#[ignore = "needs the image: make image-test"]
+fn the_commands_of_the_pages_do_what_they_say() {
+    let database = sample();
+    let before = postgres().digest(&database);
+    let url = postgres().url(&database);
+    let bucket = bucket("pages");
+    let working = variables(&bucket, &database);
+    let ended = Container::start(&working, &HARDENED, &["backup"]).finish();
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+
+    let folder = Folder::new();
+    let file = folder.path().join(".env");
+    let names = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_S3_BUCKET",
+        "AWS_S3_ENDPOINT",
+        "BACKUP_DATABASE_URL",
+    ];
+    let lines = names.map(|name| format!("{name}={}\n", working.value(name)));
+    std::fs::write(&file, lines.concat()).unwrap();
+    let docker = folder.path().join("docker");
+    let script = format!(
+        "#!/bin/bash\nshift\nexec {SCRIPT} run \"${{@/#ghcr.io*/{}}}\"\n",
+        image().replace('/', "\\/")
+    );
+    std::fs::write(&docker, script).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&docker, executable).unwrap();
+    let path = format!(
+        "{}:{}",
+        folder.path().display(),
+        variable("PATH", "/usr/bin:/bin")
+    );
+    let run = |command: &str| {
+        let output = Command::new("/bin/bash")
+            .args(["-euc", command])
+            .current_dir(folder.path())
+            .env("PATH", &path)
+            .env("RESTORE_DATABASE_URL", &url)
+            .env("BACKUP_DATABASE_URL", &url)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}: {said}");
+        if command.contains("--create=restored") {
+            assert_eq!(postgres().digest("restored"), before, "{command}");
+            postgres().psql("postgres", "DROP DATABASE restored");
+        }
+    };
+    let mut seen = BTreeSet::new();
+    for page in ["README.md", "docs/container.md", "docs/railway.md"] {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        for line in text.lines().map(str::trim) {
+            // Under the prefix of Railway's template there is nothing here.
+            if line.starts_with("docker run --rm ")
+                && !line.contains("BACKUP_FILE_PREFIX")
+                && seen.insert(line.to_owned())
+            {
+                run(line);
+            }
+            if let Some((_, start)) = line.split_once(&format!("| `{PROGRAM} ")) {
+                let arguments = start.trim_end_matches("` |");
+                run(&format!(
+                    "docker run --rm --entrypoint {PROGRAM} --env-file .env -e RESTORE_DATABASE_URL ghcr.io {arguments}"
+                ));
+                assert!(seen.insert(arguments.to_owned()));
+            }
+        }
+    }
+    assert!(seen.len() > 8, "{seen:?}");
+    // The last of them put the restored database in the place of the old one.
+    assert_eq!(postgres().digest(&database), before);
+    let kept =
+        format!("SELECT count(*) FROM pg_database WHERE datname LIKE '{database}\\_before\\_%'");
+    assert_eq!(postgres().psql("postgres", &kept), "1");
 }
 
 #[test]
