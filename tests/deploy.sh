@@ -48,7 +48,10 @@ echo '{"type": "module"}' >"$work/package.json"
   && cp package.json out/ && ln -s ../node_modules out/node_modules && node out/same.js)
 
 echo 'compose: the schema, and every variable has a value'
-"$bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec docker-compose.yml
+# The one of the README as well.
+sed -n '/^```yaml$/,/^```$/{/^```/d;p}' README.md >"$work/compose.yaml"
+grep -q 'env_file: .env' "$work/compose.yaml"
+"$bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec docker-compose.yml "$work/compose.yaml"
 "$bin/podman-compose" -f docker-compose.yml config >/dev/null 2>"$work/compose.log" || { cat "$work/compose.log"; exit 1; }
 
 echo 'Dockerfile: hadolint'
@@ -57,5 +60,10 @@ echo 'Dockerfile: hadolint'
 
 echo 'workflows: the schema, and zizmor'
 "$bin/check-jsonschema" --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
-"$bin/zizmor" --offline --quiet --min-severity medium .github/workflows
+"$bin/check-jsonschema" --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+"$bin/zizmor" --offline --quiet --min-severity medium .github
+# The jobs of the gate do together what `make test` does.
+gate=$(sed -n 's/^test: //p' Makefile)
+jobs=$(sed -n 's/.*{part: .*, targets: \(.*\)}$/\1/p' .github/workflows/ci.yml)
+diff <(tr ' ' '\n' <<<"$gate" | sort) <(tr ' ' '\n' <<<"$jobs" | sort) || { echo 'ci.yml does not do what make test does'; exit 1; }
 echo 'The deployment files fit their platforms.'
