@@ -578,13 +578,13 @@ fn the_image_has_one_name_and_owner_is_explained_once() {
         head.contains(explains) && head.contains("make image"),
         "{head}"
     );
-    for page in [README, RAILWAY, CONTAINER] {
+    for page in [README, RAILWAY, CONTAINER, ".railway/railway.ts"] {
         let text = read(page);
-        assert_eq!(text.matches(explains).count(), 1, "{page}");
+        let pages = usize::from(!page.starts_with('.'));
+        assert_eq!(text.matches(explains).count(), pages, "{page}");
         for (at, _) in text.match_indices(prefix) {
-            let tag = text[at + prefix.len()..]
-                .split(['`', ' ', '\n', '/'])
-                .next();
+            let rest = &text[at + prefix.len()..];
+            let tag = rest.split(['`', ' ', '\n', '/', '"']).next();
             assert_eq!(tag, Some(concat!(":", env!("CARGO_PKG_VERSION"))), "{page}");
         }
     }
@@ -820,6 +820,24 @@ fn each_test_that_the_security_page_names_is_there() {
     assert!(names.len() > 10, "{names:?}");
     for name in names {
         assert!(there_is(name), "{name}");
+    }
+}
+
+#[test]
+fn each_file_that_the_page_for_contributors_names_is_there() {
+    let text = read("CONTRIBUTING.md");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let is_path = |code: &&str| {
+        code.contains(['/', '.'])
+            && !code.starts_with('/')
+            && code
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    };
+    let paths: Vec<&str> = text.split('`').skip(1).step_by(2).filter(is_path).collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    for path in paths {
+        assert!(root.join(path).exists(), "{path}");
     }
 }
 
