@@ -1,17 +1,19 @@
 //! A real PostgreSQL server of any major from 14 to 18, on a random port of 127.0.0.1.
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::certificates;
-use super::process::{Folder, LIMIT, Process, free_port, tools, wait_until};
+use super::process::{Folder, LIMIT, Process, free_port, random, tools, wait_until};
 
 /// The superuser's name.
 pub const USER: &str = "postgres";
@@ -33,6 +35,8 @@ pub struct Postgres {
     port: u16,
     folder: Folder,
     account: Option<Account>,
+    /// The folder of its socket, an abstract one, over which a test's own questions take no time for TLS and a password.
+    socket: String,
     /// An option of `prlimit` that the server runs under.
     limit: Option<String>,
     tls: bool,
@@ -65,8 +69,9 @@ impl Postgres {
             major,
             bin: Self::bin(major),
             port: 0,
-            folder: Folder::new(),
+            folder: Folder::in_memory(),
             account: Account::unprivileged(),
+            socket: format!("@psb-{:x}", random()),
             limit,
             tls,
             server: None,
@@ -180,7 +185,12 @@ impl Postgres {
     /// Waits until a query prints `expected`; a query that fails is asked again.
     pub fn wait_for(&self, database: &str, query: &str, expected: &str) {
         wait_until(&format!("{query} = {expected}"), LIMIT, || {
-            (self.try_psql(database, query).as_deref() == Ok(expected)).then_some(())
+            if self.try_psql(database, query).as_deref() == Ok(expected) {
+                return Some(());
+            }
+            // Each question starts a program and a session, which others wait for.
+            std::thread::sleep(Duration::from_millis(80));
+            None
         });
     }
 
@@ -206,41 +216,18 @@ impl Postgres {
 
     fn initialise(&self, settings: &[(&str, &str)]) {
         let data = self.data();
-        let password_file = self.folder.path().join("password");
-        std::fs::write(&password_file, format!("{PASSWORD}\n")).expect("write the password");
-        std::fs::create_dir(&data).expect("create the data folder");
-        std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700))
-            .expect("close the data folder");
-        if let Some(account) = &self.account {
-            chown(&data, Some(account.user), Some(account.group))
-                .expect("give the data folder away");
-        }
-        let mut initdb = self.program("initdb", "KILL");
-        initdb
-            .arg("-D")
+        let copied = Command::new("cp")
+            .args(["-a", "--reflink=auto"])
+            .arg(template(self.major))
             .arg(&data)
-            .arg("--pwfile")
-            .arg(&password_file);
-        initdb.args([
-            "-U",
-            USER,
-            "-A",
-            "scram-sha-256",
-            "-E",
-            "UTF8",
-            "--no-locale",
-            "--no-sync",
-        ]);
-        let output = initdb.output().expect("start initdb");
-        assert!(
-            output.status.success(),
-            "initdb: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+            .status();
+        assert!(copied.expect("start cp").success());
+        identify(&data);
 
-        let mut configuration = String::from(
-            "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_connections = 50\n\
+        let mut configuration = format!(
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 50\n\
              fsync = off\nfull_page_writes = off\nlc_messages = 'C'\n",
+            self.socket
         );
         if self.tls {
             let further: Vec<IpAddr> = settings
@@ -269,18 +256,8 @@ impl Postgres {
 
     /// A server program run as an account PostgreSQL accepts, which gets `signal` when the test process dies.
     fn program(&self, name: &str, signal: &str) -> Command {
-        let account = self
-            .account
-            .as_ref()
-            .map(Account::options)
-            .unwrap_or_default();
-        let mut options = vec!["--pdeathsig", signal];
-        options.extend(account.iter().map(String::as_str));
-        let mut command = Process::command_with(&options, self.bin.join(name));
-        command.current_dir(self.folder.path()).env("LC_ALL", "C");
-        // Extensions such as postgres_fdw would find the system's libpq, which may be older.
-        command.env("LD_LIBRARY_PATH", self.bin.with_file_name("lib"));
-        command
+        let account = self.account.as_ref();
+        program(&self.bin, account, self.folder.path(), name, signal)
     }
 
     fn launch(&mut self) -> Result<(), String> {
@@ -318,6 +295,13 @@ impl Postgres {
 
     fn run_psql(&self, database: &str, file: &Path, script: &str) -> Result<String, String> {
         let mut command = Command::new(self.bin.join("psql"));
+        let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let own = format!(
+            "postgresql://{USER}@/{}?host={}&port={}",
+            encoded(database),
+            encoded(&self.socket),
+            self.port
+        );
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PG") {
                 command.env_remove(name);
@@ -325,16 +309,7 @@ impl Postgres {
         }
         command.env("LC_ALL", "C").env("PGCONNECT_TIMEOUT", "15");
         command
-            .args([
-                "-X",
-                "-q",
-                "-At",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-d",
-                &self.url(database),
-                "-f",
-            ])
+            .args(["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", &own, "-f"])
             .arg(file);
         command
             .stdin(Stdio::piped())
@@ -371,6 +346,100 @@ impl Drop for Postgres {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+fn program(
+    bin: &Path,
+    account: Option<&Account>,
+    folder: &Path,
+    name: &str,
+    signal: &str,
+) -> Command {
+    let account = account.map(Account::options).unwrap_or_default();
+    let mut options = vec!["--pdeathsig", signal];
+    options.extend(account.iter().map(String::as_str));
+    let mut command = Process::command_with(&options, bin.join(name));
+    command.current_dir(folder).env("LC_ALL", "C");
+    // Extensions such as postgres_fdw would find the system's libpq, which may be older.
+    command.env("LD_LIBRARY_PATH", bin.with_file_name("lib"));
+    command
+}
+
+/// The data folder that all servers of a major begin with: `initdb` takes ten times as long as a copy of what it made.
+fn template(major: u16) -> PathBuf {
+    static TEMPLATES: [OnceLock<Folder>; 5] = [const { OnceLock::new() }; 5];
+    let folder = TEMPLATES[usize::from(major - 14)].get_or_init(|| {
+        let folder = Folder::in_memory();
+        let account = Account::unprivileged();
+        let data = folder.path().join("data");
+        let password_file = folder.path().join("password");
+        std::fs::write(&password_file, format!("{PASSWORD}\n")).expect("write the password");
+        std::fs::create_dir(&data).expect("create the data folder");
+        std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700))
+            .expect("close the data folder");
+        if let Some(account) = &account {
+            chown(&data, Some(account.user), Some(account.group))
+                .expect("give the data folder away");
+        }
+        let bin = Postgres::bin(major);
+        let mut initdb = program(&bin, account.as_ref(), folder.path(), "initdb", "KILL");
+        initdb
+            .arg("-D")
+            .arg(&data)
+            .arg("--pwfile")
+            .arg(&password_file);
+        initdb.args([
+            "-U",
+            USER,
+            "--auth-host=scram-sha-256",
+            "--auth-local=trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        ]);
+        let output = initdb.output().expect("start initdb");
+        assert!(
+            output.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        folder
+    });
+    folder.path().join("data")
+}
+
+/// Makes a copied server another one than all others: two with one identifier, by which a restore knows its source, would be
+/// taken for the same. The identifier is the first number of the control file, which ends in a checksum (CRC-32C) of what is before
+/// it, and stands in the first header of the write-ahead log too.
+fn identify(data: &Path) {
+    let identifier = random().to_le_bytes();
+    let control = data.join("global/pg_control");
+    let mut bytes = std::fs::read(&control).expect("read the control file");
+    // Where the checksum stands differs from major to major.
+    let place = (200..512)
+        .step_by(4)
+        .find(|place| bytes[*place..place + 4] == checksum(&bytes[..*place]))
+        .expect("a checksum");
+    bytes[..8].copy_from_slice(&identifier);
+    let sum = checksum(&bytes[..place]);
+    bytes[place..place + 4].copy_from_slice(&sum);
+    std::fs::write(control, bytes).expect("write the control file");
+    let log = data.join("pg_wal/000000010000000000000001");
+    let log = OpenOptions::new().write(true).open(log);
+    log.and_then(|log| log.write_all_at(&identifier, 24))
+        .expect("write the log's header");
+}
+
+fn checksum(bytes: &[u8]) -> [u8; 4] {
+    let mut sum = u32::MAX;
+    for byte in bytes {
+        sum ^= u32::from(*byte);
+        for _ in 0..8 {
+            sum = (sum >> 1) ^ (0x82F6_3B78 * (sum & 1));
+        }
+    }
+    (!sum).to_le_bytes()
 }
 
 /// Whom the server runs as in place of root, whom it refuses.

@@ -11,31 +11,47 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a condition that should come true within a second may take on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(180);
 
-/// The folder of `tests/tools.sh`, after asking that script for `parts` (`weed`, `pg:17`, `aws`, ...).
+/// The folder of `tests/tools.sh`, after asking that script once for each of `parts` (`weed`, `pg:17`, `aws`, ...).
 pub fn tools(parts: &[&str]) -> PathBuf {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools.sh");
-    let output = Command::new(script)
-        .args(parts)
-        .output()
-        .expect("start tests/tools.sh");
-    assert!(
-        output.status.success(),
-        "tests/tools.sh {parts:?}:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let folder = std::env::var_os("PSB_TOOLS").filter(|folder| !folder.is_empty());
-    let folder = folder.map_or_else(
-        || "/var/tmp/postgres-s3-backups-tools".into(),
-        PathBuf::from,
-    );
-    folder.canonicalize().expect("the script made it")
+    static THERE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    // Held while the script runs: it lets one of its kind wait for another anyway. A test that failed in here is no reason
+    // for the others to.
+    let mut there = THERE.lock().unwrap_or_else(PoisonError::into_inner);
+    let missing: Vec<&str> = parts
+        .iter()
+        .copied()
+        .filter(|part| !there.contains(*part))
+        .collect();
+    if !missing.is_empty() {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools.sh");
+        let output = Command::new(script)
+            .args(&missing)
+            .output()
+            .expect("start tests/tools.sh");
+        assert!(
+            output.status.success(),
+            "tests/tools.sh {missing:?}:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        there.extend(missing.into_iter().map(str::to_owned));
+    }
+    let folder = FOLDER.get_or_init(|| {
+        let folder = std::env::var_os("PSB_TOOLS").filter(|folder| !folder.is_empty());
+        let folder = folder.map_or_else(
+            || "/var/tmp/postgres-s3-backups-tools".into(),
+            PathBuf::from,
+        );
+        folder.canonicalize().expect("the script made it")
+    });
+    folder.clone()
 }
 
 /// Calls `condition` until it gives a value; panics, naming `what`, when `limit` has passed.
@@ -209,8 +225,19 @@ pub struct Folder(PathBuf);
 impl Folder {
     /// An empty folder of its own.
     pub fn new() -> Self {
+        Self::below(&folders().on_disk)
+    }
+
+    /// The same for a server's many files, in memory where there is enough: a file system of a disk takes its time to make and to
+    /// remove thousands of files. No program can be expected to start from there.
+    pub fn in_memory() -> Self {
+        let folders = folders();
+        Self::below(folders.in_memory.as_ref().unwrap_or(&folders.on_disk))
+    }
+
+    fn below(parent: &Path) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let path = folders().join(COUNT.fetch_add(1, Ordering::Relaxed).to_string());
+        let path = parent.join(COUNT.fetch_add(1, Ordering::Relaxed).to_string());
         create_enterable(&path);
         Self(path)
     }
@@ -232,38 +259,77 @@ impl Drop for Folder {
 pub fn remove_at_end(path: &str) {
     let list = OpenOptions::new()
         .append(true)
-        .open(folders().join(REMOVE_AT_END));
+        .open(folders().on_disk.join(REMOVE_AT_END));
     list.and_then(|mut list| list.write_all(format!("{path}\n").as_bytes()))
         .expect("write to a folder of our own");
 }
 
 const REMOVE_AT_END: &str = "remove-at-end";
 
-/// The parent of all folders. Statics are not dropped and a killed process drops nothing, so a shell watches a pipe
-/// that closes with this process, and then removes it.
-fn folders() -> &'static Path {
-    static FOLDERS: OnceLock<(PathBuf, Child)> = OnceLock::new();
-    let (path, _watcher) = FOLDERS.get_or_init(|| {
+/// The parents of all folders.
+struct Folders {
+    on_disk: PathBuf,
+    in_memory: Option<PathBuf>,
+    _watcher: Child,
+}
+
+/// Statics are not dropped and a killed process drops nothing, so a shell watches a pipe that closes with this process, and then
+/// removes them.
+fn folders() -> &'static Folders {
+    static FOLDERS: OnceLock<Folders> = OnceLock::new();
+    FOLDERS.get_or_init(|| {
         let name = format!("psb-{}-{:x}", std::process::id(), random());
-        let path = std::env::temp_dir().join(name);
-        create_enterable(&path);
-        std::fs::write(path.join(REMOVE_AT_END), "").expect("write to a folder of our own");
+        let on_disk = std::env::temp_dir().join(&name);
+        let in_memory = roomy_memory().map(|memory| memory.join(&name));
+        create_enterable(&on_disk);
+        in_memory.iter().for_each(|path| create_enterable(path));
+        std::fs::write(on_disk.join(REMOVE_AT_END), "").expect("write to a folder of our own");
         let watch = format!(
             r#"trap '' INT TERM HUP
             cat
             while read -r file; do rm -f "$file"; done <"$0/{REMOVE_AT_END}"
-            for i in $(seq 100); do rm -rf "$0" && exit; sleep 0.1; done"#
+            for i in $(seq 100); do rm -rf "$0" "$@" && exit; sleep 0.1; done"#
         );
         let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(watch).arg(&path);
+        command.arg("-c").arg(watch).arg(&on_disk).args(&in_memory);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let watcher = command.spawn().expect("start sh");
-        (path, watcher)
-    });
-    path
+        Folders {
+            on_disk,
+            in_memory,
+            _watcher: watcher,
+        }
+    })
+}
+
+/// Linux's folder in memory, unless the user chose a folder or it could become too full: the servers of a run were seen to hold
+/// 2 GB at once.
+fn roomy_memory() -> Option<PathBuf> {
+    const ROOM: u64 = 10 << 30;
+    let path = PathBuf::from("/dev/shm");
+    if std::env::var_os("TMPDIR").is_some() {
+        return None;
+    }
+    let output = Command::new("df")
+        .args(["--output=fstype,avail", "--block-size=1"])
+        .arg(&path)
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let room = text.lines().nth(1)?.trim().strip_prefix("tmpfs")?;
+    let room = room.trim().parse::<u64>().ok()?;
+    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let memory = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let memory = memory.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10;
+    // A container may have less than its machine.
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
+    let limit = limit.trim().parse::<u64>().unwrap_or(u64::MAX);
+    (room.min(memory).min(limit) >= ROOM).then_some(path)
 }
 
 fn create_enterable(path: &Path) {

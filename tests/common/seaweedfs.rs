@@ -59,7 +59,7 @@ impl SeaweedFs {
         let mut said = String::new();
         for _ in 0..3 {
             let port = free_ports(&PORTS);
-            let folder = Folder::new();
+            let folder = Folder::in_memory();
             let mut s3 = Self {
                 endpoint: format!("{scheme}://127.0.0.1:{port}"),
                 access_key: "testkey",
