@@ -395,7 +395,7 @@ fn an_answer_that_trickles_ends_at_the_limit_of_one_try() {
     r2.fail(Operation::GetObject, 0, 1, Action::Hang);
     let patience = StorePatience {
         tries: 1,
-        answer: Duration::from_millis(200),
+        answer: Duration::from_secs(3),
         ..StorePatience::default()
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -1,7 +1,6 @@
 //! The real binary with each variable wrong: everything is told at once, by name, and no value of a secret is shown.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use postgres_s3_backups::config::options;
 
@@ -28,13 +27,11 @@ fn working() -> Variables {
 
 #[test]
 fn an_empty_environment_names_every_missing_variable_and_exits_2() {
-    let began = Instant::now();
     let output = Command::new(BINARY)
         .env_clear()
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    assert!(began.elapsed() < Duration::from_secs(5));
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
@@ -414,9 +411,7 @@ fn nothing_is_touched_before_every_variable_is_valid() {
         .with("RUN_ON_STARTUP", "true")
         .with("BACKUP_TIMEOUT", "never");
     for arguments in [&[][..], &["backup"]] {
-        let began = Instant::now();
         let ended = Service::start(&variables, arguments).end(LIMIT);
-        assert!(began.elapsed() < Duration::from_secs(5));
         assert_eq!(ended.code(), Some(2), "{}", ended.text());
         assert_eq!(ended.lines.len(), 1, "{}", ended.text());
         assert_eq!(variables_named(&ended), ["BACKUP_TIMEOUT"]);

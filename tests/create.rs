@@ -491,15 +491,17 @@ fn a_renaming_that_fails_leaves_the_old_name_and_the_new_data() {
     let (bucket, variables, name) = back_up(&server, "shop");
     let before = server.digest("shop");
     // Once its sessions are looked at, one comes that nobody may end: it is prepared, and not a session at all.
-    with_statements(&bucket, &name, "SELECT pg_sleep(3);");
+    let statement = "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE application_name = 'late') LOOP PERFORM pg_catalog.pg_stat_clear_snapshot(), pg_catalog.pg_sleep(0.02); END LOOP; END $$;";
+    with_statements(&bucket, &name, statement);
     let arguments = ["restore", "--to", &server.url("shop"), "--swap", "--yes"];
     let service = Service::start(&variables, &arguments);
     server.wait_for(
         "postgres",
-        "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'",
+        "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^DO .*late'",
         "1",
     );
     let mut late = std::process::Command::new(Postgres::bin(17).join("psql"))
+        .env("PGAPPNAME", "late")
         .args(["-X", &server.url("shop")])
         .stdin(std::process::Stdio::piped())
         .spawn()

@@ -103,11 +103,9 @@ fn a_session_whose_client_vanished_while_the_server_waited_gives_its_locks_up_to
     assert_eq!(failure["kind"], "dump_exit", "{failure}");
     // The server's own keepalives did the same: as soon as it wakes up it sees that the connection is gone.
     halted.release();
-    wait_until(
-        "the end of the session at the server",
-        Duration::from_secs(20),
-        || (halted.sessions() == "0").then_some(()),
-    );
+    wait_until("the end of the session at the server", LIMIT, || {
+        (halted.sessions() == "0").then_some(())
+    });
     nothing_left(&apart.r2);
 }
 
@@ -120,7 +118,8 @@ fn sigterm_while_the_database_is_cut_off_still_aborts_the_upload_within_five_sec
     assert_eq!(apart.r2.uploads().len(), 1);
     apart.to_database.cut();
     service.signal("TERM");
-    let ended = service.end(Duration::from_secs(5));
+    let ended = service.end(LIMIT);
+    ended.within_five_seconds();
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
     assert_eq!(ended.event("backup cancelled")["kind"], "cancelled");
     nothing_left(&apart.r2);

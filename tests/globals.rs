@@ -223,7 +223,8 @@ fn a_daemon_tells_of_the_roles_in_its_health_and_stops_while_it_reads_them() {
             .then_some(())
     });
     service.signal("TERM");
-    let ended = service.end(Duration::from_secs(5));
+    let ended = service.end(LIMIT);
+    ended.within_five_seconds();
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     assert_eq!(seaweedfs().uploads(&bucket), []);
 

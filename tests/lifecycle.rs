@@ -74,10 +74,9 @@ fn stopped_in_a_run(signal: &str, arguments: &[&str], expected: i32) {
         1,
         "the upload is begun before the dump"
     );
-    let began = Instant::now();
     service.signal(signal);
-    let ended = service.end(Duration::from_secs(5));
-    assert!(began.elapsed() < Duration::from_secs(5));
+    let ended = service.end(LIMIT);
+    ended.within_five_seconds();
     assert_eq!(ended.code(), Some(expected), "{}", ended.text());
     assert_eq!(seaweedfs().uploads(&bucket), [], "{}", ended.text());
     assert_eq!(seaweedfs().list(&bucket), []);
@@ -158,7 +157,8 @@ fn signals_are_caught_before_anything_else_is_done() {
         let service = Service::start(&waiting, arguments);
         wait_until("the first client", LIMIT, || started.exists().then_some(()));
         service.signal("TERM");
-        let ended = service.end(Duration::from_secs(5));
+        let ended = service.end(LIMIT);
+        ended.within_five_seconds();
         assert_eq!(ended.code(), Some(expected), "{}", ended.text());
         assert_eq!(ended.event("shutting down")["signal"], "SIGTERM");
     }
@@ -173,7 +173,7 @@ fn signals_are_caught_before_anything_else_is_done() {
             std::thread::yield_now();
         }
         service.signal("TERM");
-        let ended = service.end(Duration::from_secs(5));
+        let ended = service.end(LIMIT);
         assert_eq!(ended.code(), Some(0), "round {round}: {}", ended.text());
     }
 }

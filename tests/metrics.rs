@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use postgres_s3_backups::web::metrics::PREFIX;
 use serde_json::Value;
@@ -420,9 +419,7 @@ fn a_real_prometheus_scrapes_it_and_every_panel_of_the_dashboard_shows_something
         (prometheus.count("up{job=\"postgres-s3-backups\"} == 1") == 1).then_some(())
     });
     for name in documented() {
-        wait_until(&name, Duration::from_secs(60), || {
-            (prometheus.count(&name) > 0).then_some(())
-        });
+        wait_until(&name, LIMIT, || (prometheus.count(&name) > 0).then_some(()));
     }
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
     let mut found = Vec::new();
@@ -430,7 +427,7 @@ fn a_real_prometheus_scrapes_it_and_every_panel_of_the_dashboard_shows_something
     assert!(found.len() > 10, "{found:?}");
     for expression in &found {
         let expression = expression.replace("$instance", ".*");
-        wait_until(&expression, Duration::from_secs(60), || {
+        wait_until(&expression, LIMIT, || {
             (prometheus.count(&expression) > 0).then_some(())
         });
         for name in names_in(&expression) {

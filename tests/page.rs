@@ -141,7 +141,7 @@ fn the_token_may_come_from_a_file_and_one_that_can_be_guessed_is_refused_unseen(
             .without("STATUS_TOKEN_FILE")
             .with("STATUS_TOKEN", "canary"),
     )
-    .end(Duration::from_secs(30));
+    .end(LIMIT);
     assert_eq!(ended.code(), Some(2));
     let problem = ended.event("invalid configuration");
     assert_eq!(problem["variable"], "STATUS_TOKEN");

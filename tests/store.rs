@@ -1,6 +1,7 @@
 //! Whatever the store does: the object is whole or it is not there, and no upload stays unfinished.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -410,17 +411,21 @@ fn an_upload_that_is_gone_counts_as_aborted() {
 #[test]
 fn a_stop_while_the_upload_is_being_begun_leaves_none() {
     let r2 = R2::start();
+    let gate = Arc::<AtomicBool>::default();
     let begins = r2.fail(
         Operation::CreateUpload,
         0,
         1,
-        Action::Delay(Duration::from_millis(500)),
+        Action::Await(Arc::clone(&gate)),
     );
     let service = Service::start(&Variables::on_r2(&r2, &small()), &["backup"]);
     wait_until("the request", LIMIT, || {
         (begins.struck() == 1).then_some(())
     });
-    let ended = service.terminate();
+    service.signal("TERM");
+    service.wait_for("shutting down");
+    gate.store(true, Ordering::SeqCst);
+    let ended = service.end(LIMIT);
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
     assert_eq!(
         r2.seen(Operation::CreateUpload).len(),
@@ -485,11 +490,12 @@ fn a_vendor_without_conditional_writes_gets_complete_once_without() {
 #[test]
 fn a_name_that_another_container_took_meanwhile_is_not_overwritten() {
     let r2 = R2::start();
+    let gate = Arc::<AtomicBool>::default();
     let complete = r2.fail(
         Operation::CompleteUpload,
         0,
         1,
-        Action::Delay(Duration::from_secs(2)),
+        Action::Await(Arc::clone(&gate)),
     );
     let service = Service::start(&Variables::on_r2(&r2, three_parts()), &["backup"]);
     let name = service.wait_for("backup started")["name"]
@@ -497,6 +503,7 @@ fn a_name_that_another_container_took_meanwhile_is_not_overwritten() {
         .unwrap()
         .to_owned();
     r2.put(&name, b"the other container's backup");
+    gate.store(true, Ordering::SeqCst);
     let ended = service.end(LIMIT);
     assert_eq!(
         (ended.code(), complete.struck()),
@@ -648,7 +655,7 @@ fn a_failed_attempt_is_followed_by_another_from_the_start() {
         (&"WARN".into(), &1.into(), &60.into())
     );
     assert_eq!(r2.uploads(), Vec::<String>::new());
-    let ended = service.end(Duration::from_secs(120));
+    let ended = service.end(2 * LIMIT);
     stored(&r2, &ended);
     assert_eq!(r2.seen(Operation::CreateUpload).len(), 2);
     assert_eq!(ended.events("backup started")[1]["attempt"], 2);

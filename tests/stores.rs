@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -247,11 +247,12 @@ fn without_the_condition_a_name_that_was_taken_meanwhile_is_not_overwritten() {
         Action::Answer(501, "NotImplemented"),
     );
     // The first list is the look whether the backup exists already.
+    let gate = Arc::<AtomicBool>::default();
     r2.fail(
         Operation::ListObjects,
         1,
         1,
-        Action::Delay(Duration::from_millis(500)),
+        Action::Await(Arc::clone(&gate)),
     );
     let service = Service::start(&variables(&r2), &["backup"]);
     let name = service.wait_for("backup started")["name"].clone();
@@ -259,6 +260,7 @@ fn without_the_condition_a_name_that_was_taken_meanwhile_is_not_overwritten() {
         (complete.struck() == 1).then_some(())
     });
     r2.put(name.as_str().unwrap(), &[b'x'; 100]);
+    gate.store(true, Ordering::SeqCst);
     let ended = service.end(LIMIT);
     assert_eq!(r2.objects()[name.as_str().unwrap()].len(), 100);
     assert!(

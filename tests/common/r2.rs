@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub enum Action {
     WrongEtag,
     /// Answer after a while.
     Delay(Duration),
+    /// Answer when the test has made this true.
+    Await(Arc<AtomicBool>),
     /// Say of a Complete that it was done, and forget the upload.
     Forget,
     /// Answer with the size of something larger.
@@ -714,6 +716,11 @@ impl Server {
             Some(Action::Break(Place::Handshake, end)) => self.lock().handshakes.push_back(*end),
             Some(Action::Break(Place::Request, end)) => return break_off(fate, *end).await,
             Some(Action::Delay(time)) => tokio::time::sleep(*time).await,
+            Some(Action::Await(gate)) => {
+                while !gate.load(Ordering::SeqCst) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
             Some(Action::Corrupt) => {
                 let mut changed = call.body.to_vec();
                 let middle = changed.len() / 2;

@@ -240,7 +240,7 @@ impl Service {
     /// Sends SIGTERM and waits for the end.
     pub fn terminate(self) -> Ended {
         self.signal("TERM");
-        self.end(Duration::from_secs(30))
+        self.end(LIMIT)
     }
 
     /// GETs a path: status and body. Waits until the port is open.
