@@ -309,7 +309,7 @@ fn on_failing_store(operation: Operation, action: Action) -> BackupError {
     let patience = StorePatience {
         tries: 3,
         first_wait: Duration::from_millis(10),
-        answer: Duration::from_secs(5),
+        answer: Duration::from_secs(2),
         ..StorePatience::default()
     };
     let url = postgres().url("postgres");
