@@ -4,22 +4,18 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::Parser;
-use postgres_s3_backups::check::{Check, Railway};
 use postgres_s3_backups::cli::{Arguments, Command};
-use postgres_s3_backups::commands::{self, Surroundings};
-use postgres_s3_backups::config::{self, Access, Config, Findings, Sources};
-use postgres_s3_backups::daemon;
-use postgres_s3_backups::drill::DrillServer;
+use postgres_s3_backups::commands::{self, Surroundings, Unusable};
+use postgres_s3_backups::config;
 use postgres_s3_backups::format::text;
-use postgres_s3_backups::postgres::{Clients, DatabaseUrl, client_directories};
 use postgres_s3_backups::process::Ending;
 use postgres_s3_backups::process::confine;
 use postgres_s3_backups::process::shell;
 use postgres_s3_backups::process::signals::Signals;
-use postgres_s3_backups::restore::create;
-use postgres_s3_backups::telemetry::{self, Channel, LogFormat};
+use postgres_s3_backups::telemetry::{self, Channel};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 /// Wrong usage or configuration.
@@ -52,51 +48,62 @@ fn main() -> ExitCode {
         ));
         return ExitCode::from(UNUSABLE);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
+    match work(arguments.command) {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Failed) => ExitCode::FAILURE,
         Err(error) => {
-            telemetry::start(LogFormat::Json, "info", Channel::Stdout);
-            tracing::error!(%error, "could not start");
-            return ExitCode::FAILURE;
+            if let Some(unusable) = error.downcast_ref::<Unusable>() {
+                unusable.log();
+                return ExitCode::from(UNUSABLE);
+            }
+            // What belongs to none of the kinds: the outermost context first, then each cause.
+            tracing::error!(error = format!("{error:#}"), "could not go on");
+            ExitCode::FAILURE
         }
-    };
-    // Before anything that takes time: until they are caught, a signal kills the process, and as process 1 of a container it
-    // would not even hear it. The other commands have nothing to clean up before they begin, and a signal may kill them.
-    let signals = matches!(arguments.command, None | Some(Command::Backup)).then(|| {
-        let _context = runtime.enter();
-        Signals::new()
-    });
+    }
+}
+
+/// Makes values of what is around this process, and carries out the command with them.
+fn work(command: Option<Command>) -> anyhow::Result<Ending> {
     // Another process of the same user could read the keys out of this one's environment and memory.
     let closed = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let (format, filter) = config::log_settings(&variables, std::io::stdout().is_terminal());
-    let channel = match arguments.command {
+    let channel = match command {
         Some(Command::List(_) | Command::Check(_)) => Channel::Stderr,
         _ => Channel::Stdout,
     };
     telemetry::start(format, &filter, channel);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("could not start the threads of this process")?;
+    // Before anything that takes time: until they are caught, a signal kills the process, and process 1 of a container would
+    // not even receive it. The other commands have nothing to clean up before they begin, and a signal may kill them.
+    let signals = matches!(command, None | Some(Command::Backup)).then(|| {
+        let _context = runtime.enter();
+        Signals::new()
+    });
+    let signals = signals
+        .transpose()
+        .context("could not listen for signals")?;
     if let Err(error) = closed {
         tracing::warn!(%error, "other processes of this user can look into this one");
     }
-    let signals = match signals.transpose() {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::error!(%error, "could not listen for signals");
-            return ExitCode::FAILURE;
-        }
+    let terminal = std::io::stderr().is_terminal();
+    let around = Surroundings {
+        variables,
+        read_file: read_secret,
+        clock: now,
+        temporary: std::env::temp_dir(),
+        terminal,
+        can_ask: terminal && std::io::stdin().is_terminal(),
     };
-    let ending = runtime.block_on(run(arguments.command, &variables, signals));
+    let ending = runtime.block_on(commands::run(command, signals, &around));
     // A thread that waits for a piece to be taken must not hold the exit up.
     runtime.shutdown_background();
-    match ending {
-        Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::Failed) => ExitCode::FAILURE,
-        Err(Unusable) => ExitCode::from(UNUSABLE),
-    }
+    ending
 }
 
 /// The command line; or the exit code, after its help or what is wrong with it was printed.
@@ -118,169 +125,6 @@ fn arguments() -> Result<Arguments, ExitCode> {
         drop(error.print());
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(UNUSABLE))
     })
-}
-
-/// The arguments or the variables can't be used, which was logged.
-struct Unusable;
-
-impl From<Findings> for Unusable {
-    fn from(findings: Findings) -> Self {
-        log_warnings(&findings.warnings);
-        for problem in &findings.problems {
-            tracing::error!(variable = problem.variable, error = %problem, "invalid configuration");
-        }
-        Self
-    }
-}
-
-async fn run(
-    command: Option<Command>,
-    variables: &[(OsString, OsString)],
-    signals: Option<Signals>,
-) -> Result<Ending, Unusable> {
-    let path = variables
-        .iter()
-        .find(|(name, _)| name == "PATH")
-        .map(|(_, value)| value);
-    match (command, signals) {
-        (command @ (None | Some(Command::Backup)), Some(signals)) => {
-            let config = Config::from_variables(variables, read_secret, now())?;
-            log_warnings(&config.warnings);
-            let sources = Sources::new(variables, read_secret);
-            Ok(if command.is_some() || config.single_shot {
-                daemon::once(config, sources, path, now, signals).await
-            } else {
-                let railway = Railway::from_variables(variables);
-                let temporary = std::env::temp_dir();
-                daemon::run(config, sources, path, &temporary, railway, now, signals).await
-            })
-        }
-        (Some(Command::Check(options)), _) => {
-            let config = Config::from_variables(variables, read_secret, now())?;
-            let clients = Clients::discover(&client_directories(path)).await;
-            let railway = Railway::from_variables(variables);
-            let check = Check::new(&config, clients, railway, now);
-            Ok(commands::check(&check, &options).await)
-        }
-        // The one was carried out before anything else, and for the others the signals were asked for.
-        (Some(Command::Confined(_)), _) | (None | Some(Command::Backup), None) => {
-            Ok(Ending::Failed)
-        }
-        (Some(Command::Health), _) => Ok(if daemon::probe(config::port(variables)).await {
-            Ending::Done
-        } else {
-            Ending::Failed
-        }),
-        (Some(Command::List(options)), _) => {
-            Ok(commands::list(&access(variables)?, &options, now()).await)
-        }
-        (Some(Command::Restore(options)), _) => {
-            let mut access = access(variables)?;
-            let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-            let target = match &options.to {
-                Some(url) => Some(url_argument("--to", url)?.from_variable("RESTORE_DATABASE_URL")),
-                None => access.target.take(),
-            };
-            let Some(target) = target else {
-                return Err(unusable(
-                    "--to",
-                    "name the database to restore into with --to URL, or set RESTORE_DATABASE_URL",
-                ));
-            };
-            if options.clean && !options.yes && !terminal {
-                return Err(unusable(
-                    "--clean",
-                    "replaces everything in the target and nobody can be asked here; pass --yes too if that is what you want",
-                ));
-            }
-            if options.swap && !options.yes && !terminal {
-                return Err(unusable(
-                    "--swap",
-                    "puts another database in the place of this one and nobody can be asked here; pass --yes too if that is what you want",
-                ));
-            }
-            if let Some(Some(name)) = &options.create
-                && (name.is_empty() || name.len() > create::NAME_BYTES)
-            {
-                return Err(unusable(
-                    "--create",
-                    "the name of a database has 1 to 63 bytes",
-                ));
-            }
-            let surroundings = surroundings(path).await;
-            Ok(commands::restore(access, &options, target, surroundings, ask).await)
-        }
-        (Some(Command::Verify(options)), _) => {
-            let access = access(variables)?;
-            let server = match options.into.as_deref() {
-                None => None,
-                Some(word) if word.eq_ignore_ascii_case("embedded") => Some(DrillServer::Embedded),
-                Some(url) => Some(DrillServer::At(
-                    url_argument("--into", url)?.from_variable("VERIFY_DATABASE_URL"),
-                )),
-            };
-            Ok(commands::verify(access, &options, server, surroundings(path).await).await)
-        }
-    }
-}
-
-fn access(variables: &[(OsString, OsString)]) -> Result<Access, Unusable> {
-    let access = Access::from_variables(variables, read_secret)?;
-    log_warnings(&access.warnings);
-    Ok(access)
-}
-
-async fn surroundings(path: Option<&OsString>) -> Surroundings {
-    Surroundings {
-        clients: Clients::discover(&client_directories(path)).await,
-        terminal: std::io::stderr().is_terminal(),
-        temporary: std::env::temp_dir(),
-        clock: now,
-    }
-}
-
-/// A database's URL from the command line.
-fn url_argument(argument: &str, text: &str) -> Result<DatabaseUrl, Unusable> {
-    match DatabaseUrl::parse(text) {
-        Ok((url, warnings)) => {
-            for warning in warnings {
-                tracing::warn!(argument, warning = format!("{argument} {warning}"), "usage");
-            }
-            Ok(url)
-        }
-        Err(problems) => {
-            for problem in problems {
-                tracing::error!(
-                    argument,
-                    error = format!("{argument} {problem}"),
-                    "invalid usage"
-                );
-            }
-            Err(Unusable)
-        }
-    }
-}
-
-fn unusable(argument: &str, error: &str) -> Unusable {
-    tracing::error!(argument, error, "invalid usage");
-    Unusable
-}
-
-/// Puts a question to the person at the terminal; anything but yes is no.
-async fn ask(question: String) -> bool {
-    let answered = tokio::task::spawn_blocking(move || {
-        let mut answer = String::new();
-        std::io::stderr().write_all(question.as_bytes())?;
-        std::io::stdin().read_line(&mut answer)?;
-        Ok::<bool, std::io::Error>(answer.trim().eq_ignore_ascii_case("yes"))
-    });
-    matches!(answered.await, Ok(Ok(true)))
-}
-
-fn log_warnings(warnings: &[config::Problem]) {
-    for warning in warnings {
-        tracing::warn!(variable = warning.variable, warning = %warning, "configuration");
-    }
 }
 
 #[expect(

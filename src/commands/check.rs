@@ -1,0 +1,27 @@
+//! `check`: what can be found out before a backup is due.
+
+use std::sync::Arc;
+
+use super::{Surroundings, attended, print};
+use crate::check::{self, Check, Outcome};
+use crate::cli;
+use crate::process::Ending;
+
+pub(super) async fn run(around: &Surroundings, options: &cli::Check) -> anyhow::Result<Ending> {
+    let config = around.config()?;
+    let clients = around.clients().await;
+    let check = Check::new(&config, clients, around.railway(), around.clock);
+    let meter = Arc::default();
+    // Boxed: the compiler has a limit for how deep futures lie in each other.
+    let looked = attended(&meter, 0, false, async |stop| {
+        Box::pin(check.run(stop)).await
+    });
+    let Some(findings) = looked.await else {
+        return Ok(Ending::Failed);
+    };
+    print(&check::report(&findings, options.json))?;
+    let failed = findings
+        .iter()
+        .any(|finding| finding.outcome == Outcome::Failed);
+    Ok(if failed { Ending::Failed } else { Ending::Done })
+}
