@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use std::os::unix::process::ExitStatusExt;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::task::JoinSet;
+use tokio::process::{ChildStdout, Command};
 
 use crate::fault::Kind;
-use crate::postgres::{self, Client, DatabaseUrl, PostgresError, Said, Server, Session};
+use crate::postgres::{Client, DatabaseUrl, PostgresError, Said, Server, Session};
+use crate::process::running::Running;
 use stream::script::{Contents, Script};
 
 /// The programs that write what is backed up.
@@ -57,9 +57,7 @@ impl Default for Patience {
 /// A running `pg_dump`. Dropped means killed.
 #[derive(Debug)]
 pub struct Dump {
-    child: Child,
-    /// Reads stderr to its end: 64 KiB of unread warnings would stop `pg_dump` for ever.
-    stderr: JoinSet<Said>,
+    program: Running,
     patience: Patience,
     /// For what is to be done about a failure.
     url: DatabaseUrl,
@@ -258,26 +256,21 @@ impl Dump {
         url: &DatabaseUrl,
         patience: &Patience,
     ) -> Result<(Self, DumpOutput), DumpError> {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let program = client.path(name).display().to_string();
         let failed = |reason: String| DumpError::Start {
             program: program.clone(),
             reason,
         };
-        let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
-        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        let mut running = Running::start(command, name, url.redactor())
+            .map_err(|error| failed(error.to_string()))?;
+        let Some(stdout) = running.output() else {
             return Err(failed("its output is not a pipe".to_owned()));
         };
         // A pipe of 64 KiB makes two processes take turns; a refusal (a container's limit) only costs speed.
         if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, 1 << 20) {
             tracing::debug!(%error, "pipe left at its default size");
         }
-        let mut tasks = JoinSet::new();
-        tasks.spawn(postgres::relay(stderr, url.redactor(), name));
         let output = DumpOutput {
             stdout,
             script: if name == DUMP_ALL {
@@ -293,8 +286,7 @@ impl Dump {
         };
         Ok((
             Self {
-                child,
-                stderr: tasks,
+                program: running,
                 patience: patience.clone(),
                 url: url.clone(),
             },
@@ -312,14 +304,14 @@ impl Dump {
             return Err(DumpError::NotRead);
         }
         let status = tokio::select! {
-            status = self.child.wait() => status.map_err(|e| DumpError::Read(e.to_string()))?,
+            status = self.program.wait() => status.map_err(|e| DumpError::Read(e.to_string()))?,
             () = tokio::time::sleep(self.patience.exit) => {
                 let limit = self.patience.exit;
                 self.stop().await;
                 return Err(DumpError::Lingers(limit));
             }
         };
-        let said = self.said().await;
+        let said = self.program.said().await;
         judge(status, &output.script, &said).map_err(|error| match error {
             DumpError::Exit { status, said } => DumpError::Exit {
                 status,
@@ -329,35 +321,11 @@ impl Dump {
         })
     }
 
-    /// Why the output broke off: what the process says once it is stopped.
+    /// Ends it before its output ended.
     pub async fn stop(mut self) {
-        self.end().await;
-    }
-
-    async fn end(&mut self) {
-        // `id` is None once the child was waited for, so this can't hit a stranger with the same number.
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(id) = id.and_then(Pid::from_raw) {
-            if let Err(error) = kill_process(id, Signal::TERM) {
-                tracing::debug!(%error, "pg_dump was gone before SIGTERM");
-            }
-            tokio::select! {
-                _ = self.child.wait() => {}
-                () = tokio::time::sleep(self.patience.terminate) => {
-                    if let Err(error) = self.child.kill().await {
-                        tracing::warn!(%error, "could not kill pg_dump");
-                    }
-                }
-            }
-        }
-    }
-
-    /// The last lines of stderr; a grandchild that keeps the pipe open is not waited for.
-    async fn said(&mut self) -> Said {
-        tokio::select! {
-            said = self.stderr.join_next() => said.and_then(Result::ok).unwrap_or_default(),
-            () = tokio::time::sleep(Duration::from_secs(5)) => Said::default(),
-        }
+        self.program
+            .stop(Signal::TERM, self.patience.terminate)
+            .await;
     }
 }
 

@@ -10,7 +10,6 @@ mod message;
 mod parameters;
 mod refusal;
 pub(crate) mod rights;
-mod said;
 mod sql;
 mod standby;
 mod url;
@@ -19,17 +18,17 @@ mod words;
 pub(crate) use cause::one_line;
 pub use cause::{Cause, PostgresError, Refused};
 pub use client::{Client, Clients, client_directories};
-pub(crate) use database::limit_memory;
 pub use database::{Database, Idle, random_key};
 pub use locks::Locks;
 pub(crate) use message::{last_error, without_codes};
 pub use parameters::Inherited;
-pub use said::{Said, relay};
+pub use said::Said;
 pub use sql::Sql;
 pub use standby::{UNLOGGED_HINT, Unlogged};
 pub use url::{DatabaseUrl, Remark, Session};
 
 use crate::fault::Kind;
+use crate::process::said;
 
 /// The database as it was found before the dump.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
-use tokio::task::JoinSet;
+use rustix::process::Signal;
+use tokio::process::Command;
 use tokio::time::Instant;
 
 mod folder;
@@ -17,8 +16,9 @@ mod remove;
 use folder::Folder;
 
 use crate::fault::Kind;
-use crate::postgres::{self, Client, Clients, Database, DatabaseUrl, Said, Session, Sql};
+use crate::postgres::{Client, Clients, Database, DatabaseUrl, Session, Sql};
 use crate::process::confine::{self, Confinement};
+use crate::process::running::Running;
 use crate::reader::Summary;
 use crate::secret::Redactor;
 
@@ -31,10 +31,9 @@ const NOBODY: u32 = 65_534;
 /// A running throwaway server. Dropped means killed; its folder goes with it.
 #[derive(Debug)]
 pub struct Embedded {
-    child: Child,
+    running: Running,
     url: DatabaseUrl,
     confinement: Confinement,
-    said: JoinSet<Said>,
     // After the server: its files may go when it is gone.
     folder: Folder,
 }
@@ -164,7 +163,7 @@ impl Embedded {
                 .env("LD_LIBRARY_PATH", client.directory.with_file_name("lib"))
                 .current_dir(folder.path())
                 .stdin(Stdio::null())
-                .kill_on_drop(true);
+                .stdout(Stdio::null());
             if nameless {
                 command
                     .env("LD_PRELOAD", "libnss_wrapper.so")
@@ -175,7 +174,8 @@ impl Embedded {
         };
         let initdb = confinement.command(&client.directory, "initdb");
         initialise(prepared(initdb), &data).await?;
-        let mut child = prepared(confinement.server(&client.directory, "postgres"))
+        let mut postgres = prepared(confinement.server(&client.directory, "postgres"));
+        postgres
             .arg("-D")
             .arg(&data)
             .arg("-k")
@@ -185,24 +185,16 @@ impl Embedded {
             .arg(format!(
                 "max_locks_per_transaction={}",
                 locks_per_connection(summary.definitions)
-            ))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let mut said = JoinSet::new();
-        if let Some(stderr) = child.stderr.take() {
-            said.spawn(postgres::relay(stderr, Redactor::default(), "postgres"));
-        }
+            ));
+        let running = Running::start(postgres, "postgres", Redactor::default()).map_err(failed)?;
         let client = Client {
             confinement: Some(confinement.clone()),
             ..client.clone()
         };
         let mut server = Self {
-            child,
+            running,
             url: DatabaseUrl::on_socket(folder.path(), USER, "postgres"),
             confinement,
-            said,
             folder,
         };
         if let Err(error) = server.wait_until_ready(&client, summary).await {
@@ -228,20 +220,7 @@ impl Embedded {
     pub async fn stop(mut self) {
         // It ends within five seconds, and what the backup started there within five more.
         const LIMIT: Duration = Duration::from_secs(15);
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(id) = id.and_then(Pid::from_raw)
-            && let Err(error) = kill_process(id, Signal::QUIT)
-        {
-            tracing::debug!(%error, "the throwaway server was gone");
-        }
-        tokio::select! {
-            _ = self.child.wait() => {}
-            () = tokio::time::sleep(LIMIT) => {
-                if let Err(error) = self.child.kill().await {
-                    tracing::warn!(%error, "could not kill the throwaway server");
-                }
-            }
-        }
+        self.running.stop(Signal::QUIT, LIMIT).await;
         // Deleting a database takes its time, which is not the other tasks'.
         let folder = self.folder;
         let removed = tokio::task::spawn_blocking(move || drop(folder)).await;
@@ -281,10 +260,9 @@ impl Embedded {
                     }
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 },
-                _ = self.child.wait() => {
-                    let said = self.said.join_next().await.and_then(Result::ok);
-                    let said = said.unwrap_or_default().shown().to_owned();
-                    return Err(EmbeddedError::Start(said));
+                _ = self.running.wait() => {
+                    let said = self.running.said().await;
+                    return Err(EmbeddedError::Start(said.shown().to_owned()));
                 }
             }
         }
@@ -323,38 +301,31 @@ fn locks_per_connection(definitions: u64) -> u64 {
 }
 
 async fn initialise(mut initdb: Command, data: &Path) -> Result<(), EmbeddedError> {
-    let output = initdb
-        .arg("-D")
-        .arg(data)
-        .args([
-            "-U",
-            USER,
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-        ])
-        .output()
-        .await
-        .map_err(|error| EmbeddedError::Start(error.to_string()))?;
-    if output.status.success() {
+    let failed = |error: io::Error| EmbeddedError::Start(error.to_string());
+    initdb.arg("-D").arg(data).args([
+        "-U",
+        USER,
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C",
+        "--no-sync",
+    ]);
+    let mut initdb = Running::start(initdb, "initdb", Redactor::default()).map_err(failed)?;
+    let status = initdb.wait().await.map_err(failed)?;
+    if status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<&str> = said
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let said = initdb.said().await;
+    let lines: Vec<&str> = said.shown().lines().map(str::trim).collect();
     Err(EmbeddedError::Start(format!(
         "initdb: {}",
         lines.join("; ")
     )))
 }
 
-/// Files of a nameless user's own names, in the form of those in `/etc`.
+/// Files in the form of those in `/etc`, which give a name to a user who has none there.
 const PASSWD: &str = "passwd";
 const GROUP: &str = "group";
 

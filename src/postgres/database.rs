@@ -9,13 +9,12 @@ use std::fmt::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::ChildStdin;
 
-use super::said::{self, Said};
 use super::{Cause, Client, DatabaseUrl, PostgresError, Session, Sql, refusal};
 use crate::fault::Kind;
+use crate::process::running::Running;
 
 /// The most that an answer to a question of ours can have: the names of all roles and extensions of a large server.
 const ANSWER_BYTES: u64 = 8 * 1024 * 1024;
@@ -40,17 +39,15 @@ pub struct Database<'a> {
 /// A session that does nothing. Dropped, it ends.
 #[derive(Debug)]
 pub struct Idle {
-    // Fields drop in this order: the child is gone before its input is closed.
-    child: Child,
+    // Fields are dropped in this order: the child is gone before its input is closed.
+    psql: Running,
     _input: Option<ChildStdin>,
 }
 
 impl Idle {
     /// Ends it, and waits for that.
     pub async fn end(mut self) {
-        if let Err(error) = self.child.kill().await {
-            tracing::debug!(%error, "an idle session was gone");
-        }
+        self.psql.kill().await;
     }
 }
 
@@ -61,9 +58,8 @@ impl Database<'_> {
     /// When it can't be opened.
     pub async fn stay(&self) -> Result<Idle, PostgresError> {
         const LIMIT: Duration = Duration::from_secs(60);
-        let mut child = self.psql().spawn().map_err(|error| self.not_run(&error))?;
-        limit_memory(&child, PSQL_BYTES);
-        let (mut input, output) = (child.stdin.take(), child.stdout.take());
+        let mut psql = self.start()?;
+        let (mut input, output) = (psql.input(), psql.output());
         let script = [self.no_commands()?.as_bytes(), b"SELECT 1;\n".as_slice()].concat();
         let conversation = async {
             if let Some(input) = &mut input {
@@ -79,20 +75,13 @@ impl Database<'_> {
             () = tokio::time::sleep(LIMIT) => false,
         };
         if answered {
-            Ok(Idle {
-                child,
+            return Ok(Idle {
+                psql,
                 _input: input,
-            })
-        } else {
-            let said = match child.stderr.take() {
-                Some(stderr) => {
-                    child.start_kill().ok();
-                    said::last_lines(stderr, &self.url.redactor(), |_| {}).await
-                }
-                None => Said::default(),
-            };
-            Err(PostgresError::of_psql(&said, Some(2)).about(self.url))
+            });
         }
+        psql.kill().await;
+        Err(PostgresError::of_psql(&psql.said().await, Some(2)).about(self.url))
     }
 
     /// Asks something. Whatever the database has in its schemas, nothing is changed by it.
@@ -157,35 +146,27 @@ impl Database<'_> {
         most_bytes: u64,
     ) -> Result<String, PostgresError> {
         let script = [self.no_commands()?.as_bytes(), script].concat();
-        let mut child = self.psql().spawn().map_err(|error| self.not_run(&error))?;
-        limit_memory(&child, PSQL_BYTES);
-        let (stdin, stdout, stderr) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let mut psql = self.start()?;
+        let (input, output) = (psql.input(), psql.output());
         let conversation = async {
             let sent = async {
-                // SQL goes through the pipe: a command line is readable by every process on the machine.
-                if let Some(mut stdin) = stdin {
-                    // psql that ended early says why on stderr.
-                    drop(stdin.write_all(&script).await);
+                // SQL goes through the pipe: every process on the machine can read a command line.
+                if let Some(mut input) = input {
+                    // A psql that ended early says why on stderr.
+                    drop(input.write_all(&script).await);
                 }
+                Ok(())
             };
             let answered = async {
-                match stdout {
-                    Some(stdout) => read_at_most(stdout, most_bytes).await,
+                match output {
+                    Some(output) => read_at_most(output, most_bytes).await,
                     None => Ok(Vec::new()),
                 }
             };
-            let said = async {
-                match stderr {
-                    Some(stderr) => said::last_lines(stderr, &self.url.redactor(), |_| {}).await,
-                    None => Said::default(),
-                }
-            };
             // An answer that is too long is not read to its end, so psql would not end by itself.
-            let answered =
-                async { tokio::try_join!(answered, async { Ok(tokio::join!(sent, said).1) }) };
-            let (answer, said) = answered.await?;
-            Ok::<_, std::io::Error>((answer, said, child.wait().await?))
+            let (answer, ()) = tokio::try_join!(answered, sent)?;
+            let status = psql.wait().await?;
+            Ok::<_, std::io::Error>((answer, psql.said().await, status))
         };
         let (answer, said, status) = tokio::select! {
             outcome = conversation => match outcome {
@@ -215,8 +196,8 @@ impl Database<'_> {
         Err(error.about(self.url))
     }
 
-    /// `psql` that reads a script from its standard input and stops at the first error.
-    fn psql(&self) -> Command {
+    /// Starts a `psql` that reads a script from its standard input and stops at the first error.
+    fn start(&self) -> Result<Running, PostgresError> {
         let mut command = self.client.command("psql", self.url, self.session);
         // Else it would be the locale's, which says nothing about bytes beyond ASCII.
         command.env("PGCLIENTENCODING", self.url.answers_in());
@@ -230,12 +211,11 @@ impl Database<'_> {
         ]);
         // With the code of an error, which says more than words that can hold a name, in whatever language.
         command.args(["-v", "VERBOSITY=verbose"]);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let psql = Running::start_silent(command, "psql", self.url.redactor())
+            .map_err(|error| self.not_run(&error))?;
+        psql.limit_memory(PSQL_BYTES);
+        Ok(psql)
     }
 
     /// The line after which `psql` takes no commands of its own, where it knows it.
@@ -301,18 +281,4 @@ async fn read_at_most(stream: impl AsyncRead + Unpin, most_bytes: u64) -> std::i
         return Err(std::io::ErrorKind::FileTooLarge.into());
     }
     Ok(answer)
-}
-
-/// Keeps an answer or a notice of the server's from filling the memory through `psql`, which holds it whole.
-pub(crate) fn limit_memory(child: &Child, most_bytes: u64) {
-    let id = child.id().and_then(|id| i32::try_from(id).ok());
-    let limit = Rlimit {
-        current: Some(most_bytes),
-        maximum: Some(most_bytes),
-    };
-    if let Some(id) = id.and_then(Pid::from_raw)
-        && let Err(error) = prlimit(Some(id), Resource::Data, limit)
-    {
-        tracing::debug!(%error, "could not limit the memory of psql");
-    }
 }

@@ -32,6 +32,8 @@ use seccompiler::{
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::running;
+
 /// What a program may reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confinement {
@@ -202,14 +204,7 @@ pub fn watch(confined: &Confined) -> io::Result<()> {
                     _ = terminate.recv() => {}
                     _ = look.tick() => if getppid() == service { continue },
                 }
-                let id = child.id().and_then(|id| i32::try_from(id).ok());
-                if let Some(id) = id.and_then(Pid::from_raw) {
-                    kill_process(id, Signal::QUIT).ok();
-                }
-                tokio::select! {
-                    _ = child.wait() => {}
-                    () = tokio::time::sleep(ENDING) => child.kill().await?,
-                }
+                running::stop(&mut child, "the program", Signal::QUIT, ENDING).await;
                 break;
             }
             Ok::<(), io::Error>(())

@@ -8,13 +8,14 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin};
+use tokio::process::ChildStdin;
 use tokio::task::JoinSet;
 
 use super::RestoreError;
-use super::psql::{self, Started, said};
+use super::psql::{self, Started};
 use super::walls::no_limits;
 use crate::postgres::{Database, PostgresError, Said, Sql, random_key};
+use crate::process::running::Running;
 use crate::reader::ReadWhole;
 
 /// How long the sign may be asked for.
@@ -22,12 +23,11 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// `psql` in a new database. Dropped means killed.
 pub(super) struct Filling {
-    // Fields drop in this order: the child is gone before its input is closed.
-    child: Child,
+    // Fields are dropped in this order: the program is gone before its input is closed.
+    running: Running,
     stdin: ChildStdin,
     /// Reads what the text's own queries print, or `psql` would wait.
     _output: JoinSet<()>,
-    stderr: JoinSet<Said>,
     key: String,
     sign: String,
 }
@@ -44,10 +44,9 @@ impl Filling {
         let failed = |error: std::io::Error| RestoreError::Start(error.to_string());
         let (key, sign) = (random_key().map_err(failed)?, random_key().map_err(failed)?);
         let Started {
-            child,
+            running,
             stdin,
             mut stdout,
-            stderr,
         } = Started::new(database, "postgres-s3-backups restore", true)?;
         let mut output = JoinSet::new();
         output.spawn(async move {
@@ -55,10 +54,9 @@ impl Filling {
             while matches!(stdout.read(&mut piece).await, Ok(1..)) {}
         });
         Ok(Self {
-            child,
+            running,
             stdin,
             _output: output,
-            stderr,
             key,
             sign,
         })
@@ -99,8 +97,8 @@ impl Filling {
         // If psql has given up already, its status and its words tell.
         drop(self.stdin.write_all(&script).await);
         drop(self.stdin);
-        let status = self.child.wait().await;
-        let said = said(&mut self.stderr).await;
+        let status = self.running.wait().await;
+        let said = self.running.said().await;
         match status {
             Ok(status) if status.success() => Ok(self.sign),
             Ok(status) => Err(Ended {
@@ -113,9 +111,9 @@ impl Filling {
 
     /// Ends it before its input ends, and finds out what it said if it ended by itself.
     pub(super) async fn kill(mut self) -> Ended {
-        let status = psql::end(&mut self.child).await;
+        let status = psql::end(&mut self.running).await;
         drop(self.stdin);
-        let said = said(&mut self.stderr).await;
+        let said = self.running.said().await;
         Ended { said, status }
     }
 }

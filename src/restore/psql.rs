@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::walls::{Transaction, Walls};
 use super::{RestoreError, cause};
 use crate::postgres::{self, Database, Said, Sql};
+use crate::process::running::Running;
 use crate::reader::ReadWhole;
 use crate::restore::target::Survey;
 
@@ -78,15 +79,14 @@ impl fmt::Display for Aftermath {
 /// a killed service closes the pipe. So `BEGIN` and `COMMIT` are part of the input, and without `COMMIT` the server rolls
 /// back when `psql` goes.
 pub(super) struct Psql<'a> {
-    // Fields drop in this order: the child is gone before its input is closed.
-    child: Child,
+    // Fields are dropped in this order: the program is gone before its input is closed.
+    running: Running,
     stdin: ChildStdin,
     begun: oneshot::Receiver<Transaction>,
     /// Reads the output, and says whether it held the line on the commit.
     reading: JoinSet<bool>,
     /// Whether all of the text is done and the transaction was still open then, so that the commit is this service's.
     asked: Arc<AtomicBool>,
-    stderr: JoinSet<Said>,
     database: Database<'a>,
     walls: Arc<Walls>,
     /// The transaction, once it has begun.
@@ -115,11 +115,9 @@ const ENDING: Duration = Duration::from_secs(10);
 
 /// A `psql` that reads its script from a pipe, just started.
 pub(super) struct Started {
-    pub(super) child: Child,
+    pub(super) running: Running,
     pub(super) stdin: ChildStdin,
     pub(super) stdout: ChildStdout,
-    /// Reads what it says.
-    pub(super) stderr: JoinSet<Said>,
 }
 
 impl Started {
@@ -150,40 +148,25 @@ impl Started {
                 "-",
             ])
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = command
-            .spawn()
+            .stdout(Stdio::piped());
+        let mut running = Running::start(command, "psql", database.url.redactor())
             .map_err(|error| RestoreError::Start(error.to_string()))?;
-        postgres::limit_memory(&child, PSQL_BYTES);
-        let (Some(stdin), Some(stdout), Some(said)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
+        running.limit_memory(PSQL_BYTES);
+        let (Some(stdin), Some(stdout)) = (running.input(), running.output()) else {
             return Err(RestoreError::Start("its input is not a pipe".to_owned()));
         };
-        let mut stderr = JoinSet::new();
-        stderr.spawn(postgres::relay(said, database.url.redactor(), "psql"));
         Ok(Self {
-            child,
+            running,
             stdin,
             stdout,
-            stderr,
         })
     }
 }
 
-/// Kills a `psql`. One that ended by itself has said why, and gets a moment to: then it has a status.
-pub(super) async fn end(child: &mut Child) -> Option<i32> {
-    tokio::select! {
-        ended = child.wait() => ended.ok().and_then(|status| status.code()),
-        () = tokio::time::sleep(Duration::from_millis(200)) => {
-            if let Err(error) = child.kill().await {
-                tracing::warn!(%error, "could not kill psql");
-            }
-            None
-        }
-    }
+/// Ends a `psql` before its input ended. One that has ended by itself gets a moment to say why: then it has a status.
+pub(super) async fn end(psql: &mut Running) -> Option<i32> {
+    const MOMENT: Duration = Duration::from_millis(200);
+    psql.end_within(MOMENT).await?.code()
 }
 
 impl<'a> Psql<'a> {
@@ -192,10 +175,9 @@ impl<'a> Psql<'a> {
         let walls = Arc::new(Walls::new().map_err(failed)?);
         let name = format!("postgres-s3-backups restore {:08x}", fastrand::u32(..));
         let Started {
-            child,
+            running,
             stdin,
             stdout,
-            stderr,
         } = Started::new(&database, &name, false)?;
         let (sender, begun) = oneshot::channel();
         let mut reading = JoinSet::new();
@@ -207,12 +189,11 @@ impl<'a> Psql<'a> {
             Arc::clone(&asked),
         ));
         Ok(Self {
-            child,
+            running,
             stdin,
             begun,
             reading,
             asked,
-            stderr,
             database,
             walls,
             transaction: None,
@@ -256,7 +237,7 @@ impl<'a> Psql<'a> {
             // ended inside a statement or inside rows, and swallowed this.
             drop(stdin.write_all(&after).await);
             drop(stdin);
-            self.child.wait().await
+            self.running.wait().await
         });
         // Statements of the text may run for hours yet. Once the commit is asked for, only its outcome counts.
         let status = tokio::select! {
@@ -269,9 +250,7 @@ impl<'a> Psql<'a> {
         };
         drop(work);
         let Some(status) = status else {
-            if let Err(error) = self.child.kill().await {
-                tracing::warn!(%error, "could not kill psql");
-            }
+            self.running.kill().await;
             let aftermath = aftermath(
                 &self.database,
                 &self.name,
@@ -284,7 +263,7 @@ impl<'a> Psql<'a> {
                 aftermath => Err(RestoreError::Cancelled(aftermath)),
             };
         };
-        let said = said(&mut self.stderr).await;
+        let said = self.running.said().await;
         let printed = matches!(self.reading.join_next().await, Some(Ok(true)));
         // What psql printed may be the text's own doing. Only the server's word counts, and it is asked until it has one.
         if printed && outcome(&self.database, &transaction).await == Some(true) {
@@ -320,9 +299,9 @@ impl<'a> Psql<'a> {
 
     /// Ends it before its input ends, and finds out why it ended if it did by itself, and what became of its transaction.
     pub(super) async fn kill(mut self, before: &Survey) -> Killed {
-        let status = end(&mut self.child).await;
+        let status = end(&mut self.running).await;
         drop(self.stdin);
-        let said = said(&mut self.stderr).await;
+        let said = self.running.said().await;
         let escaped = self.walls.stopped(said.raw());
         let aftermath = aftermath(
             &self.database,
@@ -451,13 +430,6 @@ async fn outcome(database: &Database<'_>, transaction: &Transaction) -> Option<b
             return known;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-pub(super) async fn said(stderr: &mut JoinSet<Said>) -> Said {
-    tokio::select! {
-        said = stderr.join_next() => said.and_then(Result::ok).unwrap_or_default(),
-        () = tokio::time::sleep(Duration::from_secs(5)) => Said::default(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a child program says on its standard error: passed on line by line, and its last lines kept for an error.
+//! What a child program says on its standard error: each line is logged, and the last ones are kept for an error.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,10 +11,10 @@ use crate::secret::Redactor;
 /// A line longer than this is cut: data can be quoted in an error.
 const LINE_BYTES: usize = 2048;
 
-/// The end of what was said explains an error; what came before can be anything, and any amount of it.
+/// The last lines explain an error. What came before them can be anything, and any amount of it.
 const KEPT_LINES: usize = 20;
 
-/// A dump can raise warnings in a loop. After so many the log would hold nothing else.
+/// A dump can raise warnings in a loop. With more than this many, the log would hold nothing else.
 const MOST_WARNINGS: u32 = 1000;
 
 /// The last lines that a program said, twice: with secrets taken out for people, and as they were for judging them. A
@@ -40,7 +40,7 @@ impl Said {
         &self.raw
     }
 
-    /// The same from its very beginning, if that is still known.
+    /// What was said from the very beginning, unless its first lines were dropped.
     #[must_use]
     pub fn whole(&self) -> Option<&str> {
         self.is_whole.then_some(&self.raw)
@@ -50,7 +50,7 @@ impl Said {
 #[cfg(test)]
 impl Said {
     /// All that was said, without a secret in it.
-    pub(super) fn of(said: &str) -> Self {
+    pub(crate) fn of(said: &str) -> Self {
         Self {
             shown: said.to_owned(),
             raw: said.to_owned(),
@@ -59,7 +59,7 @@ impl Said {
     }
 
     /// The end of something.
-    pub(super) fn cut(said: &str) -> Self {
+    pub(crate) fn cut(said: &str) -> Self {
         Self {
             is_whole: false,
             ..Self::of(said)
@@ -73,18 +73,18 @@ impl fmt::Debug for Said {
     }
 }
 
-/// Re-logs a child's stderr line by line, redacted, and returns its last lines. Inherited, it would be marked as an error
-/// by the platform, and could show a secret.
-pub async fn relay(stderr: ChildStderr, redactor: Redactor, program: &'static str) -> Said {
+/// Logs a child's stderr line by line, redacted, and returns its last lines. If the child inherited this process's stderr, the
+/// platform would mark each line as an error, and a line could show a secret.
+pub(super) async fn relay(stderr: ChildStderr, redactor: Redactor, program: &'static str) -> Said {
     let mut warnings = Warnings::default();
     last_lines(stderr, &redactor, |line| {
         let is_warning = line.starts_with("pg_dump: warning:")
             || line.starts_with("pg_dumpall: warning:")
             || program == "psql" && line.contains("WARNING:  ");
         if is_warning && warnings.is_logged() {
-            tracing::warn!(line, "{program} said");
+            tracing::warn!(program, line, "a program said");
         } else {
-            tracing::debug!(line, "{program} said");
+            tracing::debug!(program, line, "a program said");
         }
         if is_warning && warnings.is_last() {
             tracing::warn!(
@@ -95,6 +95,11 @@ pub async fn relay(stderr: ChildStderr, redactor: Redactor, program: &'static st
         }
     })
     .await
+}
+
+/// Reads a child's stderr to its end, logs none of it, and returns its last lines.
+pub(super) async fn keep(stderr: ChildStderr, redactor: Redactor) -> Said {
+    last_lines(stderr, &redactor, |_| {}).await
 }
 
 /// Counts the warnings of a program.
@@ -114,8 +119,8 @@ impl Warnings {
     }
 }
 
-/// Hands each line to `each`, redacted and cut, and returns the last ones.
-pub(super) async fn last_lines(
+/// Hands each line to `each`, redacted and cut to length, and returns the last ones.
+async fn last_lines(
     stream: impl AsyncRead + Unpin,
     redactor: &Redactor,
     mut each: impl FnMut(&str),
