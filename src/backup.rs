@@ -12,7 +12,7 @@ use crate::dump::envelope::Enveloped;
 use crate::dump::label::{self, Head};
 use crate::dump::origin;
 use crate::dump::{Dump, DumpError, DumpOutput, Patience};
-use crate::fault::Kind;
+use crate::fault::{Diagnosed, Kind, log_failure};
 use crate::format;
 use crate::format::{quoted, seconds};
 use crate::postgres::{
@@ -128,10 +128,8 @@ pub enum BackupError {
     Cancelled,
 }
 
-impl BackupError {
-    /// The name of it, the only thing that a label or `/health` shows.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
+impl Diagnosed for BackupError {
+    fn kind(&self) -> Kind {
         match self {
             Self::Postgres(error) => error.kind,
             Self::Dump(error) => error.kind(),
@@ -143,20 +141,16 @@ impl BackupError {
         }
     }
 
-    /// Whether another attempt under the same name can end better.
-    #[must_use]
-    pub const fn may_pass(&self) -> bool {
+    fn is_retryable(&self) -> bool {
         match self {
             Self::NameTaken(_) | Self::NamePlanted(_) => false,
-            Self::Postgres(error) => error.may_pass(),
-            Self::Dump(error) => error.may_pass(),
-            error => error.kind().may_pass(),
+            Self::Postgres(error) => error.is_retryable(),
+            Self::Dump(error) => error.is_retryable(),
+            error => error.kind().is_retryable(),
         }
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> &str {
+    fn hint(&self) -> &str {
         match self {
             Self::Postgres(error) => &error.hint,
             Self::Dump(error) => error.hint(),
@@ -198,10 +192,10 @@ pub async fn run(
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
-        let Some(wait) = waits.next().filter(|_| error.may_pass()) else {
+        let Some(wait) = waits.next().filter(|_| error.is_retryable()) else {
             return Err(log_end(&name, number, error));
         };
-        tracing::warn!(name = %name, kind = error.kind().as_str(), attempt = number, retry_in_seconds = wait.as_secs(), error = %error, hint = error.hint(), "attempt failed");
+        log_failure!(warn, error, name = %name, attempt = number, retry_in_seconds = wait.as_secs(), "attempt failed");
         tokio::select! {
             () = stop.cancelled() => return Err(log_end(&name, number, BackupError::Cancelled)),
             () = tokio::time::sleep(*wait) => {}
@@ -212,11 +206,10 @@ pub async fn run(
 
 /// The one line about a run that made no backup.
 fn log_end(name: &BackupName, attempts: u32, error: BackupError) -> BackupError {
-    let (kind, hint) = (error.kind().as_str(), error.hint());
     if matches!(error, BackupError::Cancelled) {
-        tracing::warn!(name = %name, kind, attempts, error = %error, hint, "backup cancelled");
+        log_failure!(warn, error, name = %name, attempts, "backup cancelled");
     } else {
-        tracing::error!(name = %name, kind, attempts, error = %error, hint, "backup failed");
+        log_failure!(error, error, name = %name, attempts, "backup failed");
     }
     error
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, TimeDelta, Utc};
 
+use crate::fault::Diagnosed;
 use crate::format::utc;
 use crate::store::{Object, Store, StoreError, Unfinished};
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{Backup, Catalog, Listing};
 use crate::config::{Config, Drilling, Problem};
 use crate::drill::DrillServer;
-use crate::fault::Kind;
+use crate::fault::{Diagnosed, Kind};
 use crate::format::text::{visible, visible_json};
 use crate::format::{age, size, utc};
 use crate::globals;

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{Backup, Catalog};
 use crate::cli::Command;
 use crate::config::Access;
-use crate::fault::Kind;
+use crate::fault::{Kind, log_failure};
 use crate::process::Ending;
 use crate::process::signals::Signals;
 use crate::progress;
@@ -67,7 +67,7 @@ fn catalog(access: &Access) -> Catalog {
 }
 
 fn could_not_read(error: &StoreError) -> Ending {
-    tracing::error!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "could not read the bucket");
+    log_failure!(error, error, "could not read the bucket");
     Ending::Failed
 }
 

@@ -27,7 +27,7 @@ use crate::daemon::renewal::Renewal;
 use crate::daemon::runs::Runs;
 use crate::drill::Drill;
 use crate::dump::Patience;
-use crate::fault::Kind;
+use crate::fault::{Diagnosed, Kind, log_failure};
 use crate::format::utc;
 use crate::postgres::{Clients, client_directories};
 use crate::process::Ending;
@@ -455,7 +455,7 @@ async fn list_at_last(runs: &Runs, at: Instant) -> Listing<Backup> {
             }
             Err(error) => {
                 if told != Some(error.kind()) {
-                    tracing::error!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "could not read the bucket");
+                    log_failure!(error, error, "could not read the bucket");
                     told = Some(error.kind());
                 }
             }

@@ -20,7 +20,7 @@ use obstacle::{Obstacle, Surroundings};
 use scratch::{LIMIT, Place, Scratch};
 
 use crate::drill::embedded::{Embedded, EmbeddedError};
-use crate::fault::{Fault, Kind};
+use crate::fault::{Diagnosed, Fault, Kind, log_failure};
 use crate::format;
 use crate::postgres::{self, Clients, Database, DatabaseUrl, PostgresError};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole, Summary};
@@ -120,10 +120,8 @@ pub enum DrillError {
     Cancelled,
 }
 
-impl DrillError {
-    /// The name of it.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
+impl Diagnosed for DrillError {
+    fn kind(&self) -> Kind {
         match self {
             Self::Read(error) => error.kind(),
             Self::Server(error) => error.kind,
@@ -136,9 +134,7 @@ impl DrillError {
         }
     }
 
-    /// What it says of the backup.
-    #[must_use]
-    pub fn fault(&self) -> Fault {
+    fn fault(&self) -> Fault {
         match self {
             Self::Read(error) | Self::Restore(RestoreError::Read(error)) => error.fault(),
             Self::Restore(RestoreError::Server(..)) => Fault::Surroundings,
@@ -147,9 +143,7 @@ impl DrillError {
         }
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> &str {
+    fn hint(&self) -> &str {
         match self {
             Self::Read(error) => error.hint(),
             Self::Server(error) => &error.hint,
@@ -467,17 +461,16 @@ pub(crate) fn tell_proven(name: &str, proven: &Proven) {
 
 /// The line on a backup that was not.
 pub(crate) fn tell_unproven(name: &str, error: &DrillError) {
-    let (kind, hint) = (error.kind().as_str(), error.hint());
     match error.fault() {
-        Fault::Stopped => tracing::warn!(name, kind, error = %error, hint, "drill cancelled"),
+        Fault::Stopped => log_failure!(warn, error, name, "drill cancelled"),
         Fault::Gone => tracing::warn!(name, error = %error, "backup gone meanwhile"),
         Fault::Surroundings => {
-            tracing::error!(name, kind, error = %error, hint, "drill could not be carried out");
+            log_failure!(error, error, name, "drill could not be carried out");
         }
         Fault::Unprovable => {
-            tracing::error!(name, kind, error = %error, hint, "backup can't be proven there");
+            log_failure!(error, error, name, "backup can't be proven there");
         }
-        Fault::Backup => tracing::error!(name, kind, error = %error, hint, "backup unproven"),
+        Fault::Backup => log_failure!(error, error, name, "backup unproven"),
     }
 }
 

@@ -18,7 +18,7 @@ use rustix::process::Signal;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::process::{ChildStdout, Command};
 
-use crate::fault::Kind;
+use crate::fault::{Diagnosed, Kind};
 use crate::postgres::{Client, DatabaseUrl, PostgresError, Said, Server, Session};
 use crate::process::running::Running;
 use stream::script::{Contents, Script};
@@ -147,10 +147,8 @@ pub enum DumpError {
     Read(String),
 }
 
-impl DumpError {
-    /// The name of it.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
+impl Diagnosed for DumpError {
+    fn kind(&self) -> Kind {
         match self {
             Self::Start { .. } | Self::NotRead | Self::Read(_) => Kind::Internal,
             Self::Exit { said, .. } => said.kind,
@@ -160,18 +158,14 @@ impl DumpError {
         }
     }
 
-    /// Whether another attempt can end better.
-    #[must_use]
-    pub const fn may_pass(&self) -> bool {
+    fn is_retryable(&self) -> bool {
         match self {
-            Self::Exit { said, .. } => said.may_pass(),
-            error => error.kind().may_pass(),
+            Self::Exit { said, .. } => said.is_retryable(),
+            error => error.kind().is_retryable(),
         }
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> &str {
+    fn hint(&self) -> &str {
         match self {
             Self::Start { .. } => {
                 "the image is damaged or the machine is out of processes; redeploy the service"

@@ -1,147 +1,148 @@
-//! The closed set of names for what can go wrong.
+//! The closed set of names for what can go wrong, and what every failure can tell of itself.
 //!
-//! Operators filter logs by them and monitors read them from `/health`, so a name never carries a value.
+//! Operators filter logs by these names and monitors read them from `/health`, so a name never holds a value.
 
 pub mod chain;
 
-/// What a failure to read or to prove a backup says of that backup.
+/// What a failure to read or to prove a backup says about that backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is not good.
+    /// The backup is not good.
     Backup,
-    /// Nothing: the store, a server, the network, the disk or time was in the way.
+    /// Nothing: the store, a server, the network, the disk or the time limit was in the way.
     Surroundings,
-    /// Nothing: where it was to be proven it can't be, until somebody sets something.
+    /// Nothing: it can't be proven in that place until somebody changes a setting there.
     Unprovable,
-    /// It is not there any more, or another one has its name.
+    /// It is not there any more, or another object has its name.
     Gone,
     /// Nothing: the service was told to stop.
     Stopped,
 }
 
-/// What kind of failure ended an attempt, a restore or a drill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
+/// What every failure can tell of itself, beside its text.
+pub trait Diagnosed: std::error::Error {
+    /// The name of it, which is the only thing that a metric's label or `/health` shows.
+    fn kind(&self) -> Kind;
+
+    /// What to do about it.
+    fn hint(&self) -> &str;
+
+    /// Whether another attempt some minutes later may succeed.
+    fn is_retryable(&self) -> bool {
+        self.kind().is_retryable()
+    }
+
+    /// What it says about a backup that was to be read or proven.
+    fn fault(&self) -> Fault {
+        self.kind().fault()
+    }
+}
+
+/// Logs a failure at a level, with its `kind`, its text as `error`, and its `hint`. The other fields of the line and its message
+/// follow, as in the macros of `tracing`.
+macro_rules! log_failure {
+    ($level:ident, $failure:expr, $($rest:tt)+) => {{
+        use $crate::fault::Diagnosed as _;
+        let failure = &$failure;
+        tracing::$level!(
+            kind = failure.kind().as_str(),
+            error = %failure,
+            hint = failure.hint(),
+            $($rest)+
+        );
+    }};
+}
+pub(crate) use log_failure;
+
+/// Makes [`Kind`] of one table: its variants, their names, and whether a failure of the kind is worth another attempt.
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, retryable = $retryable:literal;)+) => {
+        /// What kind of failure ended an attempt, a restore or a drill.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+        pub enum Kind {
+            $($(#[doc = $doc])+ #[serde(rename = $name)] $variant,)+
+        }
+
+        impl Kind {
+            /// Every one, in the order of the table.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+
+            /// The name as it appears in logs and in `/health`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// Whether another attempt some minutes later may succeed. A wrong password is still wrong then.
+            #[must_use]
+            pub const fn is_retryable(self) -> bool {
+                match self {
+                    $(Self::$variant => $retryable,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// The database could not be reached: refused, timed out, unknown host.
-    Connect,
+    Connect = "connect", retryable = true;
     /// The database and this service could not agree on TLS.
-    Tls,
+    Tls = "tls", retryable = false;
     /// The database refused the user, the password or the database's name.
-    Auth,
+    Auth = "auth", retryable = false;
     /// No client here can dump that server's version.
-    Version,
+    Version = "version", retryable = false;
     /// A table, schema or large object may not be read by this user.
-    Permission,
+    Permission = "permission", retryable = false;
     /// Another session held a lock for longer than the dump waits.
-    LockWait,
+    LockWait = "lock_wait", retryable = true;
     /// `pg_dump` ended with an error of its own.
-    DumpExit,
+    DumpExit = "dump_exit", retryable = true;
     /// `pg_dump` was ended by a signal.
-    DumpSignal,
+    DumpSignal = "dump_signal", retryable = true;
     /// `pg_dump` gave no byte for too long.
-    DumpStalled,
+    DumpStalled = "dump_stalled", retryable = true;
     /// `pg_dump` said it ended well, but its output is not a whole dump.
-    DumpInvalid,
+    DumpInvalid = "dump_invalid", retryable = true;
     /// The compressor failed.
-    Compress,
+    Compress = "compress", retryable = true;
     /// The store refused the credentials or the right.
-    StoreDenied,
+    StoreDenied = "store_denied", retryable = false;
     /// The store refused the request itself: no such bucket, a rule broken.
-    StoreRejected,
+    StoreRejected = "store_rejected", retryable = false;
     /// Somebody else's object already holds the name.
-    StoreConflict,
+    StoreConflict = "store_conflict", retryable = true;
     /// The store could not be reached or answered with an error of its own.
-    StoreUnavailable,
+    StoreUnavailable = "store_unavailable", retryable = true;
     /// The store did not answer in time.
-    StoreTimeout,
+    StoreTimeout = "store_timeout", retryable = true;
     /// What the store says it holds is not what was sent.
-    StoreMismatch,
+    StoreMismatch = "store_mismatch", retryable = true;
     /// This machine's clock differs too much from the store's.
-    Clock,
+    Clock = "clock", retryable = false;
     /// An object in the bucket is not a whole backup.
-    Damaged,
+    Damaged = "damaged", retryable = false;
     /// Something was asked that could destroy data, or that can't work; nothing was changed.
-    Refused,
+    Refused = "refused", retryable = false;
     /// `psql` ended with an error of its own during a restore.
-    Restore,
+    Restore = "restore", retryable = false;
     /// What was restored is not what was dumped.
-    Unproven,
+    Unproven = "unproven", retryable = false;
     /// A drill where this backup can't be proven: an extension, a locale or a right is missing there.
-    Unprovable,
+    Unprovable = "unprovable", retryable = false;
     /// The attempt ran into `BACKUP_TIMEOUT`.
-    Deadline,
+    Deadline = "deadline", retryable = false;
     /// The service was told to stop.
-    Cancelled,
+    Cancelled = "cancelled", retryable = false;
     /// A defect of this program or of the machine under it.
-    Internal,
+    Internal = "internal", retryable = true;
 }
 
 impl Kind {
-    /// Every one, in the order above.
-    pub const ALL: [Self; 26] = [
-        Self::Connect,
-        Self::Tls,
-        Self::Auth,
-        Self::Version,
-        Self::Permission,
-        Self::LockWait,
-        Self::DumpExit,
-        Self::DumpSignal,
-        Self::DumpStalled,
-        Self::DumpInvalid,
-        Self::Compress,
-        Self::StoreDenied,
-        Self::StoreRejected,
-        Self::StoreConflict,
-        Self::StoreUnavailable,
-        Self::StoreTimeout,
-        Self::StoreMismatch,
-        Self::Clock,
-        Self::Damaged,
-        Self::Refused,
-        Self::Restore,
-        Self::Unproven,
-        Self::Unprovable,
-        Self::Deadline,
-        Self::Cancelled,
-        Self::Internal,
-    ];
-
-    /// The name as it appears in logs and in `/health`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Auth => "auth",
-            Self::Version => "version",
-            Self::Permission => "permission",
-            Self::LockWait => "lock_wait",
-            Self::DumpExit => "dump_exit",
-            Self::DumpSignal => "dump_signal",
-            Self::DumpStalled => "dump_stalled",
-            Self::DumpInvalid => "dump_invalid",
-            Self::Compress => "compress",
-            Self::StoreDenied => "store_denied",
-            Self::StoreRejected => "store_rejected",
-            Self::StoreConflict => "store_conflict",
-            Self::StoreUnavailable => "store_unavailable",
-            Self::StoreTimeout => "store_timeout",
-            Self::StoreMismatch => "store_mismatch",
-            Self::Clock => "clock",
-            Self::Damaged => "damaged",
-            Self::Refused => "refused",
-            Self::Restore => "restore",
-            Self::Unproven => "unproven",
-            Self::Unprovable => "unprovable",
-            Self::Deadline => "deadline",
-            Self::Cancelled => "cancelled",
-            Self::Internal => "internal",
-        }
-    }
-
-    /// What it says of a backup that was to be read or proven.
+    /// What it says about a backup that was to be read or proven.
     #[must_use]
     pub const fn fault(self) -> Fault {
         match self {
@@ -151,52 +152,23 @@ impl Kind {
             _ => Fault::Surroundings,
         }
     }
-
-    /// Whether another attempt a few minutes later can end better; waiting mends no password.
-    #[must_use]
-    pub const fn may_pass(self) -> bool {
-        match self {
-            Self::Connect
-            | Self::LockWait
-            | Self::DumpExit
-            | Self::DumpSignal
-            | Self::DumpStalled
-            | Self::DumpInvalid
-            | Self::Compress
-            | Self::StoreConflict
-            | Self::StoreUnavailable
-            | Self::StoreTimeout
-            | Self::StoreMismatch
-            | Self::Internal => true,
-            Self::Tls
-            | Self::Auth
-            | Self::Version
-            | Self::Permission
-            | Self::StoreDenied
-            | Self::StoreRejected
-            | Self::Clock
-            | Self::Damaged
-            | Self::Refused
-            | Self::Restore
-            | Self::Unproven
-            | Self::Unprovable
-            | Self::Deadline
-            | Self::Cancelled => false,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn all_are_in_the_list_of_all() {
-        let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-        let written = include_str!("fault.rs").lines().filter_map(|line| {
-            let (_, name) = line.trim().strip_prefix("Self::")?.split_once(" => \"")?;
-            name.strip_suffix("\",")
-        });
-        assert_eq!(names, written.collect::<Vec<_>>());
+    fn each_kind_has_a_name_of_its_own_which_json_shows_too() {
+        let names: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(names.len(), Kind::ALL.len());
+        for kind in Kind::ALL {
+            assert_eq!(
+                serde_json::to_value(kind).unwrap(),
+                serde_json::json!(kind.as_str())
+            );
+        }
     }
 }

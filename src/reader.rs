@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dump::envelope::{Misfit, Opener};
 use crate::dump::label::Head;
-use crate::fault::{Fault, Kind};
+use crate::fault::{Diagnosed, Fault, Kind};
 use crate::format::text::shortened;
 use crate::store::download::Download;
 use crate::store::{Store, StoreError};
@@ -295,10 +295,8 @@ impl std::fmt::Display for Place {
     }
 }
 
-impl ReadError {
-    /// The name of it.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
+impl Diagnosed for ReadError {
+    fn kind(&self) -> Kind {
         match self {
             Self::Store(error) => error.kind(),
             Self::Missing
@@ -314,9 +312,7 @@ impl ReadError {
         }
     }
 
-    /// What it says of the backup.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
+    fn fault(&self) -> Fault {
         match self {
             Self::Missing => Fault::Gone,
             Self::Store(error) if error.is_replaced() => Fault::Gone,
@@ -328,9 +324,7 @@ impl ReadError {
         }
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> &str {
+    fn hint(&self) -> &str {
         match self {
             Self::Missing => "look at the names with: postgres-s3-backups list",
             Self::Store(error) => error.hint(),

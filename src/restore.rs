@@ -26,7 +26,7 @@ pub use psql::Aftermath;
 
 use psql::{Killed, Psql};
 
-use crate::fault::Kind;
+use crate::fault::{Diagnosed, Kind};
 use crate::postgres::{self, Client, Clients, Database, DatabaseUrl, PostgresError, Sql};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole, Summary};
 use crate::restore::target::{Permits, Refusals, Survey};
@@ -115,10 +115,8 @@ pub enum RestoreError {
     Swap(PostgresError, String),
 }
 
-impl RestoreError {
-    /// The name of it.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
+impl Diagnosed for RestoreError {
+    fn kind(&self) -> Kind {
         match self {
             Self::Read(error) => error.kind(),
             Self::Target(error)
@@ -135,15 +133,7 @@ impl RestoreError {
         }
     }
 
-    /// Whether a name without a schema may have ended it, and nothing was changed: it may succeed with a search path.
-    #[must_use]
-    pub fn wants_search_path(&self) -> bool {
-        matches!(self, Self::Psql(error, Aftermath::AsBefore) if cause::wants_search_path(error))
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> &str {
+    fn hint(&self) -> &str {
         match self {
             Self::Read(error) => error.hint(),
             Self::Target(error) | Self::Psql(error, _) | Self::Server(error, _) => &error.hint,
@@ -167,6 +157,14 @@ impl RestoreError {
                 "nothing else was changed and the old database has its name; rename both when nobody is connected to them (ALTER DATABASE … RENAME TO …)"
             }
         }
+    }
+}
+
+impl RestoreError {
+    /// Whether a name without a schema may have ended it, and nothing was changed: it may succeed with a search path.
+    #[must_use]
+    pub fn wants_search_path(&self) -> bool {
+        matches!(self, Self::Psql(error, Aftermath::AsBefore) if cause::wants_search_path(error))
     }
 }
 

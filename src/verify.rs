@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
-use crate::fault::{Fault, Kind};
+use crate::fault::{Diagnosed, Fault, Kind};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole};
 use crate::store::download::Download;
 use stream::archive::{Archive, Contents, Problem};
@@ -34,10 +34,8 @@ pub enum VerifyError {
     Cancelled,
 }
 
-impl VerifyError {
-    /// The name of it.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
+impl Diagnosed for VerifyError {
+    fn kind(&self) -> Kind {
         match self {
             Self::Read(error) => error.kind(),
             Self::Archive(_) => Kind::Damaged,
@@ -47,18 +45,14 @@ impl VerifyError {
         }
     }
 
-    /// What it says of the backup.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
+    fn fault(&self) -> Fault {
         match self {
             Self::Read(error) => error.fault(),
             error => error.kind().fault(),
         }
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> &str {
+    fn hint(&self) -> &str {
         match self {
             Self::Read(error) => error.hint(),
             Self::Archive(_) => {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use postgres_s3_backups::fault::Kind;
+use postgres_s3_backups::fault::{Diagnosed, Kind};
 use postgres_s3_backups::store::{Rules, Store, StoreError, StorePatience};
 use serde_json::Value;
 

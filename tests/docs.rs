@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use postgres_s3_backups::fault::Kind;
+
 use crate::common::postgres::{PASSWORD, Postgres};
 use crate::common::process::{Folder, LIMIT, Process, tools, wait_until};
 use crate::common::service::{Service, Variables, gunzip};
@@ -1541,26 +1543,9 @@ fn what_is_attempted_again_is_what_the_page_says() {
                 .collect()
         })
         .collect();
-    let kinds = read("src/fault.rs");
-    let passing = kinds
-        .split_once("fn may_pass")
-        .unwrap()
-        .1
-        .split_once("=> true")
-        .unwrap()
-        .0;
-    for line in kinds.lines() {
-        let Some((variant, name)) = line
-            .trim()
-            .strip_prefix("Self::")
-            .and_then(|rest| rest.split_once(" => \""))
-        else {
-            continue;
-        };
-        let name = name.trim_end_matches("\",").to_owned();
-        let again = passing
-            .split(|c: char| !c.is_alphanumeric())
-            .any(|word| word == variant);
+    for kind in Kind::ALL {
+        let name = kind.as_str().to_owned();
+        let again = kind.is_retryable();
         if again {
             assert!(
                 cells[0].contains(&name) && !cells[1].contains(&name),

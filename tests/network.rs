@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postgres_s3_backups::backup::BackupError;
 use postgres_s3_backups::dump::{DumpError, Patience};
-use postgres_s3_backups::fault::Kind;
+use postgres_s3_backups::fault::{Diagnosed, Kind};
 use postgres_s3_backups::store::StorePatience;
 
 use crate::common::halted::{Halted, OPTION};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postgres_s3_backups::fault::Kind;
+use postgres_s3_backups::fault::{Diagnosed, Kind};
 use postgres_s3_backups::secret::Secret;
 use postgres_s3_backups::store::{
     Credentials, Keys, Store, StoreError, StorePatience, StoreSettings,

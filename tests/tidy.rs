@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use postgres_s3_backups::config::VARIABLES;
+use postgres_s3_backups::fault::Kind;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -184,17 +185,8 @@ fn the_railway_page_has_each_variable_with_its_default() {
 #[test]
 fn every_kind_has_a_section_of_the_troubleshooting_page() {
     let page = read("docs/troubleshooting.md");
-    let kinds = read("src/fault.rs");
-    let names = kinds.lines().filter_map(|line| {
-        line.trim()
-            .strip_prefix("Self::")?
-            .split_once("=> \"")?
-            .1
-            .strip_suffix("\",")
-    });
-    let names: Vec<&str> = names.collect();
-    assert!(names.len() > 15, "{names:?}");
-    for name in names {
+    for kind in Kind::ALL {
+        let name = kind.as_str();
         let heading = format!("### `{name}`");
         assert!(page.lines().any(|line| line == heading), "{name}");
         assert!(page.contains(&format!("[`{name}`](#{name})")), "{name}");
@@ -511,9 +503,19 @@ fn events() -> Vec<Event> {
     let mut found = Vec::new();
     for (path, code) in &sources {
         for level in ["debug", "info", "warn", "error"] {
-            let beginning = format!("tracing::{level}!(");
-            for (at, _) in code.match_indices(&beginning) {
-                let arguments = arguments(&code[at + beginning.len()..]);
+            let calls = [format!("tracing::{level}!("), "log_failure!(".to_owned()];
+            let calls = calls.iter().flat_map(|beginning| {
+                code.match_indices(beginning)
+                    .map(|(at, call)| (at, arguments(&code[at + call.len()..])))
+            });
+            for (at, mut arguments) in calls {
+                // The macro for failures: its level and the failure come first, which becomes three fields.
+                if code[at..].starts_with("log_failure!(") {
+                    if arguments.first() != Some(&level) {
+                        continue;
+                    }
+                    arguments.splice(..2, ["kind", "error", "hint"]);
+                }
                 let (texts, fields): (Vec<&str>, Vec<&str>) =
                     arguments.iter().partition(|it| it.starts_with('"'));
                 let place = format!("{}: {arguments:?}", path.display());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postgres_s3_backups::backup::BackupError;
 use postgres_s3_backups::dump::Patience;
-use postgres_s3_backups::fault::Kind;
+use postgres_s3_backups::fault::{Diagnosed, Kind};
 use postgres_s3_backups::store::StorePatience;
 use serde_json::Value;
 
@@ -319,7 +319,7 @@ fn on_failing_store(operation: Operation, action: Action) -> BackupError {
     });
     assert_eq!(fault.struck(), 3, "it is tried again, and not for ever");
     let error = outcome.unwrap_err();
-    assert!(error.may_pass(), "{error}");
+    assert!(error.is_retryable(), "{error}");
     assert_eq!((r2.keys().len(), r2.uploads().len()), (0, 0));
     error
 }

@@ -9,6 +9,7 @@ use super::unusable::url_argument;
 use super::{Surroundings, Unusable, attended, catalog, choose, tell_tables};
 use crate::cli;
 use crate::config::Access;
+use crate::fault::{Diagnosed, log_failure};
 use crate::format;
 use crate::format::text::{shortened, visible};
 use crate::globals;
@@ -82,7 +83,12 @@ async fn restore_into(
         let roles = backup.name.globals();
         let made = globals::restore(catalog.store(), &roles, options.renamed, &target, &clients);
         if let Err(error) = made.await {
-            tracing::error!(name = key, kind = error.kind().as_str(), error = %error, hint = error.hint(), "globals not restored; nothing was changed");
+            log_failure!(
+                error,
+                error,
+                name = key,
+                "globals not restored; nothing was changed"
+            );
             return Ending::Failed;
         }
     }
@@ -167,21 +173,21 @@ fn shown(word: &str) -> String {
 }
 
 fn failed(name: &str, error: &RestoreError) -> Ending {
-    let kind = error.kind().as_str();
     match error {
         // Everything that stands in the way at once, each with its remedy.
         RestoreError::Refused(refusals) => {
+            let kind = error.kind().as_str();
             for (text, hint) in refusals.each() {
                 tracing::error!(name, kind, error = text, hint, "restore refused");
             }
         }
         RestoreError::Read(ReadError::Renamed { .. }) => {
-            tracing::error!(name, kind, error = %error, hint = error.hint(), "restore refused");
+            log_failure!(error, error, name, "restore refused");
         }
         RestoreError::Cancelled(_) | RestoreError::NotConfirmed(_) => {
-            tracing::warn!(name, kind, error = %error, hint = error.hint(), "restore cancelled");
+            log_failure!(warn, error, name, "restore cancelled");
         }
-        error => tracing::error!(name, kind, error = %error, hint = error.hint(), "restore failed"),
+        error => log_failure!(error, error, name, "restore failed"),
     }
     Ending::Failed
 }

@@ -8,7 +8,7 @@ use crate::board::{Board, DrillOutcome, Failure, LastDrill};
 use crate::catalog::Catalog;
 use crate::daemon::renewal::Renewal;
 use crate::drill::{self, Drill};
-use crate::fault::Fault;
+use crate::fault::{Diagnosed, Fault, log_failure};
 use crate::format::utc;
 use crate::schedule::{Alarm, Clock, Schedule};
 
@@ -69,7 +69,7 @@ impl Prover {
             }
             Err(error) => {
                 // The schedule of backups judges the bucket; what was proven before stays proven.
-                tracing::error!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "could not read the bucket for a drill");
+                log_failure!(error, error, "could not read the bucket for a drill");
                 return None;
             }
         };

@@ -8,6 +8,7 @@ use crate::backup::{self, BackupError, Job, Made, Outcome, Trigger};
 use crate::board::anomaly::{self, Anomaly, Thresholds};
 use crate::board::{Board, Failure, LastGlobals, LastRun, RunOutcome};
 use crate::daemon::renewal::Renewal;
+use crate::fault::{Diagnosed, log_failure};
 use crate::format;
 use crate::format::size;
 use crate::globals;
@@ -128,7 +129,7 @@ impl Runs {
         tokio::select! {
             listed = self.job.catalog.list((self.job.clock)()) => match listed {
                 Ok(listing) => self.board.write(|status| status.list(listing.kept, (self.job.clock)())),
-                Err(error) => tracing::warn!(kind = error.kind().as_str(), error = %error, hint = error.hint(), "size not compared: could not read the bucket"),
+                Err(error) => log_failure!(warn, error, "size not compared: could not read the bucket"),
             },
             () = tokio::time::sleep(Duration::from_secs(10)) => {
                 tracing::warn!("size not compared: the bucket could not be read in time");

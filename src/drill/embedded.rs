@@ -15,7 +15,7 @@ mod remove;
 
 use folder::Folder;
 
-use crate::fault::Kind;
+use crate::fault::{Diagnosed, Kind};
 use crate::postgres::{Client, Clients, Database, DatabaseUrl, Session, Sql};
 use crate::process::confine::{self, Confinement};
 use crate::process::running::Running;
@@ -73,10 +73,8 @@ pub enum EmbeddedError {
     Start(String),
 }
 
-impl EmbeddedError {
-    /// The name of it.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
+impl Diagnosed for EmbeddedError {
+    fn kind(&self) -> Kind {
         match self {
             Self::NoServer { .. } => Kind::Version,
             Self::Disk { .. } | Self::Unconfined => Kind::Refused,
@@ -84,9 +82,7 @@ impl EmbeddedError {
         }
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub const fn hint(&self) -> &'static str {
+    fn hint(&self) -> &str {
         match self {
             Self::NoServer { .. } => {
                 "use the image that carries a server (target with-server), or set VERIFY_DATABASE_URL (or --into) to the URL of a server"

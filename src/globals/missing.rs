@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::plan::{self, Plan, Server};
 use super::statement::{Globals, Reader};
-use crate::fault::Kind;
+use crate::fault::{Diagnosed, Kind};
 use crate::postgres::{self, Clients, Database, DatabaseUrl, PostgresError, Sql};
 use crate::reader::{self, Found, ReadError};
 use crate::store::Store;
@@ -41,10 +41,8 @@ pub enum GlobalsError {
     MayNot(String),
 }
 
-impl GlobalsError {
-    /// The name of it.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
+impl Diagnosed for GlobalsError {
+    fn kind(&self) -> Kind {
         match self {
             Self::Missing(_) | Self::TooMuch | Self::MayNot(_) => Kind::Refused,
             Self::Read(error) => error.kind(),
@@ -52,9 +50,7 @@ impl GlobalsError {
         }
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> &str {
+    fn hint(&self) -> &str {
         match self {
             Self::Missing(_) => {
                 "backups have them since BACKUP_GLOBALS=true; the column GLOBALS of the command list shows which; without --globals, create the roles by hand or leave them out with --no-owner --no-privileges"

@@ -5,7 +5,7 @@
 use super::said::Said;
 use super::words;
 use super::{DatabaseUrl, message};
-use crate::fault::Kind;
+use crate::fault::{Diagnosed, Kind};
 
 /// What went wrong between this service and the database.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -463,6 +463,20 @@ impl Cause {
     }
 }
 
+impl Diagnosed for PostgresError {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn hint(&self) -> &str {
+        &self.hint
+    }
+
+    fn is_retryable(&self) -> bool {
+        self.kind.is_retryable() && !self.cause.is_hopeless()
+    }
+}
+
 impl PostgresError {
     /// A failure that this service found itself.
     #[must_use]
@@ -513,12 +527,6 @@ impl PostgresError {
         let text = format!("{} (SQLSTATE {code})", self.text);
         let cause = words::of_refusal_code(code);
         Self::of(cause, self.kind, &text)
-    }
-
-    /// Whether another attempt can end better.
-    #[must_use]
-    pub const fn may_pass(&self) -> bool {
-        self.kind.may_pass() && !self.cause.is_hopeless()
     }
 
     /// The same with a cause that was found out later.

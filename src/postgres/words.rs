@@ -626,7 +626,7 @@ fn of_attempts(messages: &[Message<'_>]) -> Cause {
     let weight = |cause: Cause| match cause {
         Cause::Other | Cause::HostUnknown | Cause::Unreachable => 0,
         Cause::Refused => 1,
-        cause if cause.kind(Kind::Connect).may_pass() => 3,
+        cause if cause.kind(Kind::Connect).is_retryable() => 3,
         _ => 2,
     };
     let causes = messages.iter().map(|message| match message {
@@ -642,6 +642,7 @@ fn of_attempts(messages: &[Message<'_>]) -> Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Diagnosed;
     use crate::postgres::PostgresError;
 
     const AT: &str = "connection to server at \"h\" (10.0.0.1), port 5432 failed: ";
@@ -1177,7 +1178,7 @@ mod tests {
             (error.cause, error.kind),
             (Cause::ConnectionLost, Kind::Connect)
         );
-        assert!(error.may_pass());
+        assert!(error.is_retryable());
         let ended = "psql:<stdin>:3: FATAL:  57P01: beende Verbindung\npsql:<stdin>:3: error: connection to server was lost";
         assert_eq!(of_lost_psql(&Said::of(ended)), Cause::Terminated);
     }

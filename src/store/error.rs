@@ -10,8 +10,8 @@ use super::cause::Cause;
 use super::hint::{everywhere, hint};
 use super::place::Place;
 use super::told::Told;
-use crate::fault::Kind;
 use crate::fault::chain;
+use crate::fault::{Diagnosed, Kind};
 use crate::format::text;
 use crate::secret::Redactor;
 use crate::store::answer::Unusable;
@@ -47,6 +47,16 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+impl Diagnosed for StoreError {
+    fn kind(&self) -> Kind {
+        self.cause.kind()
+    }
+
+    fn hint(&self) -> &str {
+        &self.hint
+    }
+}
 
 impl StoreError {
     /// Turns the SDK's error into one that says what happened, without what must not be seen: some stores repeat the
@@ -156,18 +166,6 @@ impl StoreError {
             message,
             hint: Cow::Borrowed(everywhere(cause)),
         }
-    }
-
-    /// The name of it.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
-        self.cause.kind()
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> &str {
-        &self.hint
     }
 
     /// Whether the same request may succeed a moment later.

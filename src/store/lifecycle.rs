@@ -3,7 +3,7 @@
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule};
 
 use super::{Store, StoreError};
-use crate::fault::Kind;
+use crate::fault::{Diagnosed, Kind};
 
 /// A rule of the bucket that deletes objects by their age.
 #[derive(Debug, Clone, PartialEq, Eq)]

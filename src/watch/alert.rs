@@ -507,7 +507,7 @@ impl Alerts {
                     Err(error) => error,
                 };
                 failed = failed.saturating_add(1);
-                let again = error.may_pass() && failed < ROUNDS && !stop.is_cancelled();
+                let again = error.is_retryable() && failed < ROUNDS && !stop.is_cancelled();
                 if failed == 1 || !again {
                     self.tell_undelivered(&alert, &error, again.then_some(ROUND));
                 }

@@ -213,7 +213,7 @@ impl Undelivered {
 
     /// Whether another try can end better.
     #[must_use]
-    pub const fn may_pass(&self) -> bool {
+    pub const fn is_retryable(&self) -> bool {
         matches!(
             self,
             Self::Unreachable(_) | Self::Timeout | Self::Unavailable(_)
@@ -265,7 +265,7 @@ pub async fn send(
             },
             () = &mut end => return Err(Undelivered::Ended(last)),
         };
-        let Some(wait) = waits.next().filter(|_| error.may_pass()) else {
+        let Some(wait) = waits.next().filter(|_| error.is_retryable()) else {
             return Err(error);
         };
         tracing::debug!(variable = address.variable, kind = error.kind(), %error, wait_seconds = wait.as_secs(), "message to be sent again");
@@ -492,7 +492,7 @@ mod tests {
             (Undelivered::Ended(None), false),
         ];
         for (error, again) in table {
-            assert_eq!(error.may_pass(), again, "{error}");
+            assert_eq!(error.is_retryable(), again, "{error}");
             assert!(!error.hint("HEARTBEAT_URL").is_empty());
         }
     }

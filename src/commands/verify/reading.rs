@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::catalog::{Backup, Catalog};
 use crate::commands::{attended, could_not_read, tell_tables};
 use crate::config::Access;
-use crate::fault::Fault;
+use crate::fault::{Diagnosed, Fault, log_failure};
 use crate::process::Ending;
 use crate::reader::Summary;
 use crate::store::{Object, StoreError};
@@ -144,10 +144,9 @@ impl Reading<'_> {
 
 /// What kept an object from being found whole: one line on each thing that is wrong with it, or on what was in the way.
 fn tell_failure(name: &str, size_bytes: u64, error: &VerifyError) -> Verdict {
-    let (kind, hint) = (error.kind().as_str(), error.hint());
     match (error.fault(), error) {
         (Fault::Stopped, error) => {
-            tracing::warn!(name, kind, error = %error, hint, "verify cancelled");
+            log_failure!(warn, error, name, "verify cancelled");
             Verdict::Stopped
         }
         (Fault::Gone, error) => {
@@ -155,17 +154,18 @@ fn tell_failure(name: &str, size_bytes: u64, error: &VerifyError) -> Verdict {
             Verdict::Gone
         }
         (Fault::Surroundings | Fault::Unprovable, error) => {
-            tracing::error!(name, size_bytes, kind, error = %error, hint, "backup could not be read");
+            log_failure!(error, error, name, size_bytes, "backup could not be read");
             Verdict::Unread
         }
         (Fault::Backup, VerifyError::Archive(problems)) => {
+            let (kind, hint) = (error.kind().as_str(), error.hint());
             for error in problems {
                 tracing::error!(name, size_bytes, kind, error, hint, "backup not good");
             }
             Verdict::Damaged
         }
         (Fault::Backup, error) => {
-            tracing::error!(name, size_bytes, kind, error = %error, hint, "backup not good");
+            log_failure!(error, error, name, size_bytes, "backup not good");
             Verdict::Damaged
         }
     }

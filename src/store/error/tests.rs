@@ -406,7 +406,7 @@ fn each_cause_has_its_kind_its_retries_and_its_remedy_whatever_the_store_says() 
 fn what_may_pass_in_a_moment_may_pass_in_a_minute_and_a_refusal_of_a_right_does_neither() {
     for (_, cause, ..) in ANSWERS {
         assert!(
-            !cause.is_transient() || cause.kind().may_pass(),
+            !cause.is_transient() || cause.kind().is_retryable(),
             "{cause:?}"
         );
     }
