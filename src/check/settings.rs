@@ -1,0 +1,108 @@
+//! What the variables alone tell.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::finding::{Finding, ok, warning};
+use crate::config::Problem;
+use crate::format::age;
+use crate::schedule::Schedule;
+
+/// What is odd about the variables.
+pub(super) fn configuration(warnings: &[Problem]) -> Vec<Finding> {
+    if warnings.is_empty() {
+        return vec![ok("configuration", "valid")];
+    }
+    let each = warnings.iter().map(|problem| {
+        let hint = format!(
+            "look up {} in docs/configuration.md, then change it or leave it if it is meant so",
+            problem.variable
+        );
+        warning("configuration", problem.to_string(), hint)
+    });
+    each.collect()
+}
+
+/// When backups will be made.
+pub(super) fn schedule(schedule: &Schedule, max_age: Duration, now: DateTime<Utc>) -> Finding {
+    let zone = schedule.zone();
+    let due = schedule.upcoming(now, 5).into_iter().map(|due| {
+        let local = due.with_timezone(&zone).format("%a %Y-%m-%d %H:%M:%S %Z");
+        if zone == chrono_tz::UTC {
+            local.to_string()
+        } else {
+            format!("{local} ({})", due.format("%d %H:%M:%S UTC"))
+        }
+    });
+    ok(
+        "schedule",
+        format!(
+            "{} in {}, next: {}; a backup may be {} old before /health is 503",
+            schedule.expression(),
+            zone.name(),
+            due.collect::<Vec<_>>().join(", "),
+            age(max_age.as_secs())
+        ),
+    )
+}
+
+/// Who would be told. Nothing is sent: a false alarm is worse than none.
+pub(super) fn alerts(listeners: &[&str]) -> Finding {
+    if listeners.is_empty() {
+        return warning(
+            "alerts",
+            "nobody is told when backups fail: neither ALERT_WEBHOOK_URL nor HEARTBEAT_URL is set",
+            "set one of them, or both; an uptime monitor on /health does it too",
+        );
+    }
+    ok(
+        "alerts",
+        format!(
+            "{} set; whether messages arrive, the next run tells",
+            listeners.join(" and ")
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+
+    use super::*;
+    use crate::check::finding::{Outcome, is};
+
+    fn now() -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, 1, 26, 4, 0, 0).unwrap()
+    }
+
+    const DAY: Duration = Duration::from_secs(25 * 3600);
+
+    #[test]
+    fn the_next_five_due_times_are_told_as_the_zone_and_as_utc_say_them() {
+        let told = |zone| {
+            let parsed = Schedule::parse("0 5 * * *", zone, now()).unwrap();
+            schedule(&parsed, DAY, now()).text
+        };
+        let text = told(chrono_tz::Europe::Berlin);
+        assert!(
+            text.starts_with(
+                "0 5 * * * in Europe/Berlin, next: Tue 2026-01-27 05:00:00 CET (27 04:00:00 UTC), "
+            ),
+            "{text}"
+        );
+        assert_eq!(text.matches(" CET (").count(), 5, "{text}");
+        assert!(text.ends_with("25 h old before /health is 503"), "{text}");
+        assert!(told(chrono_tz::UTC).contains("next: Mon 2026-01-26 05:00:00 UTC, Tue"));
+    }
+
+    #[test]
+    fn that_nobody_would_be_told_is_worth_knowing() {
+        is(&alerts(&[]), Outcome::Warning, "HEARTBEAT_URL is set");
+        is(
+            &alerts(&["HEARTBEAT_URL"]),
+            Outcome::Ok,
+            "HEARTBEAT_URL set;",
+        );
+    }
+}
