@@ -25,6 +25,7 @@ mod cut;
 mod docs;
 mod drill;
 mod dump;
+mod edge;
 mod globals;
 mod http;
 mod inserts;
