@@ -623,7 +623,7 @@ mod tests {
         status.last_made = Some(crate::backup::Made {
             backup: judged,
             contents: now,
-            effects: stream::pipeline::Effects::default(),
+            timings: stream::pipeline::Timings::default(),
             parts: 1,
             took: Duration::ZERO,
         });

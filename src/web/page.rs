@@ -725,7 +725,7 @@ mod tests {
     use crate::board::anomaly::Anomaly;
     use crate::board::{LastDrill, LastRun};
     use crate::catalog::Prefix;
-    use stream::pipeline::Effects;
+    use stream::pipeline::Timings;
     use stream::script::{Contents, TableName};
 
     fn now() -> DateTime<Utc> {
@@ -908,7 +908,7 @@ mod tests {
         status.last_made = Some(Made {
             backup: newest.clone(),
             contents: Contents::default(),
-            effects: Effects::default(),
+            timings: Timings::default(),
             parts: 1,
             took: Duration::from_secs(40),
         });

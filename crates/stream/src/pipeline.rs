@@ -35,7 +35,7 @@ pub struct Compression {
 
 /// Where the time went, and how hard it was compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Effects {
+pub struct Timings {
     /// How many blocks there were.
     pub blocks: u32,
     /// The sum of their levels.
@@ -63,12 +63,12 @@ pub struct Ended<R> {
     /// The reader, at its end.
     pub reader: R,
     /// Where the time went until then.
-    pub effects: Effects,
+    pub timings: Timings,
     /// When the last part was handed on. What is waited for afterwards is the upload.
     pub at: Instant,
 }
 
-impl Effects {
+impl Timings {
     /// The mean level, to one digit.
     #[must_use]
     pub fn mean_level(&self) -> f64 {
@@ -165,7 +165,7 @@ struct State {
     /// Whether all of it was handed on.
     collected: bool,
     effort: Effort,
-    effects: Effects,
+    timings: Timings,
     /// The first reason to end early.
     stopped: Option<PipelineError>,
     /// Whether there was one: the reason itself is taken out once.
@@ -184,7 +184,7 @@ impl Shared {
             total: None,
             collected: false,
             effort: Effort::new(compression.level),
-            effects: Effects::default(),
+            timings: Timings::default(),
             stopped: None,
             over: false,
         };
@@ -240,7 +240,7 @@ impl Shared {
             Some(reason) => Err(reason),
             None => Ok(Ended {
                 reader,
-                effects: state.effects,
+                timings: state.timings,
                 at: Instant::now(),
             }),
         }
@@ -295,7 +295,7 @@ impl Shared {
                 Err(reason) => return self.stop(reason),
             };
             let mut state = self.state();
-            state.effects.dump_waited = state.effects.dump_waited.saturating_add(took);
+            state.timings.dump_waited = state.timings.dump_waited.saturating_add(took);
             // Nothing at all becomes an empty member, which is what gzip makes of nothing.
             if !block.text.is_empty() || number == 0 {
                 state.waiting.push_back((number, block));
@@ -371,9 +371,9 @@ impl Shared {
         let mut state = self.wait(bell, state);
         let took = began.elapsed();
         let upload = self.buffers.waited().saturating_sub(before).min(took);
-        let effects = &mut state.effects;
-        effects.upload_waited = effects.upload_waited.saturating_add(upload);
-        effects.compressor_waited = effects
+        let timings = &mut state.timings;
+        timings.upload_waited = timings.upload_waited.saturating_add(upload);
+        timings.compressor_waited = timings
             .compressor_waited
             .saturating_add(took.saturating_sub(upload));
         state
@@ -421,8 +421,8 @@ impl Shared {
                     },
                 });
                 let level = state.effort.level();
-                state.effects.blocks = state.effects.blocks.saturating_add(1);
-                state.effects.levels = state.effects.levels.saturating_add(u64::from(level));
+                state.timings.blocks = state.timings.blocks.saturating_add(1);
+                state.timings.levels = state.timings.levels.saturating_add(u64::from(level));
                 return Some((number, block, level));
             }
             if state.total.is_some() {
@@ -574,13 +574,13 @@ mod tests {
         compression: Compression,
         buffers: &Buffers,
         mut take: impl AsyncFnMut(Part),
-    ) -> Result<Effects, PipelineError> {
+    ) -> Result<Timings, PipelineError> {
         let (cutter, mut parts) = Cutter::new(buffers);
         let pipeline = Pipeline::start(source, alone(), compression, buffers, cutter);
         while let Some(part) = parts.recv().await {
             take(part).await;
         }
-        pipeline.finish().await.map(|ended| ended.effects)
+        pipeline.finish().await.map(|ended| ended.timings)
     }
 
     fn unpacked(file: Vec<u8>) -> Vec<u8> {
@@ -611,7 +611,7 @@ mod tests {
                 let text = &text[..length];
                 let (mut file, mut sizes) = (Vec::new(), Vec::new());
                 let buffers = Buffers::new(100_000, 3);
-                let effects = parts_of(
+                let timings = parts_of(
                     source(text, Then::End),
                     on(threads),
                     &buffers,
@@ -625,10 +625,10 @@ mod tests {
                 let (last, others) = sizes.split_last().unwrap();
                 assert!(others.iter().all(|size| *size == 100_000) && *last > 0);
                 assert_eq!(
-                    usize::try_from(effects.blocks).unwrap(),
+                    usize::try_from(timings.blocks).unwrap(),
                     length.div_ceil(BLOCK_BYTES).max(1)
                 );
-                assert!((1.0..=9.0).contains(&effects.mean_level()), "{effects:?}");
+                assert!((1.0..=9.0).contains(&timings.mean_level()), "{timings:?}");
                 let unpacked = tokio::task::spawn_blocking(move || unpacked(file));
                 assert!(unpacked.await.unwrap() == text, "{length} {threads}");
             }
@@ -655,8 +655,8 @@ mod tests {
             }
             assert!(bytes > text.len());
             assert!(pipeline.shared.state().effort.level() > 6);
-            let Ended { effects, .. } = pipeline.finish().await.unwrap();
-            assert!(effects.upload_waited > Duration::ZERO, "{effects:?}");
+            let Ended { timings, .. } = pipeline.finish().await.unwrap();
+            assert!(timings.upload_waited > Duration::ZERO, "{timings:?}");
         }
     }
 
@@ -667,8 +667,8 @@ mod tests {
         let buffers = Buffers::new(text.len() * 2, 1);
         buffers.fell_behind();
         let source = source(&text, Then::End);
-        let effects = parts_of(source, on(1), &buffers, async |_| {}).await;
-        let mean = effects.unwrap().mean_level();
+        let timings = parts_of(source, on(1), &buffers, async |_| {}).await;
+        let mean = timings.unwrap().mean_level();
         assert!(mean >= 5.0, "{mean}");
     }
 
