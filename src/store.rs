@@ -49,27 +49,27 @@ use crate::secret::renewable::Renewable;
 /// The part of the SDK that speaks HTTP, as it is named in the log.
 pub const HTTP_CLIENT: &str = "aws_smithy_http_client";
 
-/// Where the backups go and with whose rights.
+/// Where the backups go, and the credentials that the requests are signed with.
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
     /// The keys, or where AWS keeps them.
     pub credentials: Credentials,
     /// `AWS_S3_BUCKET`
     pub bucket: String,
-    /// `AWS_S3_ENDPOINT` without the bucket; none means AWS itself.
+    /// `AWS_S3_ENDPOINT` without the bucket; `None` means AWS itself.
     pub endpoint: Option<String>,
     /// `AWS_S3_REGION`
     pub region: String,
     /// `AWS_S3_FORCE_PATH_STYLE`
     pub path_style: bool,
-    /// The way out to it.
+    /// The proxy through which the store is reached, if there is one.
     pub proxy: Option<Proxy>,
 }
 
 /// How patient the service is with the store; tests shorten it.
 #[derive(Debug, Clone)]
 pub struct StorePatience {
-    /// How often one request is made before its failure counts.
+    /// How many times a request is tried before it counts as failed.
     pub tries: u32,
     /// The first wait between two tries; it doubles, with jitter.
     pub first_wait: Duration,
@@ -93,14 +93,15 @@ impl Default for StorePatience {
 /// A link slower than this cannot carry backups; a part gets at least the time it would need there.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
 
-/// The longest ETag that is kept, of each of 10,000 parts; MD5s and their number have 38 characters.
+/// The longest ETag that is kept. There can be 10,000 of them, one for each part. An ETag in S3's form, MD5s and a number, has
+/// at most 38 characters.
 const MOST_ETAG_BYTES: usize = 256;
 
-/// The longest that may be what a store wants back in the address of a request, such as the id of an upload: servers refuse
-/// requests whose first line is longer.
+/// The longest value that a store may want back in the URL of a later request, such as an upload's id. Servers refuse requests
+/// whose first line is longer than this.
 const MOST_HANDLE_BYTES: usize = 8 * 1024;
 
-/// The header in which an upload carries what tells this service's own object from another's; `x-amz-meta-` stands before it.
+/// The metadata header, without its `x-amz-meta-`, by which an upload's own object is told apart from anybody else's.
 const MARK: &str = "backup-run";
 
 /// One bucket.
@@ -115,20 +116,20 @@ pub struct Store {
     patience: StorePatience,
     refusals: Arc<AtomicU64>,
     sent: Sent,
-    /// Whether it was said that lists hold what can't be read.
+    /// Whether the log has already said that lists hold entries which can't be read.
     told_unreadable: Arc<AtomicBool>,
 }
 
 /// A part that the store has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// What the store calls it.
+    /// The part's ETag.
     pub etag: String,
-    /// Whether that is the part's MD5.
+    /// Whether the ETag is the part's MD5.
     pub is_md5: bool,
 }
 
-/// How many parts a store acknowledged, and how often one was sent again. Clones share the counts.
+/// Counts the parts that a store acknowledged, and how often one was sent again. Clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct Sent(Arc<(AtomicU64, AtomicU64)>);
 
@@ -161,27 +162,27 @@ pub struct Object {
     pub key: String,
     /// Its size in bytes.
     pub size: u64,
-    /// When the store made it visible; 1970, the beginning of time, if the store does not say.
+    /// When the store made it visible; the beginning of 1970 if the store does not say.
     pub modified_at: DateTime<Utc>,
-    /// Its ETag as the store writes it, if the list tells.
+    /// Its ETag as the store writes it, if the list holds one.
     pub etag: Option<String>,
 }
 
-/// What `HEAD` says of an object.
+/// What `HEAD` says about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Its size in bytes.
     pub size: u64,
-    /// Its ETag without quotes; a weak one as it stands. Empty if there is none.
+    /// Its ETag without quotes, or unchanged if it is a weak one. Empty if there is none.
     pub etag: String,
-    /// The mark that its upload was begun with, if the store tells.
+    /// The mark that its upload was begun with, if the store gives it back.
     pub mark: Option<String>,
 }
 
 /// A multipart upload that was begun and neither completed nor aborted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
-    /// The key it would have.
+    /// The key that the object would have.
     pub key: String,
     /// The store's name for the upload.
     pub id: String,
@@ -189,12 +190,12 @@ pub struct Unfinished {
     pub initiated_at: DateTime<Utc>,
 }
 
-/// From this try on a request that failed is worth a line: an answer of 500 now and then is every store's daily life.
+/// A failed request is logged from this try on. Every store answers 500 now and then, which is not worth a line in the log.
 const NOTABLE_TRIES: u32 = 3;
 
 impl Store {
     /// A client for the bucket. Nothing is sent yet, and nothing but the arguments is read: the SDK's own search for
-    /// credentials would ask a metadata service on the network, which only [`Credentials::Chain`] allows.
+    /// credentials would ask a metadata service on the network, and only [`Credentials::Chain`] allows that.
     #[must_use]
     pub fn new(settings: &StoreSettings, patience: StorePatience) -> Self {
         Self {
@@ -212,7 +213,7 @@ impl Store {
         }
     }
 
-    /// Makes all further requests with these keys, those of clones too. What was secret stays so.
+    /// Signs all further requests, also those of clones, with these keys. The old keys are still kept out of all messages.
     pub fn renew(&self, settings: &StoreSettings) {
         if let Some(access) = self.access.get().renewed(settings) {
             self.access.set(access);
@@ -223,7 +224,7 @@ impl Store {
         self.access.get().client
     }
 
-    /// The same store, for what is not worth waiting for: two tries of ten seconds.
+    /// The same store for requests that are not worth a long wait: two tries of ten seconds each.
     #[must_use]
     pub fn hurried(&self) -> Self {
         let patience = StorePatience {
@@ -237,7 +238,7 @@ impl Store {
         }
     }
 
-    /// How patient it is.
+    /// How patient the service is with this store.
     #[must_use]
     pub const fn patience(&self) -> &StorePatience {
         &self.patience
@@ -255,13 +256,13 @@ impl Store {
         self.place.provider
     }
 
-    /// How often it asked for fewer requests.
+    /// How often the store asked for fewer requests.
     #[must_use]
     pub fn refusals(&self) -> u64 {
         self.refusals.load(Ordering::Relaxed)
     }
 
-    /// The parts that it sent, counted as they are sent.
+    /// The counts of the parts sent to this store. They go up while parts are sent.
     #[must_use]
     pub fn sent(&self) -> Sent {
         self.sent.clone()
@@ -270,7 +271,7 @@ impl Store {
     /// Begins a multipart upload; nothing is visible until it is completed. [`Store::head`] gives the mark back.
     ///
     /// # Errors
-    /// What the store answered: this is where wrong credentials show.
+    /// What the store answered. Wrong credentials are noticed here.
     pub async fn create_upload(&self, key: &str, mark: &str) -> Result<String, StoreError> {
         const ACTION: &str = "begin upload of";
         self.retrying(ACTION, key, self.patience.answer, || async {
@@ -294,10 +295,10 @@ impl Store {
         .await
     }
 
-    /// Sends one part and returns its ETag, which was compared with the part's MD5 if it may be one.
+    /// Sends one part and returns its ETag. If the ETag can be an MD5, it was compared with that of the part.
     ///
     /// # Errors
-    /// When it was refused, or could not be sent in several tries.
+    /// When the part was refused, or could not be sent in several tries.
     pub async fn upload_part(
         &self,
         key: &str,
@@ -332,7 +333,8 @@ impl Store {
             let answer = sent.map_err(|e| self.error(ACTION, key, e).of_body(body.len()))?;
             let etag =
                 etag(answer.e_tag()).map_err(|what| StoreError::not_s3(ACTION, key, what))?;
-            // With a customer's or KMS's key the ETag is not an MD5; Content-MD5 was checked by the store all the same.
+            // If the store encrypts with a customer's or a KMS key, the ETag is not an MD5. The store checked Content-MD5 all
+            // the same.
             let encrypted = answer.sse_customer_algorithm().is_some()
                 || matches!(
                     answer.server_side_encryption(),
@@ -350,7 +352,7 @@ impl Store {
                     format!("the store answered part {number} with the ETag of other bytes"),
                 ));
             }
-            // Complete must name one; a store that gave none has nothing else to compare it with.
+            // Complete must name an ETag for each part. A store that gave none can't compare it with anything.
             let etag = if etag.is_empty() { &expected } else { etag };
             Ok(Acknowledged {
                 etag: etag.to_owned(),
@@ -362,10 +364,11 @@ impl Store {
         Ok(acknowledged)
     }
 
-    /// Makes the object of these parts visible, unless the key is taken.
+    /// Makes the object that consists of these parts visible, unless its key is taken.
     ///
     /// # Errors
-    /// What the store answered. The caller must find out by [`Store::head`] whether a lost answer was a success.
+    /// What the store answered. If the answer was lost, the caller must find out with [`Store::head`] whether there is an
+    /// object.
     pub async fn complete_upload(
         &self,
         key: &str,
@@ -420,7 +423,7 @@ impl Store {
             hint = "nothing is to be done where one container makes the backups; two that are due at the same time could overwrite each other's",
             "the store cannot be told to keep an existing object: completing the upload without that condition"
         );
-        // Without the condition, what another container made meanwhile would be overwritten.
+        // Without the condition, a backup that another container made in the meantime would be overwritten.
         if self.listed(key).await?.is_some() {
             return Err(StoreError::taken(ACTION, key));
         }
@@ -428,7 +431,7 @@ impl Store {
             .await
     }
 
-    /// Ends an upload without an object. An upload that is gone already counts as aborted.
+    /// Ends an upload without making an object. An upload that is already gone counts as aborted.
     ///
     /// # Errors
     /// What the store answered.
@@ -453,7 +456,7 @@ impl Store {
         }
     }
 
-    /// Asks for an object's size and ETag; none when there is no such object.
+    /// Asks for an object's size and ETag; `None` if there is no such object.
     ///
     /// # Errors
     /// What the store answered.
@@ -487,10 +490,10 @@ impl Store {
         }
     }
 
-    /// Reads the bytes from `from` up to `to`, not included, of an object that still has this ETag and this size.
+    /// Reads the bytes from `from` up to, but not including, `to`. The object must still have this ETag and this size.
     ///
     /// # Errors
-    /// What the store answered, or that the object is gone or another one now.
+    /// What the store answered, or that the object was removed or replaced.
     pub async fn get(
         &self,
         key: &str,
@@ -502,7 +505,7 @@ impl Store {
         const ACTION: &str = "read";
         let expected = to.saturating_sub(from);
         let needed = Duration::from_secs(expected / SLOWEST_BYTES_PER_SECOND);
-        // A weak ETag is never equal to another in a condition, not even to itself.
+        // In a condition a weak ETag equals no other, not even itself.
         let strong = Some(etag).filter(|etag| !etag.is_empty() && !etag.starts_with(WEAK));
         let outcome = self
             .retrying(ACTION, key, self.patience.answer.max(needed), || async {
@@ -516,14 +519,14 @@ impl Store {
                     .send()
                     .await
                     .map_err(|e| self.error(ACTION, key, e))?;
-                // A store that ignores the condition says at least which object it sends.
+                // A store that ignores the condition still says which object it sends.
                 if answer
                     .e_tag()
                     .is_some_and(|now| !etag.is_empty() && opaque(now) != opaque(etag))
                 {
                     return Err(StoreError::replaced(ACTION, key));
                 }
-                // One that ignores the range sends the whole object, or without end.
+                // A store that ignores the range sends the whole object, or never stops.
                 check_range(
                     answer.content_range(),
                     answer.content_length(),
@@ -555,8 +558,8 @@ impl Store {
         }
     }
 
-    /// Makes a request up to `tries` times, each within `limit`. It is repeated only where the store may answer
-    /// otherwise a moment later; R2 answers 429 and sporadic 500s under load, which the SDK would let through.
+    /// Makes a request up to `tries` times, each within `limit`. It is repeated only where the store may give another answer a
+    /// moment later. Under load R2 answers 429 and sometimes 500, and the SDK does not retry those as it should.
     async fn retrying<T, F>(
         &self,
         action: &'static str,
@@ -608,17 +611,17 @@ impl Store {
     }
 }
 
-/// What a weak ETag begins with.
+/// The beginning of a weak ETag.
 const WEAK: &str = "W/";
 
-/// The bare text of an ETag, weak or not.
+/// An ETag's text without the mark of a weak one.
 pub(crate) fn opaque(etag: &str) -> &str {
     let etag = etag.trim();
     etag.strip_prefix(WEAK).unwrap_or(etag).trim_matches('"')
 }
 
-/// Whether an answer says that the condition of the request can't be had here, and not that it does not hold. Beside the codes
-/// that S3 has for that, some stores name the header.
+/// Whether an answer says that the store does not support the request's condition, as opposed to: the condition is not met. S3
+/// has codes for that; some stores name the header instead.
 fn refuses_condition<E>(error: &SdkError<E>) -> bool
 where
     E: ProvideErrorMetadata,
@@ -641,7 +644,7 @@ where
             .contains("if-none-match")
 }
 
-/// An ETag without quotes, a weak one as it stands; empty if there is none.
+/// An ETag without quotes, or unchanged if it is a weak one; empty if there is none.
 fn etag(text: Option<&str>) -> Result<String, String> {
     let text = text.unwrap_or_default().trim();
     let etag = if text.starts_with(WEAK) {
@@ -655,7 +658,7 @@ fn etag(text: Option<&str>) -> Result<String, String> {
     Ok(etag.to_owned())
 }
 
-/// Whether an answer is about to send just the bytes from `from` up to `to` of an object of this size, as far as it says.
+/// Checks, by an answer's headers, that it will send exactly the bytes from `from` up to `to` of an object of this size.
 fn check_range(
     range: Option<&str>,
     length: Option<i64>,
@@ -668,10 +671,10 @@ fn check_range(
             .trim()
             .strip_prefix(&asked)
             .is_some_and(|total| total == "*" || total.parse() == Ok(size)),
-        // Without it, what is sent begins at the beginning.
+        // Without this header, the answer begins with the object's first byte.
         None => from == 0,
     };
-    // Fewer bytes may be more the next time.
+    // If too few bytes came, there may be enough the next time.
     let too_long = length.is_some_and(|length| u64::try_from(length).is_ok_and(|l| l > expected));
     if right_range && !too_long {
         return Ok(());
@@ -692,7 +695,7 @@ enum Piece {
     Long,
 }
 
-/// The bytes of a body that must have so many. No more than these are held, whatever else comes.
+/// Reads a body that must have this many bytes. More than that is never held in memory.
 async fn read_piece(mut body: ByteStream, expected: u64) -> Result<Bytes, Piece> {
     let expected = usize::try_from(expected).map_err(|_| Piece::Long)?;
     let mut piece = BytesMut::with_capacity(expected);
@@ -724,7 +727,7 @@ mod tests {
             (Some("bytes 4-7/10"), Some(4), true),
             (Some(" bytes 4-7/10 "), None, true),
             (Some("bytes 4-7/*"), Some(4), true),
-            // Fewer bytes may be more the next time.
+            // If too few bytes came, there may be enough the next time.
             (Some("bytes 4-7/10"), Some(3), true),
             (Some("bytes 4-7/10"), Some(5), false),
             (Some("bytes 4-7/11"), Some(4), false),

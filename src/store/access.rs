@@ -19,7 +19,7 @@ use super::credentials;
 use crate::network::proxy::Proxy;
 use crate::secret::{Redactor, Secret};
 
-/// A client of HTTP.
+/// The client that speaks HTTP with the store.
 fn client(proxy: Option<ProxyConfig>) -> SharedHttpClient {
     let Some(proxy) = proxy else {
         return Builder::new()
@@ -36,7 +36,7 @@ fn client(proxy: Option<ProxyConfig>) -> SharedHttpClient {
     })
 }
 
-/// A proxy as the SDK knows it.
+/// The SDK's form of a proxy.
 fn through(proxy: &Proxy, settings: &StoreSettings) -> Option<ProxyConfig> {
     let is_plain = settings
         .endpoint
@@ -47,7 +47,7 @@ fn through(proxy: &Proxy, settings: &StoreSettings) -> Option<ProxyConfig> {
     } else {
         ProxyConfig::https(proxy.url())
     };
-    // Its URL was looked at when the variables were read.
+    // The proxy's URL was checked when the variables were read.
     let config = config.ok()?.no_proxy(proxy.except());
     Some(match proxy.user() {
         Some((name, password)) => config.with_basic_auth(name.as_str(), password.expose()),
@@ -81,14 +81,15 @@ impl Access {
             // R2 answers 501 to the SDK's default checksums on parts; Content-MD5 is what every vendor takes.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            // The SDK does not retry R2's 429 and has one retry budget for the process: `retrying` does it instead.
+            // The SDK does not retry R2's 429, and has one retry budget for the whole process. `retrying` is used instead.
             .retry_config(RetryConfig::disabled())
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(Duration::from_secs(10))
                     .build(),
             )
-            // It misfires on slow links, and does not see a dead connection under an in-memory part.
+            // This protection misfires on slow links, and it does not notice a dead connection while a part is sent from
+            // memory.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(settings.endpoint.clone());
         let keys: Vec<Secret> = settings.credentials.secrets().cloned().collect();
@@ -99,7 +100,8 @@ impl Access {
         }
     }
 
-    /// One with the keys of these settings, if they are others. The keys from before stay secret.
+    /// A client with the keys of these settings, if they differ from its own. The earlier keys are still kept out of all
+    /// messages.
     pub(super) fn renewed(&self, settings: &StoreSettings) -> Option<Self> {
         let access = Self::new(settings);
         if access.keys == self.keys {

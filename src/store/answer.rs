@@ -1,10 +1,10 @@
 //! The answers of a store, of limited size and whole, before the SDK reads them.
 //!
-//! The SDK collects an answer however long it is, and stops without a word where its XML breaks off: of a list that was cut
-//! on the way it makes a shorter list. So each answer is read here first, and what is not whole is an error.
+//! The SDK collects an answer however long it is, and says nothing if its XML breaks off: a list that was cut on the way
+//! becomes a shorter list. So each answer is read here first, and one that is not whole is an error.
 //!
-//! Of an entry of a list it needs a few elements, and gives up the whole list where it can't read one of any kind. So what can't
-//! be read of an entry, and what is not needed, is left out here, and only the entry is lacking then.
+//! The SDK needs only a few elements of each entry in a list, but it gives up the whole list if it can't read any one element.
+//! So elements that can't be read or are not needed are removed here. At worst that entry is then missing, and not the list.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -18,21 +18,21 @@ use xmlparser::{ElementEnd, Token, Tokenizer};
 
 use crate::fault::chain;
 
-/// The longest answer that is read. S3 puts at most 1000 entries into a page of a list and 1024 bytes into a key, which makes
-/// some seven megabytes where every character of every key has to be escaped.
+/// The longest answer that is read. S3 puts at most 1000 entries into a page of a list, and a key has at most 1024 bytes. If
+/// every character of every key has to be escaped, that makes about seven megabytes.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// The longest explanation of an error that is read; those of S3 have some hundred bytes.
 const MOST_ERROR_BYTES: usize = 64 * 1024;
 
-/// The most elements in an answer: the SDK makes a record of several hundred bytes even of an empty one. An entry of a list
-/// has some fifteen, and a page has 1000 entries.
+/// The most elements in an answer. Even for an empty element the SDK makes a record of several hundred bytes. An entry of a
+/// list has some fifteen, and a page has 1000 entries.
 const MOST_ELEMENTS: usize = 50_000;
 
-/// How deep elements lie in each other at most; those of S3 lie six deep.
+/// How deep elements may be nested; those of S3 are at most six deep.
 const MOST_DEPTH: usize = 32;
 
-/// What the answers that are read begin with.
+/// The root elements of the answers that are read.
 const ROOTS: [&str; 6] = [
     "ListBucketResult",
     "ListMultipartUploadsResult",
@@ -42,7 +42,7 @@ const ROOTS: [&str; 6] = [
     "Error",
 ];
 
-/// An answer that tells nothing, though its status is that of a success.
+/// Why an answer can't be used, although its status says success.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// The connection ended too early.
@@ -59,8 +59,7 @@ pub enum Unusable {
     NotS3(String),
 }
 
-/// Reads the body of an answer. The status of an error says enough without it, so that one which can't be had is left out
-/// there.
+/// Reads the body of an answer. If the request failed, its status says enough, so a body that can't be read is ignored.
 ///
 /// # Errors
 /// When it is too long, or not whole.
@@ -91,8 +90,8 @@ where
     }
 }
 
-/// The body, if it is one XML document from its first element to the end of that element; without what the SDK can't read of the
-/// entries of a list.
+/// Returns the body if it is one XML document, whole to the end of its first element. Parts of a list's entries that the SDK
+/// can't read are removed.
 fn readable(body: Bytes) -> Result<Bytes, Unusable> {
     let mut text = String::from_utf8_lossy(&body);
     // Names may hold characters that XML may not, and some stores write them as they are.
@@ -121,15 +120,15 @@ const fn is_of_xml(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// An element whose end was not seen yet.
+/// An element whose end has not been seen yet.
 struct Open<'a> {
     name: (&'a str, &'a str),
-    /// Where it starts, and where what it holds does.
+    /// Where the element starts, and where its content does.
     start: usize,
     inside: usize,
 }
 
-/// Walks a document to its end, and says where the entries of a list hold what is not needed or can't be read.
+/// Walks a document to its end, and returns the places in a list's entries that are not needed or can't be read.
 fn needless(text: &str) -> Result<Vec<Range<usize>>, Unusable> {
     let mut open: Vec<Open<'_>> = Vec::new();
     let mut needless = Vec::new();
@@ -229,7 +228,7 @@ pub fn element(body: &[u8], name: &str) -> Option<String> {
     None
 }
 
-/// The entries of the lists.
+/// The elements that are entries of a list.
 const ENTRIES: [&str; 2] = ["Contents", "Upload"];
 
 /// Whether an element of an entry is needed, and holds what the SDK can read.
@@ -245,7 +244,7 @@ fn is_needed(name: &str, content: &str) -> bool {
     }
 }
 
-/// Whether this begins with what may follow an `&`.
+/// Whether this text begins with something that may follow an `&`.
 fn is_reference(text: &str) -> bool {
     let Some((name, _)) = text.split_once(';') else {
         return false;

@@ -1,7 +1,7 @@
 //! Why a request to a store failed: one closed list, made from codes, statuses and types, and what each of them means.
 //!
-//! A store's words decide nothing, but where a known store gives one code to several failures: there the whole beginning of
-//! a fixed sentence is compared, in which no name can stand.
+//! A store's words decide nothing, with one exception: some known stores use one code for several failures. There the beginning
+//! of a fixed sentence is compared, a part in which no name can stand.
 
 use std::error::Error;
 use std::io;
@@ -20,31 +20,31 @@ pub(super) enum Cause {
     // There was no answer.
     /// The host has no address.
     Unresolved,
-    /// Nothing takes connections there.
+    /// Nothing accepts connections there.
     Unreachable,
-    /// The connection ended, or the answer did, before its end.
+    /// The connection or the answer broke off.
     Broken,
-    /// Nothing came in time.
+    /// No answer came in time.
     Timeout,
-    /// There was nobody to talk to over TLS.
+    /// TLS could not be agreed on, or the certificate was not accepted.
     Distrusted(Distrust),
     /// The request could not be made.
     Unsendable,
     /// There is no role whose keys could sign it.
     NoRole,
-    /// Whoever hands out the role's keys refuses, or fails.
+    /// The service that hands out the role's keys refuses, or fails.
     RoleRefused,
-    /// Whoever hands out the role's keys does not answer.
+    /// The service that hands out the role's keys does not answer.
     RoleTimeout,
 
-    // The answer is none.
+    // There was an answer that can't be used.
     /// It can't be read, though its status is that of a success.
     Unreadable,
-    /// It is not even one of HTTP.
+    /// The answer is not even HTTP.
     NotHttp,
-    /// Something else than S3 answers, or against its rules.
+    /// Something other than S3 answers, or it breaks the rules of S3.
     NotS3,
-    /// What the store holds is not what was sent.
+    /// The store holds other bytes than were sent.
     Mismatch,
     /// The object was removed or replaced while it was being read.
     Replaced,
@@ -52,17 +52,17 @@ pub(super) enum Cause {
     // The answer is a refusal.
     /// The store is overloaded or out of order.
     Busy,
-    /// What was sent came in other bytes.
+    /// The bytes arrived changed.
     Changed,
-    /// Somebody else has the name, or ended the upload.
+    /// Somebody else took the name, or ended the upload.
     Conflict,
-    /// No right to do this.
+    /// The key has no right to do this.
     Denied,
-    /// The access key is none of this store's.
+    /// The store does not know the access key.
     UnknownKey,
-    /// The secret is not that of the key.
+    /// The secret does not belong to the key.
     WrongSecret,
-    /// The session's keys have run out.
+    /// The temporary keys have expired.
     Expired,
     /// The account is closed, suspended or unpaid.
     Account,
@@ -70,13 +70,13 @@ pub(super) enum Cause {
     Clock,
     /// There is no such bucket.
     NoBucket,
-    /// The store looked for a bucket of another name: it takes the name from elsewhere in the request.
+    /// The store looked for a bucket of another name, because it takes the name from another place in the request.
     Addressing,
     /// The bucket is in another region.
     Region,
-    /// What answers wants to be asked elsewhere.
+    /// The server redirects to another address.
     Redirected,
-    /// A request without TLS is refused without a word of S3: what answers may speak TLS only.
+    /// A request without TLS was refused with no answer in S3's form: the server may accept TLS only.
     WantsTls,
     /// There is no room left.
     Quota,
@@ -88,15 +88,15 @@ pub(super) enum Cause {
     TooLarge,
     /// A request has no length where one is wanted.
     NoLength,
-    /// No S3 request is allowed there.
+    /// S3 requests are not allowed at this address.
     Method,
     /// The store does not know this request.
     NotImplemented,
-    /// Refused for a reason that is none of the above.
+    /// The request was refused for some other reason.
     Rejected,
 }
 
-/// What the codes of S3, of R2 and of the stores that speak S3 mean. `Exception` at the end of a code is left out.
+/// What the codes of S3, of R2 and of the stores that speak S3 mean. A code is looked up without `Exception` at its end.
 const CODES: [(&str, Cause); 87] = [
     ("SlowDown", Cause::Busy),
     ("SlowDownRead", Cause::Busy),
@@ -194,8 +194,8 @@ const CODES: [(&str, Cause); 87] = [
     ("XNotImplemented", Cause::NotImplemented),
 ];
 
-/// What a status means where no code says more. Every other one of its class is refused for good (4xx), or means that the
-/// store is out of order (5xx).
+/// What a status means if there is no code that says more. Any other status of 4xx is a refusal for good, and any other of 5xx
+/// means that the store is out of order.
 const STATUSES: [(u16, Cause); 19] = [
     (401, Cause::UnknownKey),
     (402, Cause::Account),
@@ -218,7 +218,7 @@ const STATUSES: [(u16, Cause); 19] = [
     (511, Cause::NotS3),
 ];
 
-/// Sentences with which a known store begins the explanation of a code that it gives to several failures.
+/// The beginnings of sentences by which a known store explains a code that it uses for several failures.
 const SENTENCES: [(&str, &str, Cause); 5] = [
     // R2
     (
@@ -226,7 +226,7 @@ const SENTENCES: [(&str, &str, Cause); 5] = [
         "Credential access key has length ",
         Cause::UnknownKey,
     ),
-    // AWS, of a request that was signed long ago.
+    // AWS, about a request that was signed long ago
     ("AccessDenied", "Request has expired", Cause::Clock),
     // Backblaze
     (
@@ -239,7 +239,7 @@ const SENTENCES: [(&str, &str, Cause); 5] = [
 ];
 
 impl Cause {
-    /// What a connection that never became an answer means.
+    /// The cause if a connection gave no answer at all.
     pub(super) fn of_connection(error: &(dyn Error + 'static)) -> Self {
         if let Some(distrust) = Distrust::among(error) {
             return Self::Distrusted(distrust);
@@ -275,11 +275,11 @@ impl Cause {
         }
     }
 
-    /// What an answer means that is a refusal.
+    /// The cause behind an answer that refuses the request.
     pub(super) fn of_answer(status: u16, code: Option<&str>, message: &str, told: &Told) -> Self {
         let may_be_the_clock = match (status, code) {
             (401 | 403, _) => true,
-            // For want of a better one, of a signature whose date they do not accept.
+            // Some stores use these codes for a signature whose date they do not accept.
             (400, Some(code)) => ["AuthorizationHeaderMalformed", "InvalidRequest"].contains(&code),
             _ => false,
         };
@@ -323,13 +323,13 @@ impl Cause {
         }
         match status {
             300..=399 => Self::Redirected,
-            // An error in the body of an answer that began as a success is one of the store's own.
+            // If an answer begins as a success and its body holds an error, the store itself failed.
             200..=299 | 500.. => Self::Busy,
             _ => Self::Rejected,
         }
     }
 
-    /// The name of the failure, and whether the same request may succeed a moment later.
+    /// The kind of the failure, and whether the same request may succeed a moment later.
     const fn row(self) -> (Kind, bool) {
         match self {
             Self::Unresolved

@@ -1,12 +1,12 @@
-//! The connections to a store. With HTTP/2 all requests share one of them, and while it stands still the client would send
-//! every retry after the request that nobody answers.
+//! The connections to a store. With HTTP/2 all requests share one connection. If it hangs, the client would send every retry
+//! into the same connection.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-/// The client that holds them, and how another one is made.
+/// The client that holds the connections, and how another one is made.
 #[derive(Clone)]
 pub(super) struct Connections {
     current: Arc<Mutex<Current>>,
@@ -15,9 +15,9 @@ pub(super) struct Connections {
 
 #[derive(Debug, Default)]
 struct Current {
-    /// None until the next request needs it.
+    /// `None` until the next request needs a client.
     client: Option<SharedHttpClient>,
-    /// How many clients were left behind.
+    /// How many clients were abandoned.
     left: u64,
 }
 
@@ -41,7 +41,7 @@ impl Connections {
         current.client.get_or_insert_with(&*self.make).clone()
     }
 
-    /// A request begins. Whoever drops the answer before [`Unanswered::end`] leaves the connections behind.
+    /// Notes that a request begins. If the result is dropped before [`Unanswered::end`], the connections are abandoned.
     pub(super) fn begin(&self) -> Unanswered {
         Unanswered {
             left: self.lock().left,
@@ -64,7 +64,7 @@ pub(super) struct Unanswered {
 }
 
 impl Unanswered {
-    /// It has an answer, or an error of its connection, which the client leaves by itself.
+    /// Notes that the request has an answer, or that its connection failed: the client abandons a failed connection by itself.
     pub(super) fn end(mut self) {
         self.answered = true;
     }
@@ -73,7 +73,7 @@ impl Unanswered {
 impl Drop for Unanswered {
     fn drop(&mut self) {
         let mut current = self.connections.lock();
-        // Requests that share a connection are given up together; the first has left it for all of them.
+        // Requests that share a connection are given up together. The first of them has already abandoned it for all.
         if !self.answered && current.left == self.left {
             current.client = None;
             current.left += 1;

@@ -1,4 +1,4 @@
-//! The way of a request to the store and of its answer back, below the SDK.
+//! How a request gets to the store and its answer back, below the SDK.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,12 +19,12 @@ use super::connections::Connections;
 use super::told::SignedAt;
 use crate::store::answer;
 
-/// Takes the time out of an answer's `Date`, which no output of the SDK holds.
+/// Remembers the time in an answer's `Date` header, which the SDK does not pass on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AnswerTime(Arc<OnceLock<DateTime<Utc>>>);
 
 impl AnswerTime {
-    /// What the answer said.
+    /// The time that the answer gave.
     pub(super) fn get(&self) -> Option<DateTime<Utc>> {
         self.0.get().copied()
     }
@@ -90,11 +90,11 @@ struct Connector(SharedHttpConnector, Connections);
 
 impl HttpConnector for Connector {
     fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
-        // The SDK tells the length only of a body that there is; Google answers 411 to a POST without one.
+        // The SDK sends a length only with a body. Google answers 411 to a POST without a length.
         if request.method() == "POST" && request.body().content_length() == Some(0) {
             request.headers_mut().insert("content-length", "0");
         }
-        // Only the bytes of an object are asked for by a range. They are read by `get`, which knows how many there are.
+        // Only requests for an object's bytes have a range. `get` reads those, and knows how many there must be.
         let of_object = request.headers().contains_key("range");
         let signed_at = request.headers().get("x-amz-date").and_then(SignedAt::read);
         let (answered, unanswered) = (self.0.call(request), self.1.begin());
@@ -107,7 +107,7 @@ impl HttpConnector for Connector {
 }
 
 impl Connector {
-    /// Waits for an answer and reads it to its end, but for the bytes of an object.
+    /// Waits for an answer, and reads it to its end unless it holds an object's bytes.
     async fn read(
         answered: HttpConnectorFuture,
         of_object: bool,
@@ -123,7 +123,7 @@ impl Connector {
         }
         let body = answer::read(answer.take_body(), failed).await;
         let body = body.map_err(|error| ConnectorError::other(error.into(), None))?;
-        // The SDK compares the two. What HEAD answers is of the length of something else.
+        // The SDK compares the header with the body's length. In an answer to HEAD the header is about another body.
         if !body.is_empty() && answer.headers().contains_key("content-length") {
             let length = body.len().to_string();
             answer.headers_mut().insert("content-length", length);
@@ -133,7 +133,7 @@ impl Connector {
     }
 }
 
-/// The system's own search for addresses. Its failures have a type, which those of the SDK's own way have not.
+/// The system's own name resolution. Its failures have a type, unlike those of the SDK's default.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Resolver;
 

@@ -1,4 +1,4 @@
-//! Whose rights the requests have: keys that were given, or those of a role that AWS hands out.
+//! The credentials of the requests: keys that were given, or those of a role, which AWS hands out.
 
 use std::error::Error;
 use std::time::Duration;
@@ -20,16 +20,16 @@ use super::error::{MOST_WORDS, shown};
 use crate::fault::chain;
 use crate::secret::Secret;
 
-/// How long whoever hands out a role's keys is waited for.
+/// How long to wait for the service that hands out a role's keys.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Whose rights the requests have.
+/// The credentials of the requests.
 #[derive(Debug, Clone)]
 pub enum Credentials {
     /// Keys that were given.
     Keys(Keys),
-    /// Those that AWS's own programs would find: of a web identity (EKS), a container (ECS), an instance (EC2) or a profile. They
-    /// expire, and are fetched again while the daemon lives.
+    /// The keys that AWS's own programs would find: those of a web identity (EKS), a container (ECS), an instance (EC2) or a
+    /// profile. They expire, and are fetched again as long as the daemon runs.
     Chain,
 }
 
@@ -45,7 +45,7 @@ pub struct Keys {
 }
 
 impl Credentials {
-    /// What the SDK asks for keys.
+    /// The provider that the SDK asks for keys.
     pub(super) fn provider(
         &self,
         region: &str,
@@ -71,7 +71,7 @@ impl Credentials {
         }
     }
 
-    /// What must not be seen in any text.
+    /// The values that must not appear in any text.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let keys = match self {
             Self::Keys(keys) => [
@@ -87,11 +87,11 @@ impl Credentials {
 
 /// Keeps the keys of a role until shortly before they expire.
 pub(super) fn cache() -> SharedIdentityCache {
-    // The limit of the chain itself comes first, and says what was waited for.
+    // The chain's own, shorter limit comes first, and its error says what did not answer.
     IdentityCache::lazy().load_timeout(LIMIT * 2).build()
 }
 
-/// The search of AWS's own programs for keys, made up when it is first needed.
+/// The search for keys as AWS's own programs do it, set up when it is first needed.
 #[derive(Debug)]
 struct Chain {
     region: Region,

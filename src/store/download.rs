@@ -16,18 +16,19 @@ use tokio::task::JoinSet;
 
 use crate::store::{Store, StoreError};
 
-/// Large enough that the time to the first byte of each hardly counts, small enough that the three that are held at a
-/// time (one read, one waiting, one arriving) fit into a small container.
+/// The size of a piece. It is large enough that the time to its first byte hardly counts. It is small enough that the three
+/// pieces held at a time (one being read, one waiting, one arriving) fit into a small container.
 const PIECE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// An object being read. Every piece is of the object that `etag` named at the beginning, or there is an error.
+/// An object that is being read. Every piece comes from the object that had this `etag` at the beginning; otherwise there is an
+/// error.
 #[derive(Debug)]
 pub struct Download {
     pieces: mpsc::Receiver<Result<Bytes, StoreError>>,
     piece: Bytes,
     received: Arc<AtomicU64>,
     size: u64,
-    /// Asks for the pieces; dropped with the reader.
+    /// The task that asks for the pieces. It ends when the reader is dropped.
     _requests: JoinSet<()>,
 }
 
@@ -59,7 +60,7 @@ impl Download {
         }
     }
 
-    /// How many bytes were handed out so far, readable while the object is being read elsewhere.
+    /// A counter of the bytes handed out so far, which can be looked at while the object is read elsewhere.
     #[must_use]
     pub fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.received)
@@ -73,7 +74,7 @@ impl AsyncBufRead for Download {
             match ready!(this.pieces.poll_recv(context)) {
                 Some(Ok(piece)) => this.piece = piece,
                 Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-                // The end is the announced one, or it is none: the task may have been ended with its runtime.
+                // An earlier end than the announced one is an error: the task may have been ended with its runtime.
                 None if this.received.load(Ordering::Relaxed) < this.size => {
                     return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                 }

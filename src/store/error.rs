@@ -16,13 +16,13 @@ use crate::format::text;
 use crate::secret::Redactor;
 use crate::store::answer::Unusable;
 
-/// The most that is kept of a store's own words: its code for an error, a header, and its explanation.
+/// How many characters are kept of a store's error code, of a header, and of its explanation.
 pub(super) const MOST_CODE: usize = 100;
 const MOST_HEADER: usize = 300;
 pub(super) const MOST_WORDS: usize = 1000;
 
-/// A failed request to the store. Its texts hold a stranger's words as they are, without secrets and cut: whoever shows
-/// them makes them visible.
+/// A failed request to the store. Its texts hold the store's words, shortened and with secrets removed. Code that shows them
+/// must make them visible first.
 #[derive(Debug, Clone)]
 pub struct StoreError {
     pub(super) action: &'static str,
@@ -59,8 +59,8 @@ impl Diagnosed for StoreError {
 }
 
 impl StoreError {
-    /// Turns the SDK's error into one that says what happened, without what must not be seen: some stores repeat the
-    /// access key in their answers.
+    /// Turns the SDK's error into one that says what happened, with secrets removed: some stores repeat the access key in their
+    /// answers.
     pub(super) fn of<E>(
         place: &Place,
         redactor: &Redactor,
@@ -82,7 +82,7 @@ impl StoreError {
         }
         let answer = error.raw_response();
         let status = answer.map(|answer| answer.status().as_u16());
-        // Where there is no body, the SDK makes up a code of its own for 404.
+        // Without a body, the SDK makes up a code of its own for 404.
         let has_body = answer
             .and_then(|answer| answer.body().bytes())
             .is_some_and(|body| !body.is_empty());
@@ -102,7 +102,7 @@ impl StoreError {
         });
         let cause = match (&error, status) {
             (SdkError::ResponseError(_), Some(200..=299)) => Cause::Unreadable,
-            // It was read, and is neither what was asked for nor an error.
+            // The answer was read, and it is neither what was asked for nor an error.
             (SdkError::ServiceError(_), Some(200..=299)) if code.is_none() => Cause::NotS3,
             (SdkError::ServiceError(_) | SdkError::ResponseError(_), Some(status)) => {
                 Cause::of_answer(status, code.as_deref(), &message, &told)
@@ -119,7 +119,7 @@ impl StoreError {
                 _ => chain::words(&error),
             };
         }
-        // Secrets are taken out before anything is cut off, or the rest of one that is cut would stay.
+        // Secrets are removed before anything is cut off. Otherwise a part of a secret that was cut could stay.
         let kept = |words: &str, most| shown(&redactor.redact(words), most);
         let mut message = kept(&message, MOST_WORDS);
         for (name, value) in &told.headers {
@@ -155,7 +155,7 @@ impl StoreError {
         }
     }
 
-    /// One whose remedy does not depend on the store.
+    /// An error whose remedy does not depend on the provider.
     pub(super) fn known(action: &'static str, key: &str, cause: Cause, message: String) -> Self {
         Self {
             action,
@@ -173,7 +173,7 @@ impl StoreError {
         self.cause.is_transient()
     }
 
-    /// The same, of a request with a body of so many bytes: where that is too long, the remedy names the size.
+    /// The same error for a request with a body of this many bytes. If that is too long for the store, the hint names the size.
     pub(super) fn of_body(mut self, bytes: usize) -> Self {
         if self.cause == Cause::TooLarge {
             let mib = bytes.div_ceil(1024 * 1024);
@@ -185,7 +185,7 @@ impl StoreError {
         self
     }
 
-    /// An object that is not what was sent.
+    /// An object that does not hold what was sent.
     #[must_use]
     pub fn mismatch(action: &'static str, key: &str, message: String) -> Self {
         Self::known(action, key, Cause::Mismatch, message)
@@ -196,7 +196,7 @@ impl StoreError {
         Self::known(action, key, Cause::NotS3, message)
     }
 
-    /// An answer that did not come, or not to its end.
+    /// An answer that did not come, or broke off.
     pub(super) fn broken(action: &'static str, key: &str, cause: &str) -> Self {
         let message = format!("the connection broke off: {}", shown(cause, MOST_WORDS));
         Self::known(action, key, Cause::Broken, message)
@@ -219,14 +219,14 @@ impl StoreError {
         Self::known(action, key, Cause::Timeout, message)
     }
 
-    /// The name of an object that is there already.
+    /// The error for a name that another object already has.
     #[must_use]
     pub fn taken(action: &'static str, key: &str) -> Self {
         let message = "there is another object of this name";
         Self::known(action, key, Cause::Conflict, message.to_owned())
     }
 
-    /// Whether the store does not know the request at all.
+    /// Whether the store does not offer this kind of request at all.
     #[must_use]
     pub fn is_not_offered(&self) -> bool {
         self.is_code("NotImplemented") || matches!(self.status, Some(405 | 501))
@@ -237,7 +237,7 @@ impl StoreError {
     }
 }
 
-/// Words of the store's, cut.
+/// The store's words, shortened.
 pub(super) fn shown(words: &str, most: usize) -> String {
     text::shortened(words, most)
 }

@@ -1,5 +1,5 @@
-//! What to do about a failure of a store: one action, with the variable or the statement to use, in the place where this
-//! provider's customers find it.
+//! What to do about a failure of a store: one action, with the variable or the statement to use, and where this provider's
+//! customers find it.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::place::Place;
 use super::provider::Provider;
 use crate::network::tls::Distrust;
 
-/// The remedy for a cause. `region` is the one that the store named in place of ours.
+/// The remedy for a cause. `region` is the right one, if the store named it.
 pub(super) fn hint(cause: Cause, place: &Place, region: Option<&str>) -> Cow<'static, str> {
     match cause {
         Cause::Unresolved if place.is_virtual() && place.provider != Provider::Aws => {
@@ -265,7 +265,7 @@ const fn quota(provider: Provider) -> &'static str {
 }
 
 impl Place {
-    /// Whether the bucket's name is part of the host by the user's own choice.
+    /// Whether the user chose to have the bucket's name in the host.
     fn is_virtual(&self) -> bool {
         !self.path_style && self.provider != Provider::Railway
     }

@@ -1,4 +1,4 @@
-//! What the bucket's own rules say of old objects.
+//! What the bucket's own rules say about old objects.
 
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule};
 
@@ -8,16 +8,16 @@ use crate::fault::{Diagnosed, Kind};
 /// A rule of the bucket that deletes objects by their age.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
-    /// What the keys of the objects begin with; empty for all.
+    /// The beginning of the objects' keys; empty for all objects.
     pub prefix: String,
-    /// After how many days.
+    /// How many days old an object is when it is deleted.
     pub days: u32,
 }
 
 /// What is known of a bucket's rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rules {
-    /// These are all that delete objects by their age.
+    /// These are all the rules that delete objects by age.
     Told(Vec<Expiry>),
     /// This key may not read them.
     Refused,
@@ -25,7 +25,7 @@ pub enum Rules {
     NotTold,
 }
 
-/// What an enabled rule deletes by age alone: one with a condition beyond the prefix may not hold for our objects.
+/// What an enabled rule deletes by age alone. A rule with a further condition besides the prefix may not apply to our objects.
 fn expiry(rule: &LifecycleRule) -> Option<Expiry> {
     let days = u32::try_from(rule.expiration()?.days()?).ok()?;
     let prefix = match rule.filter() {
@@ -57,8 +57,7 @@ fn expiry(rule: &LifecycleRule) -> Option<Expiry> {
     })
 }
 
-/// Whether it says anything that S3's rules can say. Google, for one, answers with rules of its own form, in which the SDK sees
-/// nothing.
+/// Whether a rule has S3's form. Google, for example, answers with rules in its own form, of which the SDK reads nothing.
 fn is_s3s(rule: &LifecycleRule) -> bool {
     rule.expiration().is_some()
         || rule.noncurrent_version_expiration().is_some()
@@ -71,7 +70,7 @@ impl Store {
     /// The bucket's rules that delete objects by age.
     ///
     /// # Errors
-    /// What the store answered where it did not answer this question.
+    /// What the store answered, if that says nothing about its rules.
     pub async fn rules(&self) -> Result<Rules, StoreError> {
         const ACTION: &str = "read the lifecycle rules of";
         let outcome = self
@@ -101,7 +100,7 @@ impl Store {
             Err(error)
                 if error.kind() == Kind::StoreRejected && !error.is_code("NoSuchBucket")
                     || error.is_not_offered()
-                    // A success that is none of S3's.
+                    // An answer with status 200 that is not S3's
                     || error.status == Some(200) && error.code.is_none() =>
             {
                 Ok(Rules::NotTold)

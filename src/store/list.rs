@@ -11,18 +11,19 @@ use percent_encoding::percent_decode_str;
 use super::connector::AnswerTime;
 use super::{MOST_ETAG_BYTES, MOST_HANDLE_BYTES, Object, Store, StoreError, Unfinished};
 
-/// The most pages of a list, which have 1000 entries each: ten million objects under one prefix.
+/// The most pages of a list. A page has 1000 entries, so this is ten million objects under one prefix.
 const MOST_PAGES: usize = 10_000;
 
-/// The most pages of the unfinished uploads of a whole bucket, which may be others' for the most part.
+/// The most pages that are read of the unfinished uploads in a whole bucket. Most of those may belong to others.
 const PAGES_OF_ALL: usize = 10;
 
 impl Store {
-    /// Lists every object whose key begins with `prefix`, a page at a time: what `visit` does not keep is forgotten. Gives
-    /// what the store's clock said last, if its answers tell.
+    /// Lists every object whose key begins with `prefix`, a page at a time. Only what `visit` keeps stays in memory. Returns
+    /// the latest time of the store's clock, if the answers hold it.
     ///
     /// # Errors
-    /// What the store answered; a list is whole or an error, and after an error what was visited counts for nothing.
+    /// What the store answered. A list that is not whole is an error, and whatever was visited before an error must not be
+    /// used.
     pub async fn list(
         &self,
         prefix: &str,
@@ -66,7 +67,7 @@ impl Store {
             }
             let next = next.filter(|next| !next.is_empty());
             match (truncated, next) {
-                // A bucket of which nothing can be read is no empty one.
+                // A bucket in which no entry can be read is not empty.
                 (Some(false), None) if unreadable > 0 && !read => {
                     return Err(not_whole(
                         "all that the list holds are objects without a key or a size".to_owned(),
@@ -98,7 +99,8 @@ impl Store {
         }
     }
 
-    /// Says once that a list holds what can't be read. It is somebody else's, in all likelihood, and there at each list.
+    /// Logs once that a list holds entries which can't be read. They probably belong to somebody else, and are there in each
+    /// list.
     fn tell_unreadable(&self, entries: usize) {
         if entries > 0 && !self.told_unreadable.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -109,7 +111,7 @@ impl Store {
         }
     }
 
-    /// The object of that key, as the list tells it.
+    /// Returns the object with this key as the list describes it.
     ///
     /// # Errors
     /// When the bucket could not be listed.
@@ -127,7 +129,7 @@ impl Store {
     /// Lists every unfinished upload whose key begins with `prefix`, a page at a time.
     ///
     /// # Errors
-    /// What the store answered; there are more uploads then than were visited.
+    /// What the store answered. Not all uploads were visited then.
     pub async fn list_uploads(
         &self,
         prefix: &str,
@@ -142,7 +144,7 @@ impl Store {
         if any || prefix.is_empty() {
             return Ok(());
         }
-        // MinIO takes the prefix for a whole key, and tells all uploads only where there is none.
+        // MinIO takes the prefix for a whole key, and lists all uploads only if there is no prefix.
         let ours = |upload: Unfinished| {
             if upload.key.starts_with(prefix) {
                 visit(upload);
@@ -190,7 +192,7 @@ impl Store {
                 page.next_upload_id_marker,
             );
             for upload in page.uploads.unwrap_or_default() {
-                // One whose age is not told can't be known for left behind.
+                // If the age of an upload is unknown, it can't be known whether somebody is still at work on it.
                 let initiated_at = upload.initiated().and_then(super::instant);
                 let (Some(key), Some(id), Some(initiated_at)) =
                     (upload.key, upload.upload_id, initiated_at)
@@ -203,7 +205,7 @@ impl Store {
                     initiated_at,
                 });
             }
-            // SeaweedFS leaves out whether there is more where there is none, and the key where there is.
+            // If there are no more pages, SeaweedFS does not say so. If there are, it leaves out the key marker.
             if !truncated {
                 return Ok(());
             }
@@ -229,7 +231,7 @@ impl Store {
         }
     }
 
-    /// What the store's clock says, if its answers tell.
+    /// Returns the time of the store's clock, if its answer holds it.
     ///
     /// # Errors
     /// What the store answered.
@@ -253,7 +255,7 @@ impl Store {
     }
 }
 
-/// The pages of a list so far. A list goes on only to a page that it has not been at, and not for ever.
+/// The pages of a list that were read so far. Each page must be a new one, and their number is limited.
 #[derive(Debug, Default)]
 struct Pages {
     state: RandomState,
@@ -261,7 +263,7 @@ struct Pages {
 }
 
 impl Pages {
-    /// What stands for the next page, if the list may go on there.
+    /// The token of the next page, if it may be read.
     fn turn(&mut self, next: &str) -> Result<String, String> {
         let next = handle(next)?;
         if !self.seen.insert(self.state.hash_one(&next)) {
@@ -276,7 +278,7 @@ impl Pages {
     }
 }
 
-/// What a store wants back with a later request, if it is short enough to be sent.
+/// A value that the store wants back with a later request, if it is short enough to be sent.
 pub(super) fn handle(text: &str) -> Result<String, String> {
     if text.len() > MOST_HANDLE_BYTES {
         return Err(format!(
@@ -286,7 +288,7 @@ pub(super) fn handle(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// An entry of a list; none if it does not tell what an object is.
+/// An entry of a list; `None` if it has no key or no size.
 fn entry(object: aws_sdk_s3::types::Object, encoded: bool, prefix: &str) -> Option<Object> {
     let modified_at = object.last_modified().and_then(super::instant);
     let etag = object.e_tag.filter(|etag| etag.len() <= MOST_ETAG_BYTES);
@@ -298,9 +300,9 @@ fn entry(object: aws_sdk_s3::types::Object, encoded: bool, prefix: &str) -> Opti
     })
 }
 
-/// A key out of a list. Names may hold what XML can't, so they are asked for and come encoded as in a URL. Some stores write a
-/// blank as `+` and others leave a `+` as it is; some say that they encoded, and did not. Whatever is right, the key begins with
-/// the prefix that was asked for.
+/// Decodes a key from a list. Keys may hold characters that XML can't, so the store is asked to encode them as in a URL. Some
+/// stores write a space as `+`, others leave a `+` unchanged, and some say that they encoded and did not. The right reading is
+/// the one that begins with the prefix that was asked for.
 fn decoded(text: String, encoded: bool, prefix: &str) -> String {
     if !encoded {
         return text;

@@ -1,9 +1,9 @@
-//! Where the requests go, as far as an error's remedy depends on it.
+//! Where the requests go, as far as the remedy for an error depends on it.
 
 use super::StoreSettings;
 use super::provider::Provider;
 
-/// A bucket, and how it is asked for.
+/// A bucket, and how requests address it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Place {
     pub(super) provider: Provider,

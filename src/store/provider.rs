@@ -1,4 +1,4 @@
-//! Whose store it is, as far as the host tells: what to do about a failure is done in that provider's console.
+//! Who runs the store, as far as its host shows. The remedies name the places in that provider's console.
 
 /// Who runs the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -11,13 +11,13 @@ pub enum Provider {
     Railway,
     /// Backblaze B2.
     Backblaze,
-    /// Somebody else, or a store of one's own.
+    /// Somebody else, or a store that the user runs.
     #[default]
     Other,
 }
 
 impl Provider {
-    /// By the endpoint's host; without an endpoint it is AWS.
+    /// The provider, by the endpoint's host; without an endpoint it is AWS.
     #[must_use]
     pub fn of(endpoint: Option<&str>) -> Self {
         const HOSTS: [(&str, Provider); 6] = [
@@ -42,7 +42,8 @@ impl Provider {
             .unwrap_or_default()
     }
 
-    /// Whether nothing can stand between this service and the store that refuses what the store would take.
+    /// Whether this service talks to the store directly, with no proxy in between that could refuse requests which the store
+    /// would accept.
     #[must_use]
     pub const fn is_direct(self) -> bool {
         matches!(self, Self::R2 | Self::Aws)

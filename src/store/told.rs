@@ -1,4 +1,4 @@
-//! What an answer that is a refusal tells beside its code and its words: in its headers, and in the elements of its body.
+//! What an answer that refuses a request says besides its code and its words: in its headers, and in the elements of its body.
 
 use aws_sdk_s3::config::http::HttpResponse;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
@@ -9,10 +9,11 @@ use crate::store::answer;
 /// S3 refuses requests that were signed longer ago than this, or as far in the future.
 const MOST_SKEW: TimeDelta = TimeDelta::minutes(15);
 
-/// What a region is called has at most so many characters.
+/// The most characters in a region's name.
 const MOST_REGION: usize = 32;
 
-/// The codes whose answers name the region that would be right. Some stores name their region in every answer.
+/// The codes whose answers name the right region. For other codes it means nothing: some stores name their region in every
+/// answer.
 const OF_REGION: [&str; 6] = [
     "AuthorizationHeaderMalformed",
     "PermanentRedirect",
@@ -22,7 +23,7 @@ const OF_REGION: [&str; 6] = [
     "InvalidRegion",
 ];
 
-/// When a request was signed, by this machine's clock; it comes with the answer.
+/// When a request was signed, by this machine's clock. It is kept with the answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SignedAt(DateTime<Utc>);
 
@@ -34,18 +35,18 @@ impl SignedAt {
     }
 }
 
-/// What was told. Nothing of it is trusted further than its field says.
+/// What the answer said. Each value is trusted only as far as the field's description says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Told {
-    /// The region that would be right, if it is another than the one that was asked; it looks like a region's name.
+    /// The right region, if it differs from the one that was asked. It has the form of a region's name.
     pub(super) region: Option<String>,
-    /// Whether the store looked for a bucket of another name than was meant.
+    /// Whether the store looked for a bucket with another name than the one that was meant.
     pub(super) other_bucket: bool,
-    /// Whether a request without TLS was refused as servers do that speak TLS only: without a code.
+    /// Whether a request without TLS was refused without a code, as by a server that accepts TLS only.
     pub(super) wants_tls: bool,
     /// How far the store's clock is ahead of this one.
     pub(super) skew: Option<TimeDelta>,
-    /// Headers that say more than the code, in the store's own words.
+    /// Headers that say more than the code, with the store's own text.
     pub(super) headers: Vec<(&'static str, String)>,
 }
 
@@ -60,7 +61,7 @@ impl Told {
         let header = |name: &'static str| answer.headers().try_get(name)?.ok();
         let element = |name: &str| answer::element(answer.body().bytes()?, name);
         let asked_of_region = code.is_some_and(|code| OF_REGION.contains(&code));
-        // AWS tells the region in answers of every kind, and here it is the bucket's own.
+        // AWS names a region in all of its answers. In this header it is the bucket's.
         let mut regions: Vec<String> = Vec::new();
         if asked_of_region || matches!(status, 300..=400 | 403) {
             regions.extend(header("x-amz-bucket-region").map(str::to_owned));
@@ -75,7 +76,7 @@ impl Told {
         // An answer from a cache has an old date.
         let at = at.filter(|_| header("age").is_none());
         let signed_at = answer.extension::<SignedAt>();
-        // A refusal that has a code says it all; for another one it counts who answers.
+        // A refusal with a code needs nothing more. For one without a code, it matters who answered.
         let names: &[&str] = match (status, code) {
             (300..=399, _) => &["location", "x-amz-bucket-region", "server"],
             (_, None) => &["location", "x-amz-bucket-region", "server"],
@@ -96,7 +97,7 @@ impl Told {
         }
     }
 
-    /// Whether the two clocks differ by more than S3 lets pass.
+    /// Whether the two clocks differ by more than S3 allows.
     pub(super) fn is_skewed(&self) -> bool {
         self.skew.is_some_and(|skew| skew.abs() > MOST_SKEW)
     }
@@ -104,7 +105,7 @@ impl Told {
 
 const HEADERS: [&str; 3] = ["location", "x-amz-bucket-region", "server"];
 
-/// Whether it can be given as advice.
+/// Whether the text has the form of a region's name, so that it can be given as advice.
 fn is_region(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=MOST_REGION).contains(&text.len()) && text.bytes().all(is_plain)

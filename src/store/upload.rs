@@ -1,4 +1,4 @@
-//! A multipart upload: equal parts, a bounded number in flight, and exactly one end.
+//! A multipart upload: its parts are equal, few are on their way at a time, and it ends exactly once.
 
 use std::time::Duration;
 
@@ -13,20 +13,21 @@ use stream::part::Part;
 /// S3's limit on the parts of one upload.
 const MOST_PARTS: u64 = 10_000;
 
-/// Large enough that 10,000 of them hold 78 GiB, small enough that five of them (four on their way, one being filled) fit
-/// into a small container.
+/// The smallest part. It is large enough that 10,000 parts hold 78 GiB, and small enough that five of them (four on their way,
+/// one being filled) fit into a small container.
 const SMALLEST_PART_BYTES: u64 = 8 * 1024 * 1024;
 
-/// R2's and S3's limit on one part, less a little.
+/// A little less than the limit of R2 and S3 on one part.
 const LARGEST_PART_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
-/// Four connections carry more than one `pg_dump` gives; R2 answers 429 to many more.
+/// The most parts on their way. Four connections carry more than one `pg_dump` produces, and R2 answers 429 to many more.
 const MOST_IN_FLIGHT: usize = 4;
 
-/// Enough for a store that is near. Each part on its way is 8 MiB of memory, so more come only when they are waited for.
+/// How many parts are on their way at first, which is enough for a store that is near. Each takes 8 MiB of memory, so there are
+/// more only when the upload has to wait for them.
 const FIRST_IN_FLIGHT: usize = 2;
 
-/// What all parts on their way may hold, as long as there is one: larger parts need fewer requests at a time.
+/// The memory for all parts on their way, though one part is always allowed. With larger parts, fewer are sent at a time.
 const IN_FLIGHT_BYTES: usize = 32 * 1024 * 1024;
 
 /// How many buffers an upload with parts of this size needs: one to fill, and the others on their way.
@@ -39,12 +40,13 @@ fn most_in_flight(part_size: usize) -> usize {
     (IN_FLIGHT_BYTES / part_size.max(1)).clamp(1, MOST_IN_FLIGHT)
 }
 
-/// How many parts may be on their way: one more each time one was waited for, half as many when the store asks for less.
+/// How many parts may be on their way: one more each time one had to be waited for, and half as many when the store asks for
+/// fewer requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pace {
     limit: usize,
     most: usize,
-    /// How often the store had asked for less when it was last looked at.
+    /// How often the store had asked for fewer requests when this was last looked at.
     refusals: u64,
 }
 
@@ -57,7 +59,7 @@ impl Pace {
         }
     }
 
-    /// What follows when a part has arrived.
+    /// The pace after a part has arrived.
     fn after(self, refusals: u64, waited_for: bool) -> Self {
         let limit = if refusals > self.refusals {
             (self.limit / 2).max(1)
@@ -74,9 +76,9 @@ impl Pace {
     }
 }
 
-/// The size of all parts but the last. R2 demands that they are equal and checks it only at the end, so it is fixed
-/// before the first byte: the dump is assumed to compress to no less than the database's size on disk, and twice that
-/// must still fit.
+/// The size of all parts but the last. R2 demands equal parts and checks that only at the end, so the size is fixed before the
+/// first byte. It is assumed that the compressed dump is not larger than the database on disk; a dump of twice that size still
+/// fits.
 #[must_use]
 pub fn part_size(database_bytes: u64) -> usize {
     let needed = database_bytes.saturating_mul(2).div_ceil(MOST_PARTS);
@@ -86,31 +88,31 @@ pub fn part_size(database_bytes: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }
 
-/// How long the store is waited for when an upload has to be aborted, and how long when the run's own time is over.
+/// How long to wait for the store when an upload has to be aborted, and how long if the run's own time is over.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_AT_THE_END: Duration = Duration::from_secs(5);
 
-/// How often an object that the store says it made is looked at before it counts as not there, and how often before it counts
-/// as unknown: a quarter of a minute, and two minutes or more.
+/// How often to look for an object that the store says it made. If the store does not show it, it counts as missing after about
+/// 15 seconds. If the store does not answer, it counts as unknown after two minutes or more.
 const LOOKS_FOR_NOTHING: usize = 6;
 const LOOKS_WITHOUT_ANSWER: usize = 12;
 
 const ACTION: &str = "complete upload of";
 
-/// An upload that was begun and is not visible. It ends once: by [`Upload::complete`] or by [`Upload::abort`]. Dropped,
-/// it stays behind in the bucket until the next start sweeps it.
+/// An upload that was begun and is not visible. It ends once: by [`Upload::complete`] or by [`Upload::abort`]. If it is dropped
+/// instead, it stays in the bucket until the next start removes it.
 #[derive(Debug)]
 #[must_use]
 pub struct Upload {
     store: Store,
     key: String,
     id: String,
-    /// What tells the object from another's, whatever its ETag is.
+    /// The mark by which the object is recognised, whatever its ETag is.
     mark: String,
     bytes: u64,
     md5s: Vec<[u8; 16]>,
     etags: Vec<Option<String>>,
-    /// Whether it was said that ETags are no MD5s here.
+    /// Whether the log has already said that this store's ETags are not MD5s.
     strange_etag: bool,
     in_flight: JoinSet<Result<(usize, Acknowledged), StoreError>>,
     pace: Pace,
@@ -129,12 +131,12 @@ pub struct Stored {
 #[derive(Debug, Clone, Copy)]
 struct There {
     size: u64,
-    /// Whether it is what this upload made; none if the store does not tell.
+    /// Whether this upload made it; `None` if the store does not show that.
     is_ours: Option<bool>,
 }
 
 impl Upload {
-    /// Begins before the first byte is dumped, so that refused credentials cost the database nothing.
+    /// Begins the upload. This is done before the first byte is dumped, so that refused credentials cost the database nothing.
     ///
     /// # Errors
     /// What the store answered.
@@ -159,7 +161,7 @@ impl Upload {
         })
     }
 
-    /// Sends a part as soon as there is room for one more on its way.
+    /// Sends a part as soon as one more may be on its way.
     ///
     /// # Errors
     /// The first failure of any part so far.
@@ -184,7 +186,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Waits until every part was acknowledged.
+    /// Waits until the store has acknowledged every part.
     ///
     /// # Errors
     /// The first failure.
@@ -229,8 +231,8 @@ impl Upload {
         }
     }
 
-    /// Makes the object visible, unless it has to end `early`. It takes the proof that the dump ended well; without one this does
-    /// not compile:
+    /// Makes the object visible, unless `early` is ready first. It needs the proof that the dump ended well; without one this
+    /// does not compile:
     ///
     /// ```compile_fail
     /// use postgres_s3_backups::store::StoreError;
@@ -240,11 +242,11 @@ impl Upload {
     /// }
     /// ```
     ///
-    /// The object is looked at afterwards: its size must be what was sent, and if the answer was lost, its mark tells
+    /// Afterwards the object is looked at: it must have the size that was sent, and if the answer was lost, its mark shows
     /// whether it is ours.
     ///
     /// # Errors
-    /// When the object is not there, or is somebody else's; the upload was aborted then.
+    /// When the object is not there, or is somebody else's. The upload was aborted then.
     pub async fn complete<E: From<StoreError>>(
         mut self,
         _proof: CleanExit,
@@ -272,7 +274,7 @@ impl Upload {
             .await;
         match answer {
             Ok(()) => self.confirm().await,
-            // What happened to Complete says more than what happened to the look afterwards.
+            // The error of Complete says more than the one of the look afterwards.
             Err(error) => match self.look(&self.store).await {
                 Ok(Some(there)) if there.is_ours == Some(true) && there.size == self.bytes => {
                     tracing::warn!(error = %error, "the answer to Complete was lost, but the object is there and is ours");
@@ -283,8 +285,8 @@ impl Upload {
         }
     }
 
-    /// Looks at what the store says it made. A store that is a little behind itself, or out of order for a while, is asked again:
-    /// everything was sent, and there is nothing better to do.
+    /// Looks at the object that the store says it made. If the store does not show it yet, or is out of order for a while, it
+    /// is asked again: everything was sent, so waiting is the best that can be done.
     async fn confirm(&self) -> Result<Stored, StoreError> {
         let store = self.store.hurried();
         let patience = self.store.patience();
@@ -317,15 +319,15 @@ impl Upload {
         }
     }
 
-    /// What the store has under the key. A key that may not look at objects, or a store that can't say at the moment, is asked for
-    /// the list.
+    /// Finds out what the store has under the key. If the access key may not look at objects, or the store can't say at the
+    /// moment, the list is read instead.
     async fn look(&self, store: &Store) -> Result<Option<There>, StoreError> {
         let error = match store.head(&self.key).await {
             Ok(head) => return Ok(head.map(|head| self.judge(&head))),
             Err(error) => error,
         };
         let listed = store.listed(&self.key).await;
-        // What happened first says more.
+        // The first error says more.
         let Ok(listed) = listed else {
             return Err(error);
         };
@@ -340,13 +342,13 @@ impl Upload {
         }))
     }
 
-    /// Whose object it is, by its mark; by its ETag where the store does not give the mark back.
+    /// Whose object it is, by its mark, or by its ETag if the store does not give the mark back.
     fn judge(&self, head: &Head) -> There {
         There {
             size: head.size,
             is_ours: match &head.mark {
                 Some(mark) => Some(*mark == self.mark),
-                // Another ETag says nothing: not every store makes it of the parts' MD5s.
+                // A different ETag says nothing: not every store makes it from the parts' MD5s.
                 None => self.is_known_by(&head.etag).then_some(true),
             },
         }
@@ -367,7 +369,7 @@ impl Upload {
         StoreError::mismatch(ACTION, &self.key, message)
     }
 
-    /// The MD5 of the parts' MD5s and their number: what R2, AWS and most others call the object.
+    /// The MD5 of the parts' MD5s, and the number of parts: the ETag that R2, AWS and most others give the object.
     fn expected_etag(&self) -> String {
         format!(
             "{}-{}",
@@ -376,8 +378,8 @@ impl Upload {
         )
     }
 
-    /// Ends it without an object. A failure is logged and never takes the place of the error that led here; a store that
-    /// does not answer is not waited for long, since a later start or run aborts what is left.
+    /// Ends the upload without making an object. A failure is logged, and never replaces the error that led here. A store that
+    /// does not answer is not waited for long, because a later start or run aborts what is left.
     pub async fn abort(self) {
         self.abort_within(PATIENCE).await;
     }
