@@ -33,7 +33,7 @@ use crate::postgres::{Clients, client_directories};
 use crate::process::Ending;
 use crate::process::signals::Signals;
 use crate::schedule::{Alarm, Clock, Schedule};
-use crate::store::{Sent, Store, StorePatience};
+use crate::store::{PartCounts, Store, StorePatience};
 use crate::watch::alert::{Alerts, Subject};
 use crate::watch::heartbeat::Heartbeat;
 use crate::web::gate::Gate;
@@ -218,7 +218,7 @@ fn speak(
 }
 
 /// What those see who have `STATUS_TOKEN`, if it is set.
-fn inside(config: &Config, renewal: &Renewal, sent: Sent) -> Option<Arc<Inside>> {
+fn inside(config: &Config, renewal: &Renewal, sent: PartCounts) -> Option<Arc<Inside>> {
     renewal.status_token.get()?;
     let setting = Setting {
         schedule: config.schedule.clone(),

@@ -9,7 +9,12 @@ use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
 
 use super::connector::AnswerTime;
-use super::{MOST_ETAG_BYTES, MOST_HANDLE_BYTES, Object, Store, StoreError, Unfinished};
+use super::etag::MOST_ETAG_BYTES;
+use super::{Object, Store, StoreError, Unfinished};
+
+/// The longest value that a store may want back in the URL of a later request, such as an upload's id. Servers refuse requests
+/// whose first line is longer than this.
+const MOST_HANDLE_BYTES: usize = 8 * 1024;
 
 /// The most pages of a list. A page has 1000 entries, so this is ten million objects under one prefix.
 const MOST_PAGES: usize = 10_000;

@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 
 use crate::dump::CleanExit;
 use crate::format::hex;
-use crate::store::{Acknowledged, Head, Store, StoreError, opaque};
+use crate::store::etag::opaque;
+use crate::store::{Acknowledged, Head, Store, StoreError};
 use stream::part::Part;
 
 /// S3's limit on the parts of one upload.

@@ -22,7 +22,7 @@ use crate::board::Board;
 use crate::board::health::Health;
 use crate::format::hex;
 use crate::schedule::Clock;
-use crate::store::Sent;
+use crate::store::PartCounts;
 use crate::web::gate::{self, Gate};
 use crate::web::metrics;
 use crate::web::page::{self, Setting};
@@ -59,7 +59,7 @@ pub struct Inside {
     /// For the page.
     pub setting: Setting,
     /// The parts that were sent.
-    pub sent: Sent,
+    pub sent: PartCounts,
 }
 
 /// Takes the port, on IPv6 and IPv4 alike; on IPv4 alone where the machine has no IPv6.

@@ -10,7 +10,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 use crate::board::health::{self, Verdict};
 use crate::board::{DrillOutcome, RunOutcome, Status};
 use crate::fault::Kind;
-use crate::store::Sent;
+use crate::store::PartCounts;
 
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -23,7 +23,7 @@ const NO_KIND: &str = "none";
 
 /// The text that Prometheus scrapes. What is not known has no series, since a 0 would be a lie.
 #[must_use]
-pub fn text(status: &Status, sent: &Sent, max_age: Duration, now: DateTime<Utc>) -> String {
+pub fn text(status: &Status, sent: &PartCounts, max_age: Duration, now: DateTime<Utc>) -> String {
     let mut families = Families::default();
     verdict(&mut families, status, max_age, now);
     newest(&mut families, status, now);
@@ -342,7 +342,12 @@ mod tests {
     }
 
     fn render(status: &Status) -> String {
-        text(status, &Sent::default(), Duration::from_secs(90_000), now())
+        text(
+            status,
+            &PartCounts::default(),
+            Duration::from_secs(90_000),
+            now(),
+        )
     }
 
     fn value(text: &str, series: &str) -> Option<f64> {
