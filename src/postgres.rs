@@ -1,10 +1,11 @@
-//! The source database as this service sees it: who it is, asked with `psql`.
+//! The server of a database: its version, and how a session with it may be opened. `psql` asks for that.
 
 use std::time::Duration;
 
 mod cause;
 mod client;
 mod database;
+mod error;
 mod locks;
 mod message;
 mod parameters;
@@ -15,10 +16,11 @@ mod standby;
 mod url;
 mod words;
 
-pub(crate) use cause::one_line;
-pub use cause::{Cause, PostgresError, Refused};
+pub use cause::Cause;
 pub use client::{Client, Clients, client_directories};
 pub use database::{Database, Idle, random_key};
+pub(crate) use error::one_line;
+pub use error::{PostgresError, Refused};
 pub use locks::Locks;
 pub(crate) use message::{last_error, without_codes};
 pub use parameters::Inherited;
@@ -33,17 +35,17 @@ use crate::process::said;
 /// The database as it was found before the dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// As the server prints it: `17.11` or `18.6 (Debian 18.6-1)`.
+    /// The version as the server prints it: `17.11` or `18.6 (Debian 18.6-1)`.
     pub version: String,
-    /// The number that decides which client fits.
+    /// The major version, which decides which client fits.
     pub major: u16,
     /// `pg_database_size` of the database.
     pub size_bytes: u64,
-    /// The encoding that the database has.
+    /// The encoding of the database.
     pub encoding: String,
     /// Whether it follows a primary.
     pub is_standby: bool,
-    /// Whether this user may have its messages in another language than the server's own.
+    /// Whether this user may choose the language of the server's messages.
     pub may_choose_language: bool,
     /// How the session may be opened.
     pub session: Session,
@@ -52,13 +54,15 @@ pub struct Server {
 /// How long one question to the server may take, name resolution and TLS included.
 pub(crate) const PROBE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Asks the server who it is, with `psql`: it shares libpq with `pg_dump`, so what connects for one connects for both.
+/// Asks the server for its version and more. `psql` is used because it shares libpq with `pg_dump`: if one of them can connect,
+/// so can the other.
 ///
-/// A server or a pooler may refuse what a session is opened with, each in words of its own. So what it refused is asked
-/// once more without, and what works shows the cause. A wrong password is not tried twice: that locks accounts.
+/// A server or a pooler may refuse the options that a session is opened with, each in words of its own. So a refused session is
+/// tried once more without them, and the attempt that works shows the cause. A wrong password is not tried twice, because that
+/// can lock accounts.
 ///
 /// # Errors
-/// Whatever `psql` said, with its kind.
+/// What `psql` said, with its kind.
 pub async fn probe(client: &Client, url: &DatabaseUrl) -> Result<Server, PostgresError> {
     let refused = match ask(client, url, Session::Guarded).await {
         Err(error) if is_refusal(&error) => error,
@@ -66,7 +70,7 @@ pub async fn probe(client: &Client, url: &DatabaseUrl) -> Result<Server, Postgre
     };
     let refused = match ask(client, url, Session::Plain).await {
         Ok(server) => return Ok(settled(client, url, server, &refused).await),
-        // It was not the options alone: what is wrong without them is what has to be mended first.
+        // The options were not the only cause. What is wrong without them has to be corrected first.
         Err(error) if error.cause != refused.cause => error,
         Err(_) => refused,
     };
@@ -91,7 +95,7 @@ pub async fn probe(client: &Client, url: &DatabaseUrl) -> Result<Server, Postgre
     Err(refused)
 }
 
-/// The server that answered a plain session, with the guarded one if that was refused for a moment only.
+/// The server that answered a plain session. The guarded session is used all the same if it was refused only for a moment.
 async fn settled(
     client: &Client,
     url: &DatabaseUrl,
@@ -111,8 +115,8 @@ async fn settled(
     }
 }
 
-/// Whether somebody at the other end refused the session, in whatever language: libpq puts the severity, a colon and two
-/// blanks before a server's words, and nothing like it before its own. What is known to be about the password is not meant.
+/// Whether the server or a pooler refused the session, in whatever language: libpq puts the severity, a colon and two spaces
+/// before a server's message, and never before its own. A refusal that is known to be about the password does not count.
 fn is_refusal(error: &PostgresError) -> bool {
     const LONGEST_SEVERITY: usize = 40;
     error.kind != Kind::Auth
@@ -147,7 +151,7 @@ async fn ask(
         let encoding = fields.next()?.to_owned();
         let is_standby = fields.next()? == "t";
         let may_choose_language = fields.next()? == "t";
-        // 90624 was 9.6.24; since 10 the major is the number without its last four digits.
+        // 90624 was 9.6.24. Since version 10 the major version is this number without its last four digits.
         Some(Server {
             version,
             major: u16::try_from(number / 10_000).ok()?,
@@ -162,7 +166,7 @@ async fn ask(
 }
 
 impl Server {
-    /// How the database is asked further questions: one whose encoding has no way to UTF-8 answers in its own bytes.
+    /// The URL for further questions. A database whose encoding can't be converted to UTF-8 answers in its own bytes.
     #[must_use]
     pub fn url(&self, url: &DatabaseUrl) -> DatabaseUrl {
         if self.encoding == "MULE_INTERNAL" {
@@ -172,8 +176,8 @@ impl Server {
         }
     }
 
-    /// The options of a dump: in the database's own encoding, whatever is set for the role, unless the user's own options,
-    /// which follow, say otherwise.
+    /// The options of a dump. It is made in the database's own encoding, whatever is set for the role, unless the user's own
+    /// options say otherwise: they follow at the end.
     #[must_use]
     pub fn dump_options(&self, own: &[String]) -> Vec<String> {
         let encoding = format!("--encoding={}", self.encoding);
@@ -183,7 +187,7 @@ impl Server {
     }
 }
 
-/// An answer of `psql` that is not what was asked for.
+/// The error for an answer of `psql` that was not understood.
 #[must_use]
 pub fn not_understood(client: &Client) -> PostgresError {
     PostgresError::new(

@@ -15,13 +15,13 @@ use crate::process::confine::Confinement;
 /// A client program's version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// The major version, which must not be less than the server's.
+    /// The major version, which must not be lower than the server's.
     pub major: u16,
-    /// As it prints it: `17.11`.
+    /// The version as the program prints it: `17.11`.
     pub version: String,
     /// The folder that holds `pg_dump` and `psql`.
     pub directory: PathBuf,
-    /// What keeps its programs from everything but a drill; none where they work for this service.
+    /// The confinement of its programs during a drill; `None` if they work for this service itself.
     pub confinement: Option<Confinement>,
 }
 
@@ -32,8 +32,7 @@ impl Client {
         self.directory.join(program)
     }
 
-    /// Whether its `psql` knows `\restrict`, after which it takes no commands of its own: the minors of August 2025 brought
-    /// it.
+    /// Whether its `psql` knows `\restrict`, which switches off its own commands. The minor versions of August 2025 brought it.
     #[must_use]
     pub fn knows_restrict(&self) -> bool {
         let minor = self.version.split('.').nth(1);
@@ -50,14 +49,14 @@ impl Client {
         minor >= least
     }
 
-    /// A command with nothing in its environment but what libpq needs: inherited `PG*` variables would redirect it.
+    /// A command whose environment holds only what libpq needs. Inherited `PG*` variables could send it to another server.
     #[must_use]
     pub fn command(&self, program: &str, url: &DatabaseUrl, session: Session) -> Command {
         let mut command = match &self.confinement {
             Some(confinement) => confinement.command(&self.directory, program),
             None => Command::new(self.path(program)),
         };
-        // Ctrl-C at a terminal goes to the whole group; what becomes of a child is this process's business.
+        // Ctrl-C on a terminal is sent to the whole process group. Only this process decides what happens to a child.
         command
             .env_clear()
             .envs(url.environment(session))
@@ -76,13 +75,13 @@ impl fmt::Display for Client {
 #[derive(Debug, Clone, Default)]
 pub struct Clients(BTreeMap<u16, Client>);
 
-/// Where clients lie: Debian and the PostgreSQL project's packages, then Alpine's.
+/// Where packages install clients: those of Debian and the PostgreSQL project, then Alpine's.
 const PACKAGE_ROOTS: &[(&str, &str, &str)] = &[
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr/libexec", "postgresql", ""),
 ];
 
-/// Every folder a client may lie in, in order of preference.
+/// Every folder that may hold a client, in order of preference.
 #[must_use]
 pub fn client_directories(path: Option<&OsString>) -> Vec<PathBuf> {
     let mut directories = Vec::new();
@@ -118,7 +117,7 @@ pub fn client_directories(path: Option<&OsString>) -> Vec<PathBuf> {
 }
 
 impl Clients {
-    /// Asks the `pg_dump` of each folder for its version; the first folder of a major wins.
+    /// Asks the `pg_dump` in each folder for its version. Of several folders with the same major version, the first is used.
     pub async fn discover(directories: &[PathBuf]) -> Self {
         let mut clients = BTreeMap::new();
         for directory in directories {
@@ -151,7 +150,7 @@ impl Clients {
         Self(clients)
     }
 
-    /// The same programs, kept from everything but a drill.
+    /// The same programs, confined to what a drill needs.
     #[must_use]
     pub fn confined(&self, confinement: &Confinement) -> Self {
         let mut clients = self.clone();
@@ -161,12 +160,12 @@ impl Clients {
         clients
     }
 
-    /// Each client, oldest major first.
+    /// Each client, the oldest major version first.
     pub fn each(&self) -> impl Iterator<Item = &Client> {
         self.0.values()
     }
 
-    /// The majors that are here, for a log line.
+    /// The major versions that are here, for a log line.
     #[must_use]
     pub fn majors(&self) -> String {
         let majors: Vec<String> = self.0.keys().map(u16::to_string).collect();
@@ -189,8 +188,8 @@ impl Clients {
         ))
     }
 
-    /// The client for a server: the same major; a newer one only where the same is missing; an older one never, since
-    /// `pg_dump` refuses a newer server.
+    /// The client for a server: the same major version, or a newer one if the same is missing. Never an older one: `pg_dump`
+    /// refuses a newer server.
     ///
     /// # Errors
     /// When every client here is older than the server.
@@ -208,7 +207,7 @@ impl Clients {
     }
 }
 
-/// Whether this is Debian's Perl wrapper, which picks a version by its own rules and chats on stderr.
+/// Whether this is Debian's Perl wrapper, which picks a version by its own rules and writes to stderr.
 fn is_wrapper(program: &Path) -> bool {
     let target = program
         .canonicalize()

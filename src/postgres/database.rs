@@ -1,9 +1,9 @@
-//! A session of this service's own with a database. There is one maker of them, and all of them are made alike.
+//! The sessions that this service itself has with a database. They are all made here, and all in the same way.
 //!
-//! The database is a stranger's: its owner can put a function of any name into any of its schemas, and a session with the
-//! usual search path would run it with this service's rights. So a question is asked in a read-only transaction with an
-//! empty search path, in SQL whose every name has its schema, to a `psql` that takes no commands of its own, and as much of
-//! the answer is read as such an answer can have.
+//! The database is not trusted: its owner can put a function of any name into any of its schemas, and a session with the usual
+//! search path would run it with this service's rights. So each question is asked in a read-only transaction with an empty
+//! search path, in SQL in which every name has its schema, by a `psql` whose own commands are switched off. The length of the
+//! answer is limited too.
 
 use std::fmt::Write as _;
 use std::process::Stdio;
@@ -16,27 +16,27 @@ use super::{Cause, Client, DatabaseUrl, PostgresError, Session, Sql, refusal};
 use crate::fault::Kind;
 use crate::process::running::Running;
 
-/// The most that an answer to a question of ours can have: the names of all roles and extensions of a large server.
+/// The longest answer to one of our questions: the names of all roles and extensions of a large server.
 const ANSWER_BYTES: u64 = 8 * 1024 * 1024;
 
-/// The most that is read of an answer to a statement of the user's own, which must be `t`.
+/// How much is read of an answer to the user's own statement, which should be `t`.
 const TRUTH_BYTES: u64 = 64 * 1024;
 
-/// `psql` holds a whole answer before it prints it; with less memory than this it could not hold an honest one.
+/// The memory that `psql` may use. It holds a whole answer before it prints it, and needs this much for the longest real one.
 const PSQL_BYTES: u64 = 256 * 1024 * 1024;
 
-/// A database, and how it is talked to.
+/// A database, and how to talk to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Database<'a> {
-    /// The program that talks.
+    /// The programs that talk to it.
     pub client: &'a Client,
-    /// Where the database is, and as whom it is talked to.
+    /// Where the database is, and as which user to log in.
     pub url: &'a DatabaseUrl,
     /// How the session may be opened.
     pub session: Session,
 }
 
-/// A session that does nothing. Dropped, it ends.
+/// A session that does nothing. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Idle {
     // Fields are dropped in this order: the child is gone before its input is closed.
@@ -45,17 +45,17 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// Ends it, and waits for that.
+    /// Ends the session, and waits until it has ended.
     pub async fn end(mut self) {
         self.psql.kill().await;
     }
 }
 
 impl Database<'_> {
-    /// Opens a session that does nothing but be there.
+    /// Opens a session that does nothing.
     ///
     /// # Errors
-    /// When it can't be opened.
+    /// When the session can't be opened.
     pub async fn stay(&self) -> Result<Idle, PostgresError> {
         const LIMIT: Duration = Duration::from_secs(60);
         let mut psql = self.start()?;
@@ -84,15 +84,15 @@ impl Database<'_> {
         Err(PostgresError::of_psql(&psql.said().await, Some(2)).about(self.url))
     }
 
-    /// Asks something. Whatever the database has in its schemas, nothing is changed by it.
+    /// Asks a question. Nothing is changed by it, whatever functions the database has in its schemas.
     ///
     /// # Errors
-    /// Whatever `psql` said, with its kind.
+    /// What `psql` said, with its kind.
     pub async fn ask(&self, question: &Sql, limit: Duration) -> Result<String, PostgresError> {
         self.within(READ_ONLY, question, limit).await
     }
 
-    /// Whether it answers at all.
+    /// Whether the database answers at all.
     pub async fn answers(&self, limit: Duration) -> bool {
         self.ask(&Sql::new("SELECT 1;"), limit).await.is_ok()
     }
@@ -100,7 +100,7 @@ impl Database<'_> {
     /// Changes something, in one transaction.
     ///
     /// # Errors
-    /// Whatever `psql` said, with its kind.
+    /// What `psql` said, with its kind.
     pub async fn change(&self, statements: &Sql, limit: Duration) -> Result<String, PostgresError> {
         self.within(READ_WRITE, statements, limit).await
     }
@@ -117,19 +117,19 @@ impl Database<'_> {
         self.talk(&script, limit, ANSWER_BYTES).await
     }
 
-    /// Runs statements that no transaction may hold, such as `CREATE DATABASE`, each by itself. They name nothing that
-    /// is looked up in the search path.
+    /// Runs statements that can't be in a transaction, such as `CREATE DATABASE`, each by itself. They name nothing that is
+    /// looked up in the search path.
     ///
     /// # Errors
-    /// Whatever `psql` said, with its kind.
+    /// What `psql` said, with its kind.
     pub async fn run(&self, statements: &Sql, limit: Duration) -> Result<String, PostgresError> {
         self.talk(statements.as_bytes(), limit, ANSWER_BYTES).await
     }
 
-    /// Runs a statement of the user's own, as the user would: with the database's own search path.
+    /// Runs the user's own statement as the user would: with the database's own search path.
     ///
     /// # Errors
-    /// Whatever `psql` said, with its kind.
+    /// What `psql` said, with its kind.
     pub async fn run_for_user(
         &self,
         statement: &str,
@@ -199,7 +199,7 @@ impl Database<'_> {
     /// Starts a `psql` that reads a script from its standard input and stops at the first error.
     fn start(&self) -> Result<Running, PostgresError> {
         let mut command = self.client.command("psql", self.url, self.session);
-        // Else it would be the locale's, which says nothing about bytes beyond ASCII.
+        // Otherwise it would be the locale's encoding, which does not cover bytes beyond ASCII.
         command.env("PGCLIENTENCODING", self.url.answers_in());
         command.args(["-X", "-A", "-t", "-q", "-w", "-F", "\t"]);
         command.args(["-v", "ON_ERROR_STOP=1"]);
@@ -209,7 +209,7 @@ impl Database<'_> {
             "-f",
             "-",
         ]);
-        // With the code of an error, which says more than words that can hold a name, in whatever language.
+        // The verbose form has an error's code. Unlike the message, a code holds no names and is the same in every language.
         command.args(["-v", "VERBOSITY=verbose"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let psql = Running::start_silent(command, "psql", self.url.redactor())
@@ -218,7 +218,7 @@ impl Database<'_> {
         Ok(psql)
     }
 
-    /// The line after which `psql` takes no commands of its own, where it knows it.
+    /// The line that switches off `psql`'s own commands, if this `psql` knows it.
     fn no_commands(&self) -> Result<String, PostgresError> {
         if !self.client.knows_restrict() {
             return Ok(String::new());
@@ -250,12 +250,12 @@ impl Database<'_> {
     }
 }
 
-/// Both are of this transaction alone: behind a pooler, the next session may be somebody else's. Backslashes in quotes are
-/// read as in the SQL standard, whatever the database has set.
+/// Both settings end with this transaction, because behind a pooler the next session may be somebody else's. Backslashes in
+/// quotes are read as in the SQL standard, whatever the database has set.
 const READ_ONLY: &str = "BEGIN READ ONLY;\nSET LOCAL search_path TO '';\nSET LOCAL standard_conforming_strings TO on;\n";
 const READ_WRITE: &str = "BEGIN READ WRITE;\nSET LOCAL search_path TO '';\nSET LOCAL standard_conforming_strings TO on;\n";
 
-/// 128 bits that nobody can guess, in letters that mean nothing to `psql`.
+/// 128 random bits, in letters that have no special meaning to `psql`.
 ///
 /// # Errors
 /// When the system has no random numbers.
@@ -270,7 +270,7 @@ pub fn random_key() -> std::io::Result<String> {
     Ok(key)
 }
 
-/// Reads a stream to its end, unless it is longer than that.
+/// Reads a stream to its end, but at most this many bytes.
 async fn read_at_most(stream: impl AsyncRead + Unpin, most_bytes: u64) -> std::io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     let read = stream

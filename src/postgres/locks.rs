@@ -1,15 +1,15 @@
-//! Whether a server can hold a lock on each table of a database at once, which a dump wants.
+//! Whether a server can hold a lock on every table of a database at the same time, as a dump does.
 
 use std::time::Duration;
 
 use super::{Database, PostgresError, Sql, not_understood};
 
-/// How many tables there are, and for how many locks the server makes room.
+/// How many tables there are, and how many locks the server has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Locks {
-    /// The tables that a dump of everything locks.
+    /// How many tables a dump of everything locks.
     pub tables: u64,
-    /// What the settings make room for. It is shared by all sessions, and a server finds a little more.
+    /// How many locks the settings make room for. All sessions share this room, and in practice it is a little larger.
     pub room: u64,
 }
 
@@ -17,7 +17,7 @@ impl Locks {
     /// Asks the server.
     ///
     /// # Errors
-    /// Whatever `psql` said, with its kind.
+    /// What `psql` said, with its kind.
     pub async fn ask(database: &Database<'_>, limit: Duration) -> Result<Self, PostgresError> {
         let question = Sql::new(
             r"
@@ -43,7 +43,7 @@ SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg
         }
     }
 
-    /// Whether there is no room for all tables, even if nobody else takes any.
+    /// Whether there is not enough room for all tables, even if no other session holds a lock.
     #[must_use]
     pub const fn are_too_few(&self) -> bool {
         self.tables > self.room

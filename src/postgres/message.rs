@@ -1,23 +1,23 @@
-//! The structure of what `psql` and `pg_dump` say: which words are theirs, which are the server's, and with which code.
+//! The structure of what `psql` and `pg_dump` print: which words are theirs, which are the server's, and with which code.
 //!
 //! Their messages hold names, and a name can hold any words and even line ends. So nothing is looked for in the middle of a
-//! text: a message is known by the words that it begins with, at a place where only the program itself can begin one. What
-//! `pg_dump` repeats of its own statements is cut off.
+//! text: a message is recognised by its first words, at a place where only the program itself can begin a message. Statements
+//! that `pg_dump` repeats are cut off.
 
-/// What a program said, in one message.
+/// One message that a program printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Message<'a> {
-    /// Its own words, or those of libpq within it. They are English: the programs run with `LC_ALL=C`.
+    /// Its own words, or those of libpq. They are English, because the programs run with `LC_ALL=C`.
     Client(&'a str),
-    /// The server's words, after its word for how bad it is. They are in the server's language.
+    /// The server's words that follow the severity. They are in the server's language.
     Server(&'a str),
 }
 
 impl<'a> Message<'a> {
-    /// Tells both apart. libpq writes a server's message as `FATAL:  sorry, …`, with two blanks, and ends none of its own
-    /// words so.
+    /// Tells the two apart. libpq writes a server's message as `FATAL:  sorry, …`, with two spaces, and none of its own
+    /// messages looks like that.
     fn new(text: &'a str) -> Self {
-        /// `ÖLÜMCÜL (FATAL)` is among the longest of all languages.
+        /// The longest severity. `ÖLÜMCÜL (FATAL)` is one of the longest in any language.
         const SEVERITY_BYTES: usize = 40;
         let server = text.split_once(":  ").filter(|(severity, _)| {
             severity.len() <= SEVERITY_BYTES && !severity.contains(['\n', '"', ':'])
@@ -26,8 +26,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What `psql` says before there is a session, or `pg_dump`, if that is what it says: one message for each address and way
-/// that libpq tried.
+/// What `psql` or `pg_dump` says while it has no session yet: one message for each address and method that libpq tried. `None`
+/// if the text is something else.
 pub(super) fn while_connecting<'a>(said: &'a str, program: &str) -> Option<Vec<Message<'a>>> {
     let text = said.strip_prefix(program)?.strip_prefix(": error: ")?;
     let starts = text.match_indices(ATTEMPT).map(|(at, _)| at);
@@ -50,22 +50,22 @@ pub(super) fn while_connecting<'a>(said: &'a str, program: &str) -> Option<Vec<M
     Some(attempts.collect())
 }
 
-/// How libpq begins what it says of an attempt to connect.
+/// The first words of libpq's message about an attempt to connect.
 const ATTEMPT: &str = "connection to server ";
 
-/// Whether libpq tried to reach a server, as far as the first line tells.
+/// Whether libpq tried to reach a server, as far as the first line shows.
 pub(super) fn is_attempt(said: &str, program: &str) -> bool {
     said.strip_prefix(program)
         .and_then(|text| text.strip_prefix(": error: "))
         .is_some_and(|text| text.starts_with(ATTEMPT))
 }
 
-/// What `pg_dump` says of the error that ended it. It repeats names and statements, and a name can begin a line that looks
-/// like a message: then there is more than one.
+/// What `pg_dump` says about the error that ended it. It repeats names and statements, and a name can begin a line that looks
+/// like a message: then more than one message is returned.
 pub(super) fn of_pg_dump(said: &str) -> Vec<Message<'_>> {
     const ERROR: &str = "pg_dump: error: ";
     const DETAIL: &str = "pg_dump: detail: ";
-    // In the order of time: 14 begins both with `error`.
+    // The words before a statement that pg_dump repeats. Version 14 begins such a line with `error`, later ones with `detail`.
     const STATEMENT: [&str; 4] = [
         "Query was: ",
         "Command was: ",
@@ -86,7 +86,7 @@ pub(super) fn of_pg_dump(said: &str) -> Vec<Message<'_>> {
             {
                 break;
             }
-            // With the lines that follow, of which the second may say more.
+            // The lines that follow belong to it, and the second may say more.
             let text = rest
                 .get(line.len().saturating_sub(message.len())..)
                 .unwrap_or_default();
@@ -116,7 +116,7 @@ fn after_large_object(text: &str) -> Option<&str> {
     text.strip_prefix(": ")
 }
 
-/// A line of `psql` in its verbose form, cut at the error's code: `psql:<stdin>:34: ERROR:  ` `53100` `could not …`.
+/// A line of `psql` in its verbose form, cut into three at the error's code: `psql:<stdin>:34: ERROR:  ` `53100` `could not …`.
 fn cut_at_code(line: &str) -> Option<(&str, &str, &str)> {
     let rest = line.strip_prefix("psql:<stdin>:")?;
     let (number, rest) = rest.split_once(": ")?;
@@ -132,16 +132,16 @@ fn cut_at_code(line: &str) -> Option<(&str, &str, &str)> {
     (is_code && is_line).then_some((line.get(..before)?, code, text))
 }
 
-/// The code of the last error that the server gave, and its words.
+/// The code of the last error that the server reported, and its message.
 pub(crate) fn last_error(said: &str) -> Option<(&str, &str)> {
     said.lines()
         .filter_map(cut_at_code)
         .map(|(_, code, text)| (code, text))
-        // Warnings and notices are of other classes.
+        // Codes of these classes belong to warnings and notices.
         .rfind(|(code, _)| !code.starts_with("00") && !code.starts_with("01"))
 }
 
-/// What `psql` says in its usual form: without codes, and without the places in the server's own sources.
+/// What `psql` said, in its usual form: without codes, and without the places in the server's source code.
 pub(crate) fn without_codes(said: &str) -> String {
     said.lines()
         .filter(|line| !line.starts_with("LOCATION:  "))

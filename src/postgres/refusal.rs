@@ -1,9 +1,10 @@
-//! Why a server refuses a connection, where its words are in a language that is not known here.
+//! Why a server refuses a connection, if its message is in a language that is not known here.
 //!
-//! libpq shows a server's words and not its code, and in German a wrong password has other words than in English. So where
-//! the words are not known, this service opens one connection by itself, as far as the server's refusal, and reads the code
-//! in it. It is no way to work with a database: it sends nothing but what libpq has just sent to the same server, proofs of
-//! the password and never the password, and where libpq was to verify the server's certificate, it is not tried at all.
+//! libpq shows a server's message and not its code, and the message about a wrong password is another one in German than in
+//! English. So if the message is not known, this service opens one connection by itself, goes as far as the server's refusal,
+//! and reads the code in it. This connection is not used for any work: it sends only what libpq has just sent to the same
+//! server, and never the password itself, only the proof of it. If libpq was to verify the server's certificate, this is not
+//! tried at all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,16 +24,18 @@ use tokio_rustls::TlsConnector;
 
 use super::DatabaseUrl;
 
-/// How long all of it may take.
+/// How long all of this may take.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// No message before a session is longer.
+/// The longest message before there is a session.
 const MESSAGE_BYTES: usize = 64 * 1024;
 
-/// A server's iterations are 4096. More than this would be work that a stranger gives.
+/// The most iterations of the password's hash. Servers ask for 4096; a server that asks for more than this wants to waste our
+/// time.
 const MOST_ITERATIONS: u32 = 100_000;
 
-/// The code with which the first server that answers refuses this user; none if it does not, or if it can't be found out.
+/// The code with which the first server that answers refuses this user; `None` if it does not refuse, or if the code can't be
+/// found out.
 pub(super) async fn code(url: &DatabaseUrl) -> Option<String> {
     let asked = async {
         for (host, port) in url.addresses() {
@@ -113,19 +116,19 @@ async fn converse(
                         first
                     }
                     11 => login.as_ref()?.last(std::str::from_utf8(rest).ok()?)?,
-                    // Anything else wants the password itself, or what only libpq has.
+                    // Any other method wants the password itself, or something that only libpq has.
                     _ => return None,
                 };
                 stream.write_all(&framed(Some(b'p'), &answer)?).await.ok()?;
             }
-            // There is a session: the server does not refuse this user now.
+            // There is a session, so the server does not refuse this user now.
             b'Z' => return None,
             _ => {}
         }
     }
 }
 
-/// A message with its length, which counts itself.
+/// A message with its length in front. The length counts its own bytes too.
 fn framed(kind: Option<u8>, body: &[u8]) -> Option<Vec<u8>> {
     let length = i32::try_from(body.len()).ok()?.checked_add(4)?;
     let mut message: Vec<u8> = kind.into_iter().collect();
@@ -174,7 +177,7 @@ struct Scram {
 }
 
 impl Scram {
-    /// None without a password, or with one that would have to be normalised first.
+    /// `None` without a password, or with one that would have to be normalised first.
     fn new(url: &DatabaseUrl) -> Option<Self> {
         let password = url.password()?.expose();
         password.is_ascii().then_some(())?;
@@ -238,7 +241,7 @@ fn salted(password: &[u8], salt: &[u8], iterations: u32) -> Option<[u8; 32]> {
     Some(sum)
 }
 
-/// TLS with whoever answers, as `sslmode=require` and `prefer` have it.
+/// TLS without a check of the certificate, as with `sslmode=require` and `prefer`.
 fn unverified() -> Option<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(Unverified(Arc::clone(&provider)));

@@ -1,4 +1,4 @@
-//! What of a database the user may read, and what is in the way of a dump of all of it.
+//! What the user may read of a database, and what prevents a dump of all of it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{Cause, Database, PostgresError, Sql, not_understood};
 /// How long the question may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Some of what was counted, by name.
+/// A count, and the names of some of the things counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Named {
     pub(crate) count: u64,
@@ -26,18 +26,18 @@ impl Named {
     }
 }
 
-/// A table that another session has for itself alone.
+/// A table that another session has locked exclusively.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Held {
     pub(crate) table: String,
     pub(crate) pid: Option<i64>,
     /// The name of a prepared transaction, which has no process.
     pub(crate) gid: Option<String>,
-    /// Since its transaction began, if this user may see it.
+    /// How long ago its transaction began, if this user may see that.
     pub(crate) seconds: Option<u64>,
 }
 
-/// What this user may read, and what is in its way.
+/// What this user may not read, and which locks prevent reading.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Rights {
     pub(crate) user: String,
@@ -50,10 +50,10 @@ pub(crate) struct Rights {
     pub(crate) held: Vec<Held>,
 }
 
-/// What of a whole database this user may not read, so that no dump of all of it can succeed.
+/// Finds out what this user may not read, so that no dump of the whole database can succeed.
 ///
 /// # Errors
-/// Whatever `psql` said, with its kind.
+/// What `psql` said, with its kind.
 pub(crate) async fn what_is_closed(
     database: &Database<'_>,
 ) -> Result<Option<Cause>, PostgresError> {
@@ -76,8 +76,9 @@ impl Rights {
     }
 }
 
-/// Only catalogs are read, and no table is locked. `pg_dump` reads tables, and each sequence's state; of an extension's own
-/// only what the extension marks as data. Large objects have no function that tells rights before 18, so their lists are read.
+/// The question. It reads only catalogs, and locks no table. `pg_dump` reads tables and the state of each sequence; of what
+/// belongs to an extension, it reads only what the extension marks as data. Before version 18 there is no function that tells
+/// the rights on a large object, so the lists of rights are read.
 fn rights() -> Sql {
     Sql::new(
         r"

@@ -1,8 +1,8 @@
-//! SQL that this service writes itself. Its fixed parts are in the source, and whatever comes from elsewhere is added as a
-//! name, a text or a number, in letters that mean nothing to `psql` and to no encoding.
+//! SQL that this service writes itself. Its fixed parts are in the source. Everything that comes from elsewhere is added as a
+//! name, a text or a number, in letters that have no special meaning to `psql` or in any encoding.
 //!
-//! A name in a database can be anything: `a;\! command` is one. So nothing that came from a server, a bucket or a dump is
-//! ever pasted into a statement: a text of this type can't be made from it in any other way than by the verbs here.
+//! A name in a database can be anything: `a;\! command` is one. So nothing that came from a server, a bucket or a dump is ever
+//! pasted into a statement: the methods here are the only way to make a value of this type.
 
 use std::fmt::Write as _;
 
@@ -13,9 +13,9 @@ pub struct Sql(String);
 impl Sql {
     /// A statement, or its beginning.
     ///
-    /// Functions, operators, types and casts are written with their schema, as `OPERATOR(pg_catalog.=)`: PostgreSQL looks
-    /// others up in the search path, where the owner of a database can put functions of his own. A test reads every text
-    /// that is given here.
+    /// Functions, operators, types and casts must be written with their schema, as in `OPERATOR(pg_catalog.=)`. Without it,
+    /// PostgreSQL looks in the search path, where the owner of a database can put functions of their own. A test reads every
+    /// text that is passed to this function.
     #[must_use]
     pub fn new(text: &'static str) -> Self {
         Self(text.to_owned())
@@ -68,13 +68,13 @@ impl Sql {
         self
     }
 
-    /// The bytes for `psql`.
+    /// The statements as bytes, for `psql`.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 
-    /// Whatever is not a letter, a digit or an underscore becomes `\XXXX` or `\+XXXXXX`.
+    /// Adds a text in quotes. Every character that is not a letter, a digit or an underscore becomes `\XXXX` or `\+XXXXXX`.
     fn quote(&mut self, text: &str, quote: char) {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if !text.chars().all(is_plain) {

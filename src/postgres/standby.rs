@@ -1,13 +1,13 @@
-//! What a standby does not have: the rows of unlogged tables are on the primary only.
+//! What a standby lacks: the rows of unlogged tables are only on the primary.
 
 use std::time::Duration;
 
 use super::{Database, PostgresError, Sql};
 
-/// The names that are told; of more there is only the number.
+/// How many tables are named; more are only counted.
 const NAMED: usize = 3;
 
-/// Unlogged tables of a standby, which are empty there whatever the primary has.
+/// The unlogged tables of a standby. They are empty there, whatever they hold on the primary.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unlogged {
     /// How many there are.
@@ -17,10 +17,10 @@ pub struct Unlogged {
 }
 
 impl Unlogged {
-    /// Asks the server. On a primary there are none of which rows are missing.
+    /// Asks the server. On a primary no rows are missing, so there are none.
     ///
     /// # Errors
-    /// Whatever `psql` said, with its kind.
+    /// What `psql` said, with its kind.
     pub async fn ask(database: &Database<'_>, limit: Duration) -> Result<Self, PostgresError> {
         let question = Sql::new(
             r"

@@ -1,21 +1,27 @@
-//! How a cause is known: by the code that the server gives (SQLSTATE), and where the client programs don't show it, by the
-//! words that a message begins with.
+//! How a cause is recognised: by the code that the server gives (SQLSTATE), or, if the client programs don't show it, by the
+//! first words of a message.
 //!
-//! What is not known for certain is [`Cause::Other`] or [`Cause::Refused`], which may be tried again.
+//! Anything that is not known for certain is [`Cause::Other`] or [`Cause::Refused`], and may be tried again.
+
+mod codes;
+mod connecting;
+mod dumping;
 
 use super::cause::Cause;
 use super::message::{self, Message};
 use super::said::Said;
 use crate::fault::Kind;
+use connecting::{CONNECTING, REFUSED};
+use dumping::{DUMPING, PG_DUMP};
 
-/// Words that a message is known by.
+/// The words that a message is recognised by.
 #[derive(Debug, Clone, Copy)]
 enum Words {
-    /// It begins so.
+    /// It begins with these words.
     Begins(&'static str),
-    /// It is this, a name, and this, at the end of a line.
+    /// It consists of these words, a name, and these words at the end of a line.
     Around(&'static str, &'static str),
-    /// It is OpenSSL's reason, whatever version of the protocol stands before it.
+    /// It has this reason from OpenSSL, whatever version of the protocol stands before it.
     Tls(&'static str),
 }
 
@@ -41,7 +47,7 @@ impl Words {
     }
 }
 
-/// A cause and the words that tell it.
+/// A cause and the words that it is recognised by.
 type Row = (Cause, &'static [Words]);
 
 fn find(rows: &[Row], text: &str) -> Option<Cause> {
@@ -50,518 +56,17 @@ fn find(rows: &[Row], text: &str) -> Option<Cause> {
         .map(|(cause, _)| *cause)
 }
 
-/// libpq's own words when a connection that was there is there no more.
-const LOST: &[Words] = &[
-    Begins("server closed the connection unexpectedly"),
-    Begins("SSL connection has been closed unexpectedly"),
-    Begins("SSL SYSCALL error: "),
-    Begins("SSL error: unexpected eof while reading"),
-    Begins("could not receive data from server: "),
-    Begins("could not send data to server: "),
-    Begins("could not send startup packet: "),
-    Begins("could not send SSL negotiation packet: "),
-    Begins("could not send GSSAPI negotiation packet: "),
-    Begins("connection not open"),
-    Begins("no connection to the server"),
-    Begins("connection to server was lost"),
-];
-
-/// libpq's own words while it connects. Only these tell that a certificate or a password is wrong.
-const CONNECTING: &[Row] = &[
-    (Cause::ConnectionLost, LOST),
-    (
-        Cause::HostUnknown,
-        &[
-            Begins("could not translate host name "),
-            Begins("could not parse network address "),
-        ],
-    ),
-    (
-        Cause::Unreachable,
-        &[
-            Begins("Connection refused"),
-            Begins("timeout expired"),
-            Begins("Connection timed out"),
-            Begins("No route to host"),
-            Begins("Host is unreachable"),
-            Begins("Network is unreachable"),
-            Begins("Network unreachable"),
-            Begins("Operation timed out"),
-            Begins("No such file or directory"),
-        ],
-    ),
-    (
-        Cause::NotPostgres,
-        &[
-            Begins("received invalid response to SSL negotiation"),
-            Begins("received invalid response to GSSAPI negotiation"),
-            Begins("expected authentication request from server"),
-            Begins("received unencrypted data after SSL response"),
-        ],
-    ),
-    (
-        Cause::WrongRole,
-        &[
-            Begins("session is read-only"),
-            Begins("session is not read-only"),
-            Begins("server is in hot standby mode"),
-            Begins("server is not in hot standby mode"),
-        ],
-    ),
-    (
-        Cause::Parameter,
-        &[
-            Begins("invalid sslmode value: "),
-            Begins("invalid sslnegotiation value: "),
-            Begins("invalid sslcertmode value: "),
-            Begins("invalid \"sslmode\" value: "),
-            Begins("invalid \"ssl_min_protocol_version\" value: "),
-            Begins("invalid \"ssl_max_protocol_version\" value: "),
-            Begins("invalid ssl_min_protocol_version value: "),
-            Begins("invalid ssl_max_protocol_version value: "),
-            Begins("invalid SSL protocol version range"),
-            Begins("invalid channel_binding value: "),
-            Begins("invalid gssencmode value: "),
-            Begins("invalid target_session_attrs value: "),
-            Begins("invalid load_balance_hosts value: "),
-            Begins("invalid require_auth value: "),
-            Begins("invalid require_auth method: "),
-            Begins("invalid min_protocol_version value: "),
-            Begins("invalid max_protocol_version value: "),
-            Begins("invalid integer value "),
-            Begins("invalid port number: "),
-            Begins("invalid connection option "),
-            Begins("invalid URI query parameter: "),
-            Begins("could not match "),
-            Begins("weak sslmode "),
-        ],
-    ),
-    (
-        Cause::Requirement,
-        &[
-            Begins("authentication method requirement "),
-            Begins("channel binding "),
-        ],
-    ),
-    (
-        Cause::NoTls,
-        &[
-            Begins("server does not support SSL"),
-            Begins("sslmode value \"require\" invalid when SSL support is not compiled in"),
-        ],
-    ),
-    (
-        Cause::NoRoot,
-        &[
-            Begins("root certificate file "),
-            Begins("could not read root certificate file "),
-            Begins("could not get home directory to locate root certificate file"),
-            Begins("could not load system root certificate paths"),
-        ],
-    ),
-    (
-        Cause::Untrusted,
-        &[Begins("SSL error: certificate verify failed")],
-    ),
-    (
-        Cause::OtherName,
-        &[
-            Begins("server certificate for "),
-            Begins("could not get server's host name from server certificate"),
-            Begins("host name must be specified for a verified SSL connection"),
-        ],
-    ),
-    (
-        Cause::KeyOpen,
-        &[
-            Around(
-                "private key file \"",
-                "\" has group or world access; file must have permissions u=rw (0600) or less if owned by the current user, or permissions u=rw,g=r (0640) or less if owned by root",
-            ),
-            Around(
-                "private key file \"",
-                "\" has group or world access; permissions should be u=rw (0600) or less",
-            ),
-            Around(
-                "private key file \"",
-                "\" must be owned by the current user or root",
-            ),
-        ],
-    ),
-    (
-        Cause::ClientCertificate,
-        &[
-            Begins("private key file "),
-            Begins("certificate present, but not private key file "),
-            Begins("certificate does not match private key file "),
-            Begins("could not open certificate file "),
-            Begins("could not read certificate file "),
-            Begins("could not load private key file "),
-            Begins("could not stat private key file "),
-            Begins("sslcertmode value \"require\""),
-            Begins("server did not request an SSL certificate"),
-            Begins("server accepted connection without a valid SSL certificate"),
-        ],
-    ),
-    (
-        Cause::TlsMismatch,
-        &[
-            Tls("protocol version"),
-            Tls("handshake failure"),
-            Tls("insufficient security"),
-            Tls("unknown ca"),
-            Tls("bad certificate"),
-            Tls("certificate "),
-            Tls("unsupported certificate"),
-            Tls("access denied"),
-            Tls("unrecognized name"),
-            Tls("no application protocol"),
-            Tls("unsupported protocol"),
-            Tls("no protocols available"),
-            Tls("no ciphers available"),
-            Tls("no shared cipher"),
-            Tls("wrong version number"),
-            Tls("wrong ssl version"),
-            Tls("dh key too small"),
-            Tls("ee key too small"),
-            Tls("ca key too small"),
-            Tls("ca md too weak"),
-        ],
-    ),
-    (
-        Cause::Password,
-        &[
-            Begins("fe_sendauth: no password supplied"),
-            Begins("no password supplied"),
-        ],
-    ),
-];
-
-/// The words of a server, or of what stands in front of it, when it refuses a connection. Poolers and vendors give no code
-/// that would tell, and libpq shows none.
-const REFUSED: &[Row] = &[
-    (
-        Cause::Password,
-        &[
-            Begins("password authentication failed for user "),
-            Begins("password authentication failed"),
-            Begins("Peer authentication failed for user "),
-            Begins("Ident authentication failed for user "),
-            Begins("LDAP authentication failed for user "),
-            Begins("PAM authentication failed for user "),
-            Begins("RADIUS authentication failed for user "),
-            Begins("GSSAPI authentication failed for user "),
-            Begins("OAuth bearer authentication failed for user "),
-            Begins("certificate authentication failed for user "),
-            Begins("authentication failed for user "),
-            Begins("empty password returned by client"),
-            Begins("SASL authentication failed"),
-            Begins("SCRAM authentication failed"),
-            Begins("Wrong password"),
-        ],
-    ),
-    (Cause::NoRole, &[Around("role \"", "\" does not exist")]),
-    (
-        Cause::NoLogin,
-        &[Around("role \"", "\" is not permitted to log in")],
-    ),
-    (
-        Cause::Hba,
-        &[
-            Begins("no pg_hba.conf entry for "),
-            Begins("pg_hba.conf rejects "),
-        ],
-    ),
-    (
-        Cause::ClientCertificate,
-        &[
-            Begins("connection requires a valid client certificate"),
-            Begins("SSL certificate required"),
-        ],
-    ),
-    (
-        Cause::TlsWanted,
-        &[
-            Begins("SSL connection is required"),
-            Begins("SSL required"),
-            Begins("connection is insecure (try using `sslmode=require`)"),
-        ],
-    ),
-    (
-        Cause::NoDatabase,
-        &[Around("database \"", "\" does not exist")],
-    ),
-    (
-        Cause::ConnectionsForbidden,
-        &[Around(
-            "database \"",
-            "\" is not currently accepting connections",
-        )],
-    ),
-    (
-        Cause::NoConnectRight,
-        &[Begins("permission denied for database ")],
-    ),
-    (
-        Cause::TooManyConnections,
-        &[
-            Begins("too many connections for role "),
-            Begins("too many connections for database "),
-            Begins("sorry, too many clients already"),
-            Begins("remaining connection slots are reserved"),
-        ],
-    ),
-    (
-        Cause::Starting,
-        &[
-            Begins("the database system is "),
-            Begins("terminating connection due to administrator command"),
-            Begins("terminating connection because of crash of another server process"),
-        ],
-    ),
-    (
-        Cause::StartupOptions,
-        &[
-            Begins("unsupported startup parameter"),
-            Begins("unrecognized configuration parameter "),
-            Begins("permission denied to set parameter "),
-            Begins("invalid command-line argument for server process: "),
-            Begins("invalid value for parameter "),
-            Around("parameter \"", "\" cannot be changed"),
-            Around("parameter \"", "\" cannot be changed now"),
-            Around(
-                "parameter \"",
-                "\" cannot be changed without restarting the server",
-            ),
-        ],
-    ),
-    (
-        Cause::Tenant,
-        &[
-            Begins("Tenant or user not found"),
-            Begins("(ENOTFOUND) tenant/user "),
-            Begins("(ENOTFOUND) "),
-            Begins("no tenant identifier provided"),
-            Begins("There is no user "),
-        ],
-    ),
-    (
-        Cause::AzureUser,
-        &[
-            Begins("Invalid Username specified"),
-            Begins("Invalid username specified"),
-        ],
-    ),
-    (
-        Cause::Endpoint,
-        &[
-            Begins("The endpoint ID is not specified"),
-            Begins("Endpoint ID is not specified"),
-            Begins("The requested endpoint could not be found"),
-        ],
-    ),
-    (
-        Cause::PoolerUnknown,
-        &[
-            Begins("no such database"),
-            Begins("no such user"),
-            Around("database \"", "\" is disabled"),
-        ],
-    ),
-    (
-        Cause::PoolerFull,
-        &[
-            Begins("no more connections allowed"),
-            Begins("MaxClientsInSessionMode"),
-            Begins("Max client connections reached"),
-            Begins("(EMAXCONN"),
-        ],
-    ),
-    (
-        Cause::PoolerServer,
-        &[
-            Begins("server login has been failing"),
-            Begins("server login failed"),
-            Begins("pgbouncer cannot connect to server"),
-            Begins("client_login_timeout"),
-            Begins("query_wait_timeout"),
-            Begins("server conn crashed?"),
-            Begins("bouncer config error"),
-            Begins("Couldn't connect to compute node"),
-        ],
-    ),
-];
-
-/// A server's words in the middle of a dump.
-const DUMPING: &[Row] = &[
-    (
-        Cause::LargeObject,
-        &[Begins("permission denied for large object ")],
-    ),
-    (Cause::Permission, &[Begins("permission denied for ")]),
-    (
-        Cause::RowSecurity,
-        &[Begins(
-            "query would be affected by row-level security policy for table ",
-        )],
-    ),
-    (
-        Cause::Locked,
-        &[
-            Begins("canceling statement due to statement timeout"),
-            Begins("canceling statement due to lock timeout"),
-            Begins("could not obtain lock on "),
-        ],
-    ),
-    (
-        Cause::Cancelled,
-        &[Begins("canceling statement due to user request")],
-    ),
-    (
-        Cause::Standby,
-        &[
-            Begins("canceling statement due to conflict with recovery"),
-            Begins("terminating connection due to conflict with recovery"),
-        ],
-    ),
-    (
-        Cause::Terminated,
-        &[
-            Begins("terminating connection "),
-            Begins("the database system is "),
-        ],
-    ),
-    (Cause::LocksExhausted, &[Begins("out of shared memory")]),
-    (
-        Cause::TooLarge,
-        &[
-            Begins("invalid memory alloc request size "),
-            Begins("string buffer exceeds maximum allowed length "),
-            Begins("out of memory\nDETAIL:  Cannot enlarge string buffer "),
-        ],
-    ),
-    (Cause::ServerMemory, &[Begins("out of memory")]),
-    (
-        Cause::Library,
-        &[
-            Begins("could not access file "),
-            Begins("could not load library "),
-            Begins("could not find function "),
-            Begins("incompatible library "),
-        ],
-    ),
-    (
-        Cause::DiskFull,
-        &[
-            Begins("could not extend file "),
-            Begins("could not write to file "),
-            Begins("could not write block "),
-        ],
-    ),
-    (
-        Cause::DamagedFiles,
-        &[
-            Begins("invalid page in block "),
-            Begins("could not read block "),
-            Begins("could not open file "),
-            Begins("could not access status of transaction "),
-            Begins("missing chunk number "),
-            Begins("unexpected chunk number "),
-            Begins("compressed pglz data is corrupt"),
-            Begins("compressed lz4 data is corrupt"),
-        ],
-    ),
-    (
-        Cause::Dropped,
-        &[
-            Around("relation \"", "\" does not exist"),
-            Begins("relation with OID "),
-            Begins("could not open relation with OID "),
-            Begins("cache lookup failed for "),
-        ],
-    ),
-];
-
-/// `pg_dump`'s own words, and libpq's within it, once there is a session.
-const PG_DUMP: &[Row] = &[
-    (Cause::ConnectionLost, LOST),
-    (
-        Cause::ClientMemory,
-        &[
-            Begins("out of memory"),
-            Begins("cannot allocate memory for "),
-            Begins("lost synchronization with server: "),
-        ],
-    ),
-    (
-        Cause::Version,
-        &[Begins("aborting because of server version mismatch")],
-    ),
-    (Cause::NothingMatches, &[Begins("no matching ")]),
-    (
-        Cause::Sequence,
-        &[Begins("failed to get data for sequence ")],
-    ),
-    (
-        Cause::Options,
-        &[
-            Begins("options "),
-            Begins("option "),
-            Begins("invalid compression "),
-            Begins("invalid value "),
-            Begins("unrecognized compression algorithm"),
-            Begins("too many command-line arguments"),
-        ],
-    ),
-];
-
-/// The codes with which a server refuses a connection.
-const REFUSAL_CODES: &[(&str, Cause)] = &[
-    ("28P01", Cause::Password),
-    ("28", Cause::NotAdmitted),
-    ("3D000", Cause::NoDatabase),
-    ("42501", Cause::NoConnectRight),
-    ("42704", Cause::StartupOptions),
-    ("53300", Cause::TooManyConnections),
-    ("55000", Cause::ConnectionsForbidden),
-    ("57P", Cause::Starting),
-];
-
-/// The codes of a statement that failed. Where one has several causes, the words tell, if the server speaks English.
-const STATEMENT_CODES: &[(&str, Cause)] = &[
-    ("08", Cause::ConnectionLost),
-    ("40001", Cause::Standby),
-    ("42501", Cause::Permission),
-    ("42P01", Cause::Dropped),
-    ("53100", Cause::DiskFull),
-    ("53200", Cause::ServerMemory),
-    ("53300", Cause::TooManyConnections),
-    ("54000", Cause::TooLarge),
-    ("55P03", Cause::Locked),
-    ("57014", Cause::Cancelled),
-    ("57P", Cause::Terminated),
-    ("58P01", Cause::Library),
-    ("XX001", Cause::DamagedFiles),
-    ("XX002", Cause::DamagedFiles),
-];
-
-fn by_code(rows: &[(&str, Cause)], code: &str) -> Option<Cause> {
-    rows.iter()
-        .find(|(beginning, _)| code.starts_with(beginning))
-        .map(|(_, cause)| *cause)
-}
-
 /// The cause of a refusal with this code.
 pub(super) fn of_refusal_code(code: &str) -> Cause {
-    by_code(REFUSAL_CODES, code).unwrap_or(Cause::Refused)
+    codes::of_refusal(code).unwrap_or(Cause::Refused)
 }
 
-/// The cause of a statement of ours that failed. Its code counts; the words only tell apart what has the same one.
+/// Why a statement of ours failed. The code decides; the words only tell causes apart that have the same code.
 pub(super) fn of_statement(said: &Said) -> Cause {
     let Some((code, text)) = message::last_error(said.raw()) else {
         return Cause::Other;
     };
-    let by_code = by_code(STATEMENT_CODES, code);
+    let by_code = codes::of_statement(code);
     let finer = match code {
         "53200" | "57014" | "42501" | "40001" => find(DUMPING, text),
         _ => None,
@@ -569,7 +74,7 @@ pub(super) fn of_statement(said: &Said) -> Cause {
     finer.or(by_code).unwrap_or(Cause::Other)
 }
 
-/// Why `psql` has no connection, or none any more.
+/// Why `psql` has no connection, or lost it.
 pub(super) fn of_lost_psql(said: &Said) -> Cause {
     let connecting = said
         .whole()
@@ -583,13 +88,13 @@ pub(super) fn of_lost_psql(said: &Said) -> Cause {
     }
 }
 
-/// Why `pg_dump` ended, and what its failure is called if the cause does not say.
+/// Why `pg_dump` failed, and the kind of the failure if the cause has none.
 pub(super) fn of_pg_dump(said: &Said, has_output: bool) -> (Cause, Kind) {
     if let Some(text) = said.whole().filter(|_| !has_output)
         && let Some(messages) = message::while_connecting(text, "pg_dump")
     {
         let cause = of_attempts(&messages);
-        // Without an attempt the words are pg_dump's own, or those of libpq that knows no server to try.
+        // If there was no attempt to connect, the words are pg_dump's own, or libpq had no server to try.
         if message::is_attempt(text, "pg_dump") || cause != Cause::Other {
             return (cause, Kind::Connect);
         }
@@ -604,7 +109,7 @@ pub(super) fn of_pg_dump(said: &Said, has_output: bool) -> (Cause, Kind) {
         };
         found.unwrap_or(Cause::Other)
     });
-    // A name can look like a message of its own. What can be read in two ways is not known.
+    // A name can look like a message of its own. If the text can be read in two ways, the cause is not known.
     let first = causes.next().unwrap_or(Cause::Other);
     let cause = if causes.all(|cause| cause == first) {
         first
@@ -614,14 +119,14 @@ pub(super) fn of_pg_dump(said: &Said, has_output: bool) -> (Cause, Kind) {
     (cause, Kind::DumpExit)
 }
 
-/// What `pg_dump` says after it was given options that it does not understand.
+/// Whether this is what `pg_dump` says about options that it does not understand.
 fn is_usage(line: &str) -> bool {
     let line = line.strip_prefix("pg_dump: hint: ").unwrap_or(line);
     line.starts_with("Try \"") && line.ends_with("pg_dump --help\" for more information.")
 }
 
-/// libpq tries each address, and each in two ways where `sslmode` allows it. What may pass for one of them may pass; a server
-/// that refused tells more than one that could not be reached.
+/// The cause of several failed attempts: libpq tries each address, and each with and without TLS if `sslmode` allows both. If
+/// waiting may help one of them, that one counts. A server that refused says more than one that could not be reached.
 fn of_attempts(messages: &[Message<'_>]) -> Cause {
     let weight = |cause: Cause| match cause {
         Cause::Other | Cause::HostUnknown | Cause::Unreachable => 0,
@@ -633,7 +138,7 @@ fn of_attempts(messages: &[Message<'_>]) -> Cause {
         Message::Server(text) => find(REFUSED, text).unwrap_or(Cause::Refused),
         Message::Client(text) => find(CONNECTING, text).unwrap_or(Cause::Other),
     });
-    // Of several that weigh the same, the last.
+    // Of several that count the same, the last is taken.
     causes
         .max_by_key(|cause| weight(*cause))
         .unwrap_or(Cause::Other)

@@ -8,7 +8,7 @@ use tokio::process::ChildStderr;
 
 use crate::secret::Redactor;
 
-/// A line longer than this is cut: data can be quoted in an error.
+/// A longer line is cut, because an error can quote data of any length.
 const LINE_BYTES: usize = 2048;
 
 /// The last lines explain an error. What came before them can be anything, and any amount of it.
@@ -17,24 +17,24 @@ const KEPT_LINES: usize = 20;
 /// A dump can raise warnings in a loop. With more than this many, the log would hold nothing else.
 const MOST_WARNINGS: u32 = 1000;
 
-/// The last lines that a program said, twice: with secrets taken out for people, and as they were for judging them. A
-/// password such as `database` would otherwise change the words that tell what is wrong.
+/// The last lines that a program wrote, in two forms: without secrets, for people, and unchanged, for decisions. If the
+/// password is a word such as `database`, removing it would change the words that tell what is wrong.
 #[derive(Clone, Default)]
 pub struct Said {
     shown: String,
     raw: String,
-    /// Whether these are all of its lines.
+    /// Whether these are all the lines that it wrote.
     is_whole: bool,
 }
 
 impl Said {
-    /// What may be shown.
+    /// The lines without secrets, which may be shown.
     #[must_use]
     pub fn shown(&self) -> &str {
         &self.shown
     }
 
-    /// What was said. It may hold a secret, and is for decisions only.
+    /// The lines unchanged. They may hold a secret, and are for decisions only.
     #[must_use]
     pub fn raw(&self) -> &str {
         &self.raw
