@@ -1,11 +1,11 @@
-//! What the community template left in the bucket: `PREFIX-….tar.gz`, a gzip of `pg_dump --format=tar`.
+//! The backups of Railway's community template: `PREFIX-….tar.gz`, a gzip of `pg_dump --format=tar`.
 //!
-//! The template takes gzip's exit status for `pg_dump`'s, so a dump that broke off half-way lies in the bucket under a
-//! name like any other. `pg_restore` is not asked, because on a cut tar it can loop for ever: the tar is walked to its
-//! end here, and `pg_dump`'s own table of contents is held against what follows it.
+//! The template takes gzip's exit status for `pg_dump`'s, so a dump that broke off half-way has a name like any other.
+//! `pg_restore` is not asked, because it can loop for ever on a cut tar. Instead the tar is read to its end here, and compared
+//! with `pg_dump`'s own table of contents.
 //!
-//! A tar has checksums over its headers only. A byte changed inside a row, a large object or a definition cannot be
-//! seen here; the CRC of the gzip around it covers the whole.
+//! A tar has checksums over its headers only. A byte that was changed inside a row, a large object or a definition is not
+//! noticed here, but the CRC of the gzip around it covers everything.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
@@ -23,42 +23,42 @@ use rows::Rows;
 use tar::{is_named_tar, magic, not_tar, parse_header};
 use toc::{Directory, Kind};
 
-/// The unit of a tar: a header is one, and a member is filled up to a multiple.
+/// The block of a tar: a header is one block, and a member is filled up to a whole number of blocks.
 const BLOCK: usize = 512;
 
-/// How many things that are wrong with an archive are told; the others are counted.
+/// How many problems of an archive are described; the others are counted.
 pub const MOST_PROBLEMS: usize = 50;
 
 /// The end of a table's data with `--inserts`, unless it is empty.
 const INSERTS_END: &[u8] = b";\n\n\n";
 
-/// Enough for the last words of `restore.sql` and a `\unrestrict` line after them.
+/// Enough bytes for the last words of `restore.sql` and a `\unrestrict` line after them.
 const SCRIPT_TAIL: usize = 512;
 
-/// What stands for the member before the first.
+/// The text that is used for the member before the first.
 const BEGINNING: &str = "its first bytes";
 
-/// Reads a tar of `pg_dump` piece by piece. What it keeps is one entry of `toc.dat` and the list of tables, both of limited
-/// size: never a member's data.
+/// Reads a tar of `pg_dump` piece by piece. It keeps one entry of `toc.dat` and the list of tables, both of limited size, and
+/// never a member's data.
 #[derive(Debug, Default)]
 pub struct Archive {
     bytes: u64,
     state: State,
-    /// The header at hand, as far as it was read.
+    /// The current header, as far as it was read.
     block: Vec<u8>,
     directory: Directory,
-    /// The last member that was there to its last byte.
+    /// The last member that was complete.
     last: Option<String>,
     /// The large objects since the last list of them.
     objects: Objects,
     large_objects: u64,
     has_script: bool,
-    /// Before 9.3 the header had another magic, and one block of zeros was the end.
+    /// Whether it is from before 9.3: the header had another magic then, and the tar ended with one block of zeros.
     of_old: bool,
     problems: Problems,
 }
 
-/// What is wrong: the first things, and how many more.
+/// The first problems, and the number of further ones.
 #[derive(Debug, Default)]
 struct Problems {
     first: Vec<Problem>,
@@ -82,7 +82,7 @@ impl Problems {
     }
 }
 
-/// A sequence of large objects, of which only so much is kept that two can be told apart.
+/// A list of large objects, of which only enough is kept to tell two lists apart.
 #[derive(Debug, Clone, Default)]
 struct Objects {
     count: usize,
@@ -101,7 +101,7 @@ impl Objects {
 enum State {
     #[default]
     Header,
-    /// The first of the two blocks of zeros at the end was read.
+    /// The first of the two blocks of zeros at the end has been read.
     HalfEnd,
     Member {
         name: String,
@@ -113,7 +113,7 @@ enum State {
         left: u64,
         clean: bool,
     },
-    /// Behind the end; more zeros do no harm.
+    /// After the end; more zeros do no harm.
     End {
         clean: bool,
     },
@@ -121,35 +121,35 @@ enum State {
     Lost,
 }
 
-/// What the bytes of a member are.
+/// The content of a member.
 #[derive(Debug)]
 enum Body {
     Directory,
-    /// `COPY` data of an entry.
+    /// An entry's rows, as `COPY` data.
     Rows {
         entry: usize,
         rows: Rows,
     },
-    /// `INSERT` statements of an entry.
+    /// An entry's rows, as `INSERT` statements.
     Inserts {
         entry: usize,
         script: Box<Script>,
         tail: Vec<u8>,
     },
     LargeObject,
-    /// The list that follows the large objects it names.
+    /// A list of large objects, which follows the objects that it names.
     List {
         line: Vec<u8>,
         listed: Objects,
         well_formed: bool,
     },
-    /// The last bytes of the script.
+    /// `restore.sql`, of which the last bytes are kept.
     RestoreScript(Vec<u8>),
-    /// Of a kind that says nothing about its own end.
+    /// Content whose end can't be recognised.
     Opaque,
 }
 
-/// What an archive that is whole turned out to hold.
+/// The contents of a whole archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
     /// Bytes of the tar.
@@ -199,7 +199,7 @@ impl Archive {
         }
     }
 
-    /// What was read so far. Of a broken archive: what could still be got out of it.
+    /// What was read so far; from a broken archive, whatever could still be read.
     #[must_use]
     pub fn contents(&self) -> Contents {
         let head = self.directory.head.as_ref();
@@ -223,10 +223,10 @@ impl Archive {
         }
     }
 
-    /// What the archive holds, if it is there to its end.
+    /// The contents of the archive, if it is whole.
     ///
     /// # Errors
-    /// Everything that is wrong with it, in the order of the archive, then what is missing.
+    /// All problems, in the order of the archive, then what is missing.
     pub fn finish(mut self) -> Result<Contents, Vec<Problem>> {
         let (cut, ends) = match &self.state {
             _ if self.bytes == 0 => (Some(Problem::Empty), false),
@@ -287,7 +287,7 @@ impl Archive {
         }
     }
 
-    /// Takes some of the bytes, at least one, and says how many.
+    /// Takes at least one byte, and returns how many it took.
     fn step(&mut self, piece: &[u8]) -> usize {
         match &mut self.state {
             State::Header | State::HalfEnd => {
@@ -437,7 +437,7 @@ impl Archive {
         }
     }
 
-    /// Closes a member whose last byte was read.
+    /// Closes the member if its last byte was read.
     fn end_if_complete(&mut self) {
         if !matches!(&self.state, State::Member { left: 0, .. }) {
             return;
@@ -539,8 +539,8 @@ fn keep_tail(tail: &mut Vec<u8>, data: &[u8], size: usize) {
     tail.drain(..tail.len().saturating_sub(size));
 }
 
-/// Whether `restore.sql` is there to its last line. The `\restrict (null)` that 2025's minors put around a `\connect` in
-/// it has no counterpart at the end, so [`Script`], which looks for one, would call it cut.
+/// Whether `restore.sql` is complete. The minor versions of 2025 put a `\restrict (null)` around a `\connect` in it, without a
+/// counterpart at the end. [`Script`] looks for that counterpart, and would call the text cut.
 fn script_ends(tail: &[u8]) -> bool {
     let mut text = tail.trim_ascii_end();
     let line = text.rsplit(|byte| *byte == b'\n').next();
@@ -554,7 +554,7 @@ fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// The lesser of the two.
+/// The smaller of the two numbers.
 fn fit(available: usize, left: u64) -> usize {
     usize::try_from(left).map_or(available, |left| left.min(available))
 }

@@ -24,7 +24,7 @@ impl std::fmt::Debug for Encoder {
 }
 
 impl Encoder {
-    /// An encoder of a level from 1 to 9; others count as the nearest.
+    /// An encoder for a level from 1 to 9. For any other number the nearest level is used.
     #[must_use]
     pub fn new(level: u8) -> Self {
         let level = level.clamp(FASTEST, HARDEST);
@@ -46,10 +46,10 @@ impl Encoder {
         self.compressor.gzip_compress_bound(block_bytes)
     }
 
-    /// Makes a member of the block and says how long it is.
+    /// Compresses a block into a member, and returns the member's length.
     ///
     /// # Errors
-    /// When there is less room than [`Encoder::room_for`] says.
+    /// When there is less room than [`Encoder::room_for`] asks for.
     pub fn compress(&mut self, block: &[u8], member: &mut [u8]) -> io::Result<usize> {
         self.compressor
             .gzip_compress(block, member)
@@ -60,10 +60,10 @@ impl Encoder {
 /// Decompresses a reader to its end and hands each piece to `each`. Every member's checksum and length are compared, and
 /// whatever follows the last one must be a member too.
 ///
-/// It occupies its thread: inside a task it would starve the clock and `/health` on a small machine.
+/// It keeps its thread busy. Inside an async task it would block the clock and `/health` on a small machine.
 ///
 /// # Errors
-/// What the reader answered, what `each` answered, or that this is not gzip, not whole, or not what was compressed.
+/// The reader's error or that of `each`, or that the bytes are not gzip, not whole, or damaged.
 pub fn decompress<R: AsyncBufRead + Unpin>(
     reader: R,
     mut each: impl AsyncFnMut(&[u8]) -> io::Result<()>,
@@ -71,7 +71,7 @@ pub fn decompress<R: AsyncBufRead + Unpin>(
     const PIECE: usize = 256 * 1024;
     tokio::runtime::Handle::current().block_on(async {
         let mut decoder = GzipDecoder::new(reader);
-        // Without this it would stop after the first member, and call that the end.
+        // Without this the decoder would stop after the first member, and take that for the end.
         decoder.multiple_members(true);
         let mut piece = BytesMut::with_capacity(PIECE);
         loop {

@@ -1,37 +1,38 @@
-//! How hard to compress, decided block by block from what waits for what.
+//! The level of compression, chosen for each block: harder while the upload is the slowest part, faster while the dump has to
+//! wait.
 
 use std::cmp::Ordering;
 
 /// `BACKUP_COMPRESSION`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// As hard as the time at hand allows.
+    /// As hard as it is possible without slowing the backup down.
     Auto,
-    /// Always this one, from 1 to 9.
+    /// Always this level, from 1 to 9.
     Fixed(u8),
 }
 
-/// The range of levels, gzip's own.
+/// The fastest level. The levels are those of gzip.
 pub const FASTEST: u8 = 1;
 /// The hardest level.
 pub const HARDEST: u8 = 9;
 
-/// Above it, a tenth of a percent of size costs as much processor time as the whole rest. That is worth it only while the
-/// upload is what everything waits for.
+/// The hardest level that is used while the upload keeps up. Above it, a tenth of a percent of the size costs as much processor
+/// time as everything else. That is only worth it while everything waits for the upload.
 const HARDEST_FOR_THE_DUMP: u8 = 6;
 
-/// This many blocks waiting for a thread mean that the compressor holds the dump up. There is room for three.
+/// If this many blocks wait for a thread, compression holds the dump up. There is room for three.
 const QUEUE: usize = 2;
 
-/// Steps down are quick, because the source database waits; steps up are slow, so that a pause of the dump is not taken
-/// for leisure.
+/// How often in a row the same change must be wished for before it is made. The level goes down quickly, because the source
+/// database waits. It goes up slowly, because a short pause of the dump does not mean that there is time to spare.
 const BEFORE_DOWN: u8 = 2;
 const BEFORE_UP: u8 = 8;
 
-/// What waits for what when a thread takes a block.
+/// What is waiting at the moment when a thread takes a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pressure {
-    /// Blocks that were read and that no thread has taken.
+    /// Blocks that were read and not yet taken by a thread.
     pub waiting: usize,
     /// How far the upload is behind.
     pub upload: Lag,
@@ -42,25 +43,25 @@ pub struct Pressure {
 pub enum Lag {
     /// It keeps up.
     None,
-    /// It keeps up, and did not a few parts ago: it is about as fast as the rest.
+    /// It keeps up now, but did not a few parts ago: it is about as fast as the rest.
     Lately,
     /// Compressed bytes wait for it.
     Now,
 }
 
-/// The level at hand and how often in a row the same wish was seen.
+/// The current level, and how often in a row the same change was wished for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effort {
     level: u8,
-    /// Adjusted at all?
+    /// Whether the level never changes.
     fixed: bool,
     wish: Ordering,
     seen: u8,
 }
 
 impl Effort {
-    /// Begins at the hardest level a dump can keep up with: most databases are so small that they are done before a
-    /// step.
+    /// Begins at the hardest level that keeps up with a dump: most databases are so small that the backup is done before the
+    /// level changes.
     #[must_use]
     pub fn new(level: Level) -> Self {
         let (level, fixed) = match level {
@@ -81,7 +82,7 @@ impl Effort {
         self.level
     }
 
-    /// What follows from the pressure at the next block.
+    /// The level and its history after the next block, from what is waiting.
     #[must_use]
     pub fn after(self, pressure: Pressure) -> Self {
         if self.fixed {
@@ -93,8 +94,8 @@ impl Effort {
         } else {
             1
         };
-        // While the upload is about as fast as the compressor, quick steps down would throw away within one part what the
-        // slow ones up had won.
+        // While the upload is about as fast as the compressor, quick steps down would undo within one part what the slow steps
+        // up had gained.
         let before_down = match pressure.upload {
             Lag::None => BEFORE_DOWN,
             Lag::Lately | Lag::Now => BEFORE_UP,
@@ -114,7 +115,7 @@ impl Effort {
 
     const fn wish(self, pressure: Pressure) -> Ordering {
         if matches!(pressure.upload, Lag::Now) {
-            // Blocks wait too then, but not for the compressor. Smaller parts are what helps.
+            // Blocks wait in this case too, but for the upload. Harder compression helps.
             Ordering::Greater
         } else if pressure.waiting >= QUEUE || self.level > HARDEST_FOR_THE_DUMP {
             Ordering::Less

@@ -1,10 +1,10 @@
 //! SQL text cut where `psql` cuts it.
 //!
 //! `psql` does not know SQL. It looks for the semicolons, backslashes and quotes that matter with the rules of its
-//! `psqlscan.l`, one line at a time. Each state here is one of its own, and `tests/lexer.rs` holds both against each
-//! other. Where its majors differ, which is only in text that no server accepts, the newer ones are followed.
+//! `psqlscan.l`, one line at a time. Each state here is one of `psql`'s states, and `tests/lexer.rs` compares the two programs.
+//! The major versions of `psql` differ only in text that no server accepts; there the newer ones are followed.
 //!
-//! What can't be followed is what `psql` learns from elsewhere: the values of its own variables (`:NAME`).
+//! One thing can't be known here: the values of `psql`'s own variables (`:NAME`).
 
 mod body;
 mod encoding;
@@ -21,61 +21,61 @@ pub use lost::Lost;
 /// The longest token whose text is kept. A table's name has at most 257 bytes in each of its two parts.
 const TOKEN_BYTES: usize = 1024;
 
-/// The longest client command whose text is kept: its key is a word of any length in `--restrict-key`.
+/// The longest client command whose text is kept. With `--restrict-key`, its key can have any length.
 pub(crate) const COMMAND_BYTES: usize = 4096;
 
-/// The longest tag of a dollar quote. `pg_dump` makes a tag longer until the text does not hold it, by eight bytes each
-/// time; one of this length means that somebody wants memory.
+/// The longest tag of a dollar quote. `pg_dump` makes a tag eight bytes longer until the text does not hold it. A tag of this
+/// length was made on purpose, to use up memory.
 const TAG_BYTES: usize = 64 * 1024;
 
 /// Cuts text into tokens, piece by piece.
 #[derive(Debug, Default)]
 pub(crate) struct Lexer {
     mode: Mode,
-    /// What has been in force since the line began.
+    /// The settings in force since the beginning of the line.
     settings: Settings,
-    /// What is in force from the next line on.
+    /// The settings from the next line on.
     next: Settings,
     mask: Mask,
-    /// The text of the token at hand, as far as it is kept.
+    /// The text of the current token, as far as it is kept.
     text: Vec<u8>,
     is_cut: bool,
-    /// `$tag$` of the dollar quote at hand.
+    /// `$tag$` of the current dollar quote.
     tag: Vec<u8>,
-    /// Open parentheses: inside them a semicolon ends nothing, as in the actions of a rule.
+    /// How many parentheses are open. Inside them a semicolon ends nothing, as in the actions of a rule.
     parentheses: u32,
     body: Body,
-    /// Nobody asks for the tokens of this statement any more.
+    /// Whether the rest of this statement can be skipped, because nobody asks for its tokens.
     skims: bool,
-    /// How many parentheses were opened outside of any other one since then.
+    /// How many groups in parentheses, not counting nested ones, have begun since then.
     groups: u64,
 }
 
-/// What decides how a line is read.
+/// The settings that decide how a line is read.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// `standard_conforming_strings = off`: a backslash in `'…'` takes the next byte along.
+    /// `standard_conforming_strings = off`: a backslash in `'…'` escapes the next byte.
     pub(crate) escapes: bool,
     /// `client_encoding`
     pub(crate) encoding: Encoding,
 }
 
-/// What was found.
+/// A token, or a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token {
-    /// Blanks, or a piece of something that has not ended yet.
+    /// White space, or a piece of something that has not ended yet.
     Nothing,
     /// A name or keyword without quotes.
     Word,
     /// `"…"` with its quotes.
     Quoted,
-    /// A literal; its text is what is inside, as it is spelled.
+    /// A literal. Its text is what is between the quotes, unchanged.
     Literal,
     /// A number.
     Number,
     /// Any other character.
     Symbol(u8),
-    /// A semicolon that ends a statement for the server, and none for `psql`.
+    /// A semicolon that ends a statement for the server, but not for `psql`.
     Separator,
     /// A semicolon that ends a statement.
     End,
@@ -108,25 +108,25 @@ enum Mode {
     Backslash,
     Command,
     Literal(Literal),
-    /// Behind the closing quote of a literal, which may go on.
+    /// After the closing quote of a literal, which may be continued.
     AfterLiteral(Literal, Behind),
     Quoted,
-    /// Behind a double quote that closes a name or is doubled inside it.
+    /// After a double quote that either closes a name or is doubled inside it.
     AfterQuoted,
     /// `$` and the beginning of a tag.
     Tag,
-    /// `$tag$ … $tag$`; so many bytes of the closing tag were seen.
+    /// `$tag$ … $tag$`, and how many bytes of the closing tag were seen.
     DollarQuote(usize),
     LineComment,
     /// `/* … */`, which nests, and the byte before.
     BlockComment(u32, u8),
-    /// There is no telling any more what the text is.
+    /// It is not known any more what the text means.
     Lost(Lost),
 }
 
 impl Lexer {
-    /// Takes the next token, or a part of it, from a piece that is not empty, and says how many bytes that were. None is a
-    /// token that ended before the piece.
+    /// Takes the next token, or a part of it, from a piece that is not empty, and returns how many bytes that took. It can be
+    /// zero, if a token ended just before the piece.
     pub(crate) fn advance(&mut self, piece: &[u8]) -> (usize, Token) {
         let encoding = self.settings.encoding;
         if encoding == Encoding::Safe {
@@ -148,23 +148,23 @@ impl Lexer {
         (!self.is_cut).then_some(self.text.as_slice())
     }
 
-    /// What follows is read like this from the next line on.
+    /// The settings from the next line on, to be changed.
     pub(crate) const fn next_settings(&mut self) -> &mut Settings {
         &mut self.next
     }
 
-    /// Whether the next line is read in another way than this one.
+    /// Whether the next line is read with other settings than this one.
     pub(crate) fn turns(&self) -> bool {
         self.settings != self.next
     }
 
-    /// Begins a line. Only needed when [`Self::turns`].
+    /// Begins a line. This is needed only if [`Self::turns`].
     pub(crate) fn begin_line(&mut self) {
         self.settings = self.next;
         self.mask = Mask::default();
     }
 
-    /// Says whether anybody asks for the tokens of this statement. Where nobody does, they need not be told one by one.
+    /// Sets whether the rest of this statement can be skipped. Its tokens are then not returned one by one.
     pub(crate) const fn skim(&mut self, skims: bool) {
         if skims && !self.skims {
             self.groups = 0;
@@ -172,22 +172,22 @@ impl Lexer {
         self.skims = skims;
     }
 
-    /// How many groups in parentheses, not counting those inside of others, began since the tokens are skimmed.
+    /// How many groups in parentheses, not counting nested ones, have begun since tokens are skipped.
     pub(crate) const fn groups(&self) -> u64 {
         self.groups
     }
 
-    /// Gives up.
+    /// Stops reading the text, for this reason.
     pub(crate) const fn lose(&mut self, lost: Lost) {
         self.mode = Mode::Lost(lost);
     }
 
-    /// Whether the text is outside of parentheses and of a function's body.
+    /// Whether the text is outside parentheses and function bodies.
     pub(crate) const fn is_at_the_top(&self) -> bool {
         self.parentheses == 0 && self.body.depth == 0
     }
 
-    /// Why the text is not followed any more.
+    /// Why the text can't be followed any more.
     pub(crate) const fn lost(&self) -> Option<Lost> {
         match self.mode {
             Mode::Lost(lost) => Some(lost),
@@ -240,7 +240,7 @@ impl Lexer {
         self.parentheses = self.parentheses.saturating_add(1);
     }
 
-    /// Ends a token before the byte that is not its own.
+    /// Ends a token before a byte that does not belong to it.
     const fn ended(&mut self, token: Token) -> (usize, Token) {
         self.mode = Mode::Plain;
         (0, token)
@@ -420,7 +420,7 @@ impl Lexer {
         (1, Token::Nothing)
     }
 
-    /// Ends a word, which can turn out to be the beginning of a literal.
+    /// Ends a word. It can turn out to be the beginning of a literal.
     fn end_word(&mut self, next: u8) -> (usize, Token) {
         match (self.text.as_slice(), next) {
             (b"e" | b"E", b'\'') => self.begin_literal(true, false),
@@ -481,7 +481,7 @@ impl Lexer {
         (1, Token::Nothing)
     }
 
-    /// Takes what ends with its line.
+    /// Takes something that ends with its line.
     fn scan_to_end(
         &mut self,
         end: Option<usize>,
@@ -499,7 +499,7 @@ impl Lexer {
     }
 }
 
-/// How many bytes at the beginning are of this kind.
+/// How many bytes at the beginning of the text are of this kind.
 fn length_of(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
     let end = text.iter().position(|byte| !belongs(*byte));
     end.unwrap_or(text.len())

@@ -1,4 +1,4 @@
-//! Parts of an upload: one stream of bytes cut into pieces of one size, in buffers that are used again.
+//! Parts of an upload: one stream of bytes is cut into pieces of equal size, in buffers that are used again.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use crate::level::Lag;
 /// A piece of the object with its checksum.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// The bytes. Their buffer goes back when the last clone of them is dropped.
+    /// The bytes. Their buffer is returned when the last clone of them is dropped.
     pub body: Bytes,
-    /// Their MD5, sent as `Content-MD5`.
+    /// The MD5 of the bytes, which is sent as `Content-MD5`.
     pub md5: [u8; 16],
 }
 
-/// The buffers of one attempt. There are never more than `most`; the one that came back last is given out first, so that
-/// a fast store sees two or three of them touched, and memory holds no more.
+/// The buffers of one attempt. There are never more than `most`. The one that was returned last is used first, so that with a
+/// fast store only two or three of them are ever touched and take up memory.
 #[derive(Debug, Clone)]
 pub struct Buffers(Arc<Shared>);
 
@@ -39,11 +39,11 @@ struct Shelf {
     waited: Duration,
     waiting_since: Option<Instant>,
     taken_at: Option<Instant>,
-    /// Whether the last buffers were waited for, one bit each, the last one the lowest.
+    /// Whether each of the last buffers had to be waited for, one bit each; the lowest bit is the latest.
     late: u8,
 }
 
-/// Nobody takes the parts any more.
+/// The error when nobody takes the parts any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
 
@@ -59,13 +59,13 @@ impl Buffers {
         }))
     }
 
-    /// Ends every wait for a buffer, now and later.
+    /// Ends every wait for a buffer, those going on and those to come.
     pub fn close(&self) {
         self.0.shelf().closed = true;
         self.0.returned.notify_all();
     }
 
-    /// How long compressed bytes waited for the upload, a wait that lasts included.
+    /// How long compressed bytes have waited for the upload, including a wait that is going on.
     #[must_use]
     pub fn waited(&self) -> Duration {
         let shelf = self.0.shelf();
@@ -75,10 +75,10 @@ impl Buffers {
         shelf.waited.saturating_add(lasting)
     }
 
-    /// How far the upload is behind: a buffer comes back when its part has arrived.
+    /// How far the upload is behind: a buffer is returned when its part has arrived.
     #[must_use]
     pub fn lag(&self) -> Lag {
-        /// So many parts count as lately.
+        /// The bits of the parts that count as recent.
         const LATELY: u8 = 0b1111;
         match self.0.shelf().late {
             late if late & 1 != 0 => Lag::Now,
@@ -87,7 +87,7 @@ impl Buffers {
         }
     }
 
-    /// As after a part that was waited for.
+    /// Puts the buffers into the state after a part that had to be waited for.
     #[cfg(test)]
     pub(crate) fn fell_behind(&self) {
         self.0.shelf().late = 1;

@@ -1,10 +1,11 @@
-//! A dump on its way back into a database: lines that would clash with the restore are left out, and what it needs is noted.
+//! A dump on its way back into a database. Lines that would disturb the restore are left out, and what the dump needs of the
+//! server is noted.
 //!
 //! `pg_dump` wraps the data of large objects into `BEGIN;` and `COMMIT;` of their own, and with `--create` it connects to
-//! another database; since August 2025 it shuts `psql`'s own commands off with `\restrict`, as a restore does itself. Such
-//! lines are left out where they are one whole statement or command between two others. So are statements of more than one
-//! line that begin and end with a line, as long as they are short. Everything else is passed on, also what no dump holds: a
-//! restore does not rely on this reader to find it, because a reader can be wrong.
+//! another database; since August 2025 it switches off `psql`'s own commands with `\restrict`, which a restore does itself.
+//! Such lines are left out if they are one whole statement or command between two others. So are statements of several lines,
+//! if they begin at the beginning of a line, end at the end of one, and are short. Everything else is passed on, even if no
+//! dump would hold it: a restore does not rely on this reader to find dangerous text, because a reader can be wrong.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,13 +21,13 @@ pub use needs::Needs;
 use needs::{NAME_BYTES, note_names};
 pub use skip::Skip;
 
-/// A line longer than this is passed on without a look: those that matter are short.
+/// A longer line is passed on without being examined: the lines that matter are short.
 const LINE_BYTES: usize = 64 * 1024;
 
-/// A statement of several lines that is longer than this is passed on without a look.
+/// A longer statement of several lines is passed on without being examined.
 const STATEMENT_BYTES: usize = 1024 * 1024;
 
-/// What is left out of a dump besides what would clash with the restore.
+/// What else is left out of a dump, besides the lines that would disturb the restore.
 #[derive(Debug, Clone, Default)]
 pub struct Omit {
     /// `ALTER … OWNER TO …`
@@ -35,34 +36,35 @@ pub struct Omit {
     pub privileges: bool,
     /// `SET transaction_timeout`, which `pg_dump` 17 and newer writes and servers before 17 refuse.
     pub transaction_timeout: bool,
-    /// Kinds of objects, with all the statements about them.
+    /// Kinds of objects that are left out with all the statements about them.
     pub skip: Skip,
-    /// `CREATE SCHEMA public`, because it is there.
+    /// `CREATE SCHEMA public`, because this schema already exists.
     pub public_schema: bool,
     /// The comment on the schema `public`, which only its owner may set.
     pub public_comment: bool,
-    /// The tablespaces that may be used. Where others are named, the default one is used; none here means that all may be.
+    /// The tablespaces that may be used. In place of any other, the default one is used. `None` means that all may be used.
     pub tablespaces: Option<Arc<BTreeSet<String>>>,
-    /// The line that empties the search path: another one was set before the dump.
+    /// The line that empties the search path, because another one was set before the dump.
     pub search_path: bool,
-    /// Not the `BEGIN` and `COMMIT` around the data of large objects: there is no transaction around them.
+    /// Whether the `BEGIN` and `COMMIT` around the data of large objects are kept, because the restore has no transaction
+    /// around them.
     pub keeps_transactions: bool,
 }
 
-/// Reads a dump piece by piece and passes on what may reach `psql`.
+/// Reads a dump piece by piece, and passes on the text that may reach `psql`.
 #[derive(Debug, Default)]
 pub struct Replay {
     script: Script,
     omit: Omit,
     needs: Needs,
-    /// The beginning of a line between two statements, until the line is whole.
+    /// The beginning of a line that follows a whole statement, until the line is whole.
     held: Vec<u8>,
     /// A statement of more than one line, until it is whole.
     longer: Option<Longer>,
     inside_line: bool,
     /// How many statements about transactions and client commands were left out.
     left_out: (u64, u64),
-    /// The schema of TimescaleDB, as the dump spells it, from its creation on.
+    /// The schema of TimescaleDB, as the dump spells it, as soon as the dump has created the extension.
     timescaledb: Option<String>,
 }
 
@@ -70,12 +72,12 @@ pub struct Replay {
 #[derive(Debug)]
 struct Longer {
     text: Vec<u8>,
-    /// What there was before it.
+    /// The counts before it.
     before: Counts,
     is_ended: bool,
 }
 
-/// How many of everything that ends a line there were.
+/// How many statements, commands and so on there were.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counts {
     statements: u64,
@@ -104,7 +106,7 @@ impl Counts {
 }
 
 impl Replay {
-    /// A replay that leaves this out.
+    /// A replay that leaves these things out.
     #[must_use]
     pub fn new(omit: Omit) -> Self {
         Self {
@@ -122,7 +124,7 @@ impl Replay {
         }
     }
 
-    /// Takes the next piece and appends what of it may reach `psql`.
+    /// Takes the next piece, and appends the text that may reach `psql` to `passed`.
     pub fn read(&mut self, mut piece: &[u8], passed: &mut Vec<u8>) {
         if !self.needs.has_letters_beyond_ascii {
             self.needs.has_letters_beyond_ascii = !piece.is_ascii();
@@ -150,7 +152,7 @@ impl Replay {
         }
     }
 
-    /// Ends the replay: what was held goes on.
+    /// Ends the replay: text that was held back is passed on.
     pub fn end(&mut self, passed: &mut Vec<u8>) {
         if !self.held.is_empty() {
             self.read_line(true, passed);
@@ -164,33 +166,33 @@ impl Replay {
         }
     }
 
-    /// The script as far as it was read.
+    /// The script, as far as it was read.
     #[must_use]
     pub const fn script(&self) -> &Script {
         &self.script
     }
 
-    /// What the dump was found to need so far.
+    /// What the dump needs, as far as it was read.
     #[must_use]
     pub const fn needs(&self) -> &Needs {
         &self.needs
     }
 
-    /// How many statements about transactions were passed on. A dump of `pg_dump` holds none.
+    /// How many statements about transactions were passed on. A dump by `pg_dump` holds none.
     #[must_use]
     pub const fn transaction_statements(&self) -> u64 {
         let all = self.script.transaction_statements();
         all.saturating_sub(self.left_out.0)
     }
 
-    /// How many commands to `psql` itself were passed on. A dump of `pg_dump` holds none.
+    /// How many commands to `psql` itself were passed on. A dump by `pg_dump` holds none.
     #[must_use]
     pub const fn client_commands(&self) -> u64 {
         let all = self.script.client_commands();
         all.saturating_sub(self.left_out.1)
     }
 
-    /// Reads the held line, and passes it on or not.
+    /// Reads the line that was held back, and decides whether it is passed on.
     fn read_line(&mut self, is_whole: bool, passed: &mut Vec<u8>) {
         let line = std::mem::take(&mut self.held);
         let before = Counts::of(&self.script);
@@ -228,7 +230,7 @@ impl Replay {
         }
     }
 
-    /// Reads on in a statement of more than one line, and says how much of the piece that took.
+    /// Continues to read a statement of several lines, and returns how much of the piece that took.
     fn read_longer(&mut self, mut longer: Longer, piece: &[u8], passed: &mut Vec<u8>) -> usize {
         let end = memchr::memchr(b'\n', piece).map(|end| end.saturating_add(1));
         let taken = if longer.is_ended {
@@ -250,7 +252,7 @@ impl Replay {
         taken
     }
 
-    /// Passes on what was held of a statement of more than one line, or not.
+    /// Decides whether a statement of several lines that was held back is passed on.
     fn judge_longer(&mut self, longer: Longer, passed: &mut Vec<u8>) {
         let found = Counts::of(&self.script).since(longer.before);
         let is_one = (found.statements, found.client_commands) == (1, 0);
@@ -275,8 +277,8 @@ impl Replay {
         }
     }
 
-    /// TimescaleDB wants to be told before its tables are restored, and after: else it takes the rows of its catalog for new
-    /// ones, and finds no hypertable. Its functions are in its own schema.
+    /// Prepares TimescaleDB for its tables, which it wants before and after their restore: otherwise it takes the rows of its
+    /// catalog for new ones, and finds no hypertable. Its functions are in its own schema.
     fn prepare_timescaledb(&mut self, line: &str, passed: &mut Vec<u8>) {
         let schema = match words(line).as_slice() {
             [

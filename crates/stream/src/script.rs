@@ -1,8 +1,8 @@
-//! A plain dump as text: how many rows of how many tables it holds, and whether it is there to its last line.
+//! A plain dump as text: how many rows of how many tables it holds, and whether it is complete.
 //!
-//! `pg_dump` that exits 0 with half of its output unread, or never written, looks like success to everybody but the one
-//! who reads the text. So the text is read as it streams by, in the manner of `psql`: what ends a statement there ends it
-//! here. Whatever the text is, what is kept of it is bounded.
+//! If `pg_dump` exits with 0 and half of its output was lost or never written, only the text shows that. So the text is read as
+//! it streams by, in the way of `psql`: a statement ends here where it ends there. Whatever the text is, only a limited amount
+//! of it is kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,31 +23,32 @@ const END_MARKER: &[u8] = b"--\n-- PostgreSQL database dump complete\n--";
 /// The last words of what `pg_dumpall` writes.
 const END_OF_GLOBALS: &[u8] = b"--\n-- PostgreSQL database cluster dump complete\n--";
 
-/// Enough for the end marker and the `\unrestrict` line after it, whose key has up to 63 characters in current minors
-/// and any length with `--restrict-key`: as many are taken as a client command is kept of.
+/// How many of the last bytes are kept: enough for the end marker and the `\unrestrict` line after it. Its key has up to 63
+/// characters in current minor versions, and any length with `--restrict-key`; it may be as long as a client command whose text
+/// is kept.
 const TAIL_BYTES: usize = COMMAND_BYTES + 512;
 
-/// The memory that names of tables may take: some 500,000 of them. A text that is nothing but headers of `COPY` would
-/// otherwise take a hundred times its compressed size.
+/// The memory for names of tables, which is enough for about 500,000. Without a limit, a text of nothing but `COPY` headers
+/// would take a hundred times its compressed size.
 const TABLES_BYTES: usize = 64 * 1024 * 1024;
 
-/// The memory that the names of constraints may take which the source had not checked.
+/// The memory for names of constraints that the source had not checked.
 const UNCHECKED_BYTES: usize = 2 * 1024 * 1024;
 
-/// What a table takes besides its name, in the map and in the allocator.
+/// The memory that a table takes besides its name, in the map and in the allocator.
 const TABLE_BYTES: usize = 96;
 
 /// How many `COPY … FROM stdin` may stand on one line. `pg_dump` writes one.
 const COPIES: usize = 64;
 
-/// How tables, rows and large objects are counted. Whoever changes what this reader makes of one and the same dump raises it, so
-/// that a backup is not held against another way of counting than that of its own time.
+/// How tables, rows and large objects are counted. Raise this number whenever this reader would count the same dump
+/// differently, so that a backup is never compared with numbers that were counted in another way.
 pub const COUNTING: u32 = 2;
 
-/// The first line of words of every plain dump.
+/// The first words of every plain dump.
 const BEGINNING: &[u8] = b" PostgreSQL database dump";
 
-/// The longest version that is kept; that of a distribution has some 40 characters.
+/// The longest version that is kept; a distribution's has about 40 characters.
 const VERSION_CHARS: usize = 100;
 
 /// Reads a dump piece by piece.
@@ -60,18 +61,18 @@ pub struct Script {
     tables_bytes: usize,
     has_more_tables: bool,
     large_objects: u64,
-    /// The table that the last `INSERT` was for, and its rows that are not put down in `tables` yet: one statement is not worth
-    /// a search.
+    /// The table of the last `INSERT`, and its rows that are not counted in `tables` yet, because a search for each statement
+    /// would take too long.
     inserted: Option<(TableName, u64)>,
-    /// There were rows of a table that can't be named, or rows that follow no `COPY`.
+    /// Whether there were rows of a table whose name was not kept, or rows without a `COPY` before them.
     has_nameless_rows: bool,
-    /// How many dumps began.
+    /// How many dumps have begun in this text.
     beginnings: u64,
     lexer: Lexer,
     statement: Statement,
     /// Tables whose rows begin with the next line.
     waiting: VecDeque<Rows>,
-    /// The rows that are passing.
+    /// The rows of the current `COPY`.
     copying: Option<Rows>,
     tail: Vec<u8>,
     restrict_key: Option<Vec<u8>>,
@@ -92,14 +93,14 @@ pub struct Script {
 pub struct Unchecked {
     /// The table or domain that it belongs to.
     pub of: TableName,
-    /// Whether that is a domain.
+    /// Whether `of` is a domain.
     pub is_of_domain: bool,
     /// Its name, in the encoding of the database that was dumped.
     pub name: Vec<u8>,
 }
 
 impl Script {
-    /// A reader of what `pg_dumpall --globals-only` writes, which ends in other words.
+    /// A reader for the output of `pg_dumpall --globals-only`, which ends with other words.
     #[must_use]
     pub fn of_globals() -> Self {
         Self {
@@ -118,7 +119,7 @@ impl Script {
         self.taken(piece);
     }
 
-    /// Takes the next piece up to the end of the statement or of the rows at hand, and says how much of it that was.
+    /// Takes the next piece up to the end of the current statement or rows, and returns how much of it that was.
     pub fn read_statement(&mut self, piece: &[u8]) -> usize {
         let mut taken: usize = 0;
         while let Some(rest) = piece.get(taken..).filter(|rest| !rest.is_empty()) {
@@ -132,14 +133,14 @@ impl Script {
         taken
     }
 
-    /// Writes down what was taken, whatever it was.
+    /// Notes how much was taken, and keeps the last bytes.
     fn taken(&mut self, piece: &[u8]) {
         let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(length);
         if memchr::memchr(0, piece).is_some() && self.lexer.lost().is_none() {
             self.lose(Lost::Nul);
         }
-        // The tail is cut only now and then: a piece can be a short statement.
+        // The tail is cut only now and then, because a piece can be a short statement.
         let excess = piece.len().saturating_sub(TAIL_BYTES);
         if self.tail.len() > TAIL_BYTES || excess > 0 {
             let old = self.tail.len().saturating_sub(TAIL_BYTES);
@@ -158,7 +159,7 @@ impl Script {
         }
     }
 
-    /// Takes rows, or a token, or a part of one, from a piece that is not empty.
+    /// Takes rows, a token or a part of a token from a piece that is not empty.
     fn advance(&mut self, piece: &[u8]) -> usize {
         if let Some(mut rows) = self.copying.take() {
             let (taken, ended) = rows.advance(piece, &mut self.rows);
@@ -170,7 +171,7 @@ impl Script {
             }
             return taken;
         }
-        // At the end of this line something changes.
+        // Whether something changes at the end of this line.
         let turns = self.lexer.turns() || !self.waiting.is_empty();
         let line = turns.then(|| memchr::memchr(b'\n', piece)).flatten();
         let piece = line.map_or(piece, |end| piece.get(..=end).unwrap_or_default());
@@ -267,7 +268,7 @@ impl Script {
         {
             self.restrict_key = Some(key.trim_ascii().to_vec());
         }
-        // The end of rows whose beginning is not there.
+        // This is the end of rows whose beginning is missing.
         if self
             .lexer
             .text()
@@ -277,7 +278,7 @@ impl Script {
         }
     }
 
-    /// A comment between two statements is looked at for what it may say.
+    /// Looks whether a comment between two statements tells a version or begins a dump.
     fn note_version(&mut self) {
         let comment = self.lexer.text().unwrap_or_default();
         if self.statement.is_begun() {
@@ -316,7 +317,7 @@ impl Script {
         }
     }
 
-    /// Puts the rows of a table down under its name.
+    /// Counts the rows of a table under its name.
     fn count(&mut self, table: Option<TableName>, rows: u64) {
         let Some(table) = table else {
             self.has_nameless_rows = true;
@@ -337,7 +338,7 @@ impl Script {
         }
     }
 
-    /// Whether the last statement, comment or row block ended and the next has not begun.
+    /// Whether the last statement, comment or block of rows has ended and the next has not begun.
     #[must_use]
     pub fn is_between_statements(&self) -> bool {
         self.copying.is_none()
@@ -351,17 +352,17 @@ impl Script {
         self.copying.is_some() || self.lexer.is_inside_quote()
     }
 
-    /// Whether a line that begins here would be a comment if it looks like one.
+    /// Whether a line that begins here is a comment if it looks like one.
     pub fn is_outside_rows_and_quotes(&self) -> bool {
         self.waiting.is_empty() && !self.is_inside_quote()
     }
 
-    /// How many dumps began in it; more than one were put together by somebody else than `pg_dump`.
+    /// How many dumps have begun in this text. If there is more than one, somebody has joined them.
     pub const fn beginnings(&self) -> u64 {
         self.beginnings
     }
 
-    /// The table whose rows are passing.
+    /// The table whose rows are being read.
     pub fn copying(&self) -> Option<&TableName> {
         self.copying.as_ref()?.table.as_ref()
     }
@@ -394,7 +395,7 @@ impl Script {
         }
     }
 
-    /// What the text so far breaks off in.
+    /// What the text so far would break off in, if it ended here.
     #[must_use]
     pub fn ends_inside(&self) -> Option<Inside> {
         if let Some(lost) = self.lexer.lost() {
@@ -416,19 +417,19 @@ impl Script {
         is_open.then_some(Inside::Statement)
     }
 
-    /// The version of the server that this came from, from its header.
+    /// The version of the server that was dumped, from the dump's header.
     #[must_use]
     pub fn dumped_from(&self) -> Option<&str> {
         self.dumped_from.as_deref()
     }
 
-    /// The version of `pg_dump` that wrote this, from its header.
+    /// The version of `pg_dump` that wrote this, from the dump's header.
     #[must_use]
     pub fn dumped_by(&self) -> Option<&str> {
         self.dumped_by.as_deref()
     }
 
-    /// How many statements ended.
+    /// How many statements have ended.
     #[must_use]
     pub const fn statements(&self) -> u64 {
         self.statements
@@ -440,17 +441,17 @@ impl Script {
         self.transaction_statements
     }
 
-    /// How many statements define something, change what was defined, or do what is of no other concern here.
+    /// How many statements define or change something, or do anything else that is not counted separately.
     pub const fn definitions(&self) -> u64 {
         self.definitions
     }
 
-    /// The constraints it adds that the source had not checked either.
+    /// The constraints in it that the source had not checked.
     pub fn unchecked_constraints(&self) -> &[Unchecked] {
         &self.unchecked
     }
 
-    /// Whether it adds more of them than are kept.
+    /// Whether there are more of them than are kept.
     pub const fn has_more_unchecked(&self) -> bool {
         self.has_more_unchecked
     }
@@ -461,12 +462,12 @@ impl Script {
         self.client_commands
     }
 
-    /// Whether the text so far ends as a whole dump ends. Since August 2025 the end marker is followed by
-    /// `\unrestrict KEY` with the random key of the first lines, which no cut-off table data can imitate.
+    /// Whether the text so far ends as a whole dump ends. Since August 2025 the end marker is followed by `\unrestrict KEY`
+    /// with the random key from the first lines, which data that was cut off can't imitate.
     #[must_use]
     pub fn has_end(&self) -> bool {
         let mut text = self.tail.trim_ascii_end();
-        // pg_dumpall ends with these words, and with its \unrestrict before them.
+        // pg_dumpall ends with these words; its \unrestrict comes before them.
         if let Some(key) = self.restrict_key.as_ref().filter(|_| !self.is_of_globals) {
             let Some(before) = text
                 .strip_suffix(key.as_slice())
@@ -485,11 +486,11 @@ impl Script {
             .is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
     }
 
-    /// Whether the text so far is a whole dump: it [has its end](Self::has_end), that end is none of a table's rows, and
+    /// Whether the text so far is a whole dump: it [has its end](Self::has_end), that end is not one of a table's rows, and
     /// `psql` would read all of it.
     ///
-    /// It is whole too where it breaks off inside a statement or a quote: `psql` has the last word on that, and this
-    /// reading can be wrong.
+    /// A text that breaks off inside a statement or a quote can count as whole too: only `psql` can decide that for certain,
+    /// because this reader can be wrong.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let reaches_its_end = !matches!(self.ends_inside(), Some(Inside::Rows | Inside::Lost(_)));

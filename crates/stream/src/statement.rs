@@ -1,4 +1,4 @@
-//! One statement, from its tokens: what of it concerns whoever reads a dump.
+//! What one statement does, from its tokens, as far as it matters to a reader of dumps.
 
 use crate::lexer::{Encoding, Token};
 use crate::script::{TableName, Unchecked};
@@ -16,13 +16,13 @@ const TRANSACTION_WORDS: [&str; 9] = [
     "RELEASE",
 ];
 
-/// The longest name of a table that is kept: two names of 63 bytes, each in quotes with all of it doubled, are 257.
+/// The longest name of a table that is kept. Two names of 63 bytes, each in quotes and with every byte doubled, have 257.
 const NAME_BYTES: usize = 1024;
 
 /// What a statement does.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// `COPY … FROM stdin`: its rows follow. The name is missing where it is longer than any.
+    /// `COPY … FROM stdin`: its rows follow. The name is missing if it is longer than PostgreSQL allows.
     Copy {
         table: Option<TableName>,
         binary: bool,
@@ -31,10 +31,10 @@ pub(crate) enum Meaning {
     Insert,
     /// `INSERT INTO … DEFAULT VALUES`, which is one row.
     InsertDefault,
-    /// Sets what decides how text is read.
+    /// A setting that decides how text is read.
     Set(Setting),
-    /// `ALTER … ADD CONSTRAINT … NOT VALID`: one that the source had not checked either. It is missing where a name is longer
-    /// than any.
+    /// `ALTER … ADD CONSTRAINT … NOT VALID`: a constraint that the source had not checked. It is missing if a name is longer
+    /// than PostgreSQL allows.
     Unchecked(Option<Unchecked>),
     /// Begins, ends or names a transaction.
     Transaction,
@@ -49,15 +49,16 @@ pub(crate) enum Setting {
     Escapes(bool),
     /// `client_encoding`
     Encoding(Encoding),
-    /// Both as they were at the beginning.
+    /// Both settings, set back to their first values.
     Reset,
 }
 
-/// Takes tokens in.
+/// The statement that is being read, from its tokens.
 #[derive(Debug, Default)]
 pub(crate) struct Statement {
     is_begun: bool,
-    /// It is a part of one that defines something, in which only a server could say what is one of its own.
+    /// Whether it is a part of a longer statement that defines something. Only a server can tell where the statements inside it
+    /// begin and end.
     is_part: bool,
     grammar: Grammar,
     /// The name of the table, or of the setting.
@@ -65,14 +66,14 @@ pub(crate) struct Statement {
     is_name_cut: bool,
     binary: bool,
     setting: Option<Setting>,
-    /// How many words of `NOT VALID` stand at the end so far.
+    /// How many words of `NOT VALID` stand at its end so far.
     invalid: u8,
-    /// The name of the constraint that is added, and whether to a domain.
+    /// The name of the constraint that is added, and whether it is added to a domain.
     constraint: Vec<u8>,
     is_of_domain: bool,
 }
 
-/// Where in which statement the next token stands.
+/// The place of the next token: in which statement, and where in it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Grammar {
     #[default]
@@ -81,7 +82,7 @@ enum Grammar {
     Insert(Insert),
     Set(Set),
     Reset,
-    /// `SELECT set_config('name', 'value', …)`, so many tokens of it.
+    /// `SELECT set_config('name', 'value', …)`, and how many of its tokens were read.
     SetConfig(u8),
     Alter(Alter),
     Transaction,
@@ -138,7 +139,7 @@ enum Place {
     Elsewhere,
     Key,
     Format,
-    /// Behind `WHERE` there are no more.
+    /// After `WHERE` there are no more options.
     Condition,
 }
 
@@ -173,12 +174,12 @@ enum Alter {
 }
 
 impl Statement {
-    /// Whether there is anything of it yet.
+    /// Whether any token of it was read.
     pub(crate) const fn is_begun(&self) -> bool {
         self.is_begun
     }
 
-    /// Whether what it does is known, whatever its next tokens are.
+    /// Whether it is already known what it does, whatever tokens follow.
     pub(crate) const fn is_known(&self) -> bool {
         matches!(
             self.grammar,
@@ -189,7 +190,7 @@ impl Statement {
         )
     }
 
-    /// Begins the next one.
+    /// Begins the next statement.
     pub(crate) fn begin(&mut self) {
         let mut name = std::mem::take(&mut self.name);
         name.clear();
@@ -199,7 +200,7 @@ impl Statement {
         };
     }
 
-    /// Begins the next one, which to `psql` is the same still, or only a part of one.
+    /// Begins the next statement, which for `psql` is still the same one. `is_part` says that it is only a part of a statement.
     pub(crate) fn go_on(&mut self, is_part: bool) {
         let is_part = is_part || self.is_part;
         self.begin();
@@ -207,7 +208,7 @@ impl Statement {
         self.is_part = is_part;
     }
 
-    /// Takes the next token; the text is missing where it is too long to matter.
+    /// Takes the next token. The text is missing if it is too long to matter.
     pub(crate) fn take(&mut self, token: Token, text: Option<&[u8]>) {
         self.is_begun = true;
         let text = text.unwrap_or_default();
@@ -254,7 +255,7 @@ impl Statement {
         };
     }
 
-    /// What it does, as far as it was taken in.
+    /// What it does, as far as it was read.
     pub(crate) fn meaning(&mut self) -> Meaning {
         match self.grammar {
             Grammar::Copy(Copy::Options(_)) => Meaning::Copy {
@@ -273,13 +274,13 @@ impl Statement {
         }
     }
 
-    /// The name of the table that rows are inserted into. It is missing where it is longer than any.
+    /// The name of the table that rows are inserted into. It is missing if it is longer than PostgreSQL allows.
     pub(crate) fn name(&self) -> Option<&[u8]> {
         (!self.is_name_cut).then_some(self.name.as_slice())
     }
 
     fn keep_name(&mut self, text: &[u8]) {
-        // A name that is too long to be kept as a token comes as no text.
+        // A name that is too long to be kept as a token comes with an empty text.
         if text.is_empty() || self.name.len().saturating_add(text.len()) > NAME_BYTES {
             self.is_name_cut = true;
         } else {
@@ -318,7 +319,7 @@ impl Statement {
                 Some(Copy::Columns(depth.saturating_sub(1)))
             }
             (Copy::Columns(_), _) => Some(copy),
-            // A server takes the one for the other where the direction leaves no choice.
+            // A server accepts either word, because the direction leaves no doubt.
             (Copy::From, Token::Word) if is("STDIN") || is("STDOUT") => {
                 Some(Copy::Options(Options::default()))
             }
@@ -503,7 +504,7 @@ impl Statement {
     }
 }
 
-/// A name as a server understands it: in lower case unless it is in quotes.
+/// The name as a server understands it: in lower case, unless it is in quotes.
 fn name_of(token: Token, text: &[u8]) -> Option<Vec<u8>> {
     match token {
         Token::Word => Some(text.to_ascii_lowercase()),
@@ -515,7 +516,7 @@ fn name_of(token: Token, text: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// A name from between its quotes, where a quote within it is two.
+/// A name from between its quotes, in which a doubled quote stands for one.
 fn undoubled(name: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(name.len());
     let mut bytes = name.iter().copied().peekable();
@@ -536,7 +537,7 @@ fn value_of(token: Token, text: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// What it means that a setting gets this value, or its first one again.
+/// What it means if a setting is set to this value, or back to its first one.
 fn setting(name: &[u8], value: Option<&[u8]>) -> Option<Setting> {
     if name.eq_ignore_ascii_case(b"client_encoding") {
         let encoding = value.map_or(Encoding::Safe, Encoding::named);
@@ -546,7 +547,7 @@ fn setting(name: &[u8], value: Option<&[u8]>) -> Option<Setting> {
         return None;
     }
     let value = value.unwrap_or(b"on").to_ascii_lowercase();
-    // Any beginning of a word that can be no other.
+    // A server accepts any beginning of a word that fits no other word.
     let is = |word: &[u8], least: usize| value.len() >= least && word.starts_with(&value);
     if is(b"on", 2) || is(b"true", 1) || is(b"yes", 1) || value == b"1" {
         Some(Setting::Escapes(false))

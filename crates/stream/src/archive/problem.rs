@@ -1,9 +1,9 @@
-//! What can be wrong with an archive, in words.
+//! What can be wrong with an archive, and how that is said.
 
 /// One thing that is wrong with an archive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// There is not one byte.
+    /// It has no bytes.
     #[error("empty: pg_dump wrote nothing")]
     Empty,
     /// The first block is no header.
@@ -24,10 +24,10 @@ pub enum Problem {
         /// Bytes that its header announced.
         size: u64,
     },
-    /// It ends within a header or the filling of the last block.
+    /// It ends within a header, or within the padding of the last block.
     #[error("cut off after {0}")]
     CutAfter(String),
-    /// It ends where a member could begin: `pg_dump` writes each member only when it has all of it.
+    /// It ends where a member could begin. `pg_dump` writes a member only when it has all of it.
     #[error("ends after {0}: pg_dump was ended before it wrote the rest")]
     EndedEarly(String),
     /// Only zeros are missing.
@@ -41,7 +41,7 @@ pub enum Problem {
         /// The member before.
         after: String,
     },
-    /// A member's last block is filled with something else than zeros.
+    /// The padding of a member's last block is not only zeros.
     #[error("damaged behind the data of {0}, where only zeros should be")]
     Padding(String),
     /// There is something after the end.
@@ -50,7 +50,7 @@ pub enum Problem {
     /// The table of contents cannot be read.
     #[error("the table of contents (toc.dat) is damaged: {0}")]
     Directory(String),
-    /// Written by a version this program does not know.
+    /// It was written by a version that this program does not know.
     #[error(
         "the table of contents (toc.dat) has version 1.{0}, and this program reads 1.12 to 1.16"
     )]
@@ -71,7 +71,7 @@ pub enum Problem {
         /// The member that should hold it.
         file: String,
     },
-    /// A table's data is there in full length but does not end as such data ends.
+    /// A table's data has its full length, but does not end as such data must.
     #[error("{member} does not end as the data of a table does ({rows} rows read)")]
     Unterminated {
         /// The member and its table.
@@ -82,7 +82,7 @@ pub enum Problem {
     /// A member that no entry names.
     #[error("{0} is in the tar but not in its table of contents")]
     Unlisted(String),
-    /// A member that came before.
+    /// A member that is there a second time.
     #[error("{0} is there twice")]
     Twice(String),
     /// A list does not name the large objects before it.
@@ -90,24 +90,24 @@ pub enum Problem {
     LargeObjects {
         /// The member with the list.
         list: String,
-        /// Those it names.
+        /// How many it names.
         listed: usize,
-        /// Those that are there.
+        /// How many are there.
         found: usize,
     },
-    /// Large objects after which no list came.
+    /// Large objects that no list follows.
     #[error("{0} large objects are there without the list of them")]
     NoList(usize),
-    /// The last member is not there.
+    /// The last member is missing.
     #[error("restore.sql is missing, which pg_dump writes last")]
     NoScript,
-    /// The last member is cut.
+    /// The last member is cut off.
     #[error("restore.sql does not end as pg_dump ends it")]
     ScriptCut,
-    /// Further ones.
+    /// Further problems.
     #[error("and {0} more")]
     More(u64),
-    /// It is larger than what can be looked at here, which says nothing about it.
+    /// It is larger than what can be examined here, so it is not known whether it is good.
     #[error("the table of contents (toc.dat) holds {0}, which is more than this program reads")]
     Beyond(String),
 }

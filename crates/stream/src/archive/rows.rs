@@ -4,10 +4,10 @@
 #[derive(Debug)]
 pub(super) struct Rows {
     pub(super) count: u64,
-    /// The length of the line at hand, and whether it is the beginning of `\.` so far.
+    /// The length of the current line, and whether it is so far the beginning of `\.`.
     pub(super) line: usize,
     pub(super) dot: bool,
-    /// What followed the line `\.`; two line ends in a whole member.
+    /// What follows the line `\.`: in a whole member, two line ends.
     pub(super) after: Option<Vec<u8>>,
 }
 

@@ -2,13 +2,13 @@
 
 use super::{BEGINNING, Problem};
 
-/// A member's name and size; none if the header is not one.
+/// A member's name and size; `None` if this is not a header.
 pub(super) fn parse_header(block: &[u8]) -> Option<(String, u64)> {
     magic(block)?;
     let field = block.get(148..156)?;
     let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
     let own: u64 = field.iter().map(|byte| u64::from(*byte)).sum();
-    // The checksum's own field counts as eight blanks.
+    // The checksum's own field counts as eight spaces.
     let expected = sum.saturating_sub(own).saturating_add(8 * 0x20);
     if number(field)? != expected {
         return None;
@@ -43,7 +43,7 @@ pub(super) fn number(field: &[u8]) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(text).ok()?, 8).ok()
 }
 
-/// Whether a block that is no good header was one.
+/// Whether a damaged block was once a header of a tar.
 pub(super) fn is_named_tar(block: &[u8]) -> bool {
     magic(block).is_some() || block.starts_with(b"toc.dat\0")
 }

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use super::{Problem, Table};
 
-/// The most that is kept of `toc.dat` at once: one entry, which may hold the text of a large function.
+/// How much of `toc.dat` is kept at a time: one entry, which may hold the text of a large function.
 pub(super) const ENTRY_BYTES: usize = 64 << 20;
 
-/// The most entries with data that are kept in mind, in some hundred megabytes: `pg_dump` itself needs gigabytes for so many
-/// tables.
+/// The most entries with data that are kept, which takes about a hundred megabytes. `pg_dump` itself needs gigabytes for so
+/// many tables.
 const MOST_ENTRIES: usize = 250_000;
 
-/// The longest name of a table, of a schema or of a version that is kept; PostgreSQL's own have 63 bytes.
+/// The longest name of a table or schema, or version, that is kept. PostgreSQL's names have at most 63 bytes.
 const NAME_BYTES: usize = 1024;
 
 /// Versions of `toc.dat` that `pg_dump` 9.0 to 18 write, by their minor number.
@@ -23,12 +23,12 @@ const TOC_TAR: u8 = 3;
 /// The table of contents, `toc.dat`: a header, then entries of integers and counted strings.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
-    /// What was read and is not yet a whole entry.
+    /// The bytes read that are not yet a whole entry.
     pub(super) pending: Vec<u8>,
     pub(super) head: Option<Head>,
     pub(super) read: u64,
     pub(super) damage: Option<Problem>,
-    /// Only those with data.
+    /// The entries that have data.
     pub(super) entries: Vec<Entry>,
     pub(super) files: HashMap<String, usize>,
 }
@@ -76,7 +76,7 @@ impl Kind {
 /// Why an entry was not read.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The bytes so far end within it.
+    /// The bytes so far end within the entry.
     Early,
     Bad(Problem),
 }
@@ -144,7 +144,7 @@ impl Directory {
             .is_some_and(|head| head.entries == self.read)
     }
 
-    /// The member is at its end.
+    /// Notes that the member has ended.
     pub(super) fn close(&mut self) {
         if self.damage.is_none() && !self.is_complete() {
             self.damage = Some(self.at_entry("it ends early"));
@@ -152,7 +152,7 @@ impl Directory {
         self.pending = Vec::new();
     }
 
-    /// Reads the header or an entry, and says what is left.
+    /// Reads the header or an entry, and returns the bytes that are left.
     pub(super) fn next<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Stop> {
         let Some(head) = &self.head else {
             let (head, rest) = parse_head(bytes)?;
@@ -222,7 +222,7 @@ impl<'a> Cursor<'a> {
         self.bytes(1)?.first().copied().ok_or(Stop::Early)
     }
 
-    /// A sign byte, then the magnitude, lowest byte first.
+    /// Reads a sign byte, then the magnitude, lowest byte first.
     pub(super) fn int(&mut self) -> Result<i64, Stop> {
         let sign = self.byte()?;
         let magnitude = self
@@ -248,7 +248,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A length, then so many bytes; a length of -1 stands for no string.
+    /// Reads a length, then that many bytes. A length of -1 means no string.
     pub(super) fn string(&mut self) -> Result<Option<&'a [u8]>, Stop> {
         match self.int()? {
             -1 => Ok(None),
@@ -265,7 +265,7 @@ impl<'a> Cursor<'a> {
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
     }
 
-    /// A text that is kept.
+    /// Reads a text that is kept.
     pub(super) fn name(&mut self) -> Result<Option<String>, Stop> {
         match self.text()? {
             Some(name) if name.len() > NAME_BYTES => bad("a name in it is too long"),
@@ -280,7 +280,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// An entry, as `pg_dump` has written it since 9.0; some only if it has data.
+    /// Reads an entry, as `pg_dump` has written it since 9.0. Returns it only if it has data.
     pub(super) fn entry(&mut self, version: u8) -> Result<Option<Entry>, Stop> {
         let id = self.int_within(1..=i64::from(i32::MAX))?;
         let has_data = self.int_within(0..=1)? == 1;
@@ -325,7 +325,8 @@ impl<'a> Cursor<'a> {
         let (kind, expected) = match description.as_str() {
             "TABLE DATA" if copy => (Kind::Rows, format!("{id}.dat")),
             "TABLE DATA" => (Kind::Inserts, format!("{id}.dat")),
-            // Since 17 there is a list for each thousand, named after its entry; before, the entry named no real file.
+            // Since version 17 there is a list for each thousand objects, named after its entry. Before that, the entry did not
+            // name a real file.
             "BLOBS" if version >= 16 => (Kind::LargeObjects, format!("blobs_{id}.toc")),
             "BLOBS" => (Kind::LargeObjects, "blobs.toc".to_owned()),
             _ => return bad("what it holds data of is not known"),
@@ -363,7 +364,7 @@ pub(super) fn parse_head(bytes: &[u8]) -> Result<(Head, &[u8]), Stop> {
         return Err(Stop::Bad(Problem::Version(version)));
     }
     cursor.int_size = cursor.byte()?.into();
-    // The second is the size of a file offset, of which a tar has none.
+    // The second number is the size of a file offset, which a tar does not have.
     if !matches!((cursor.int_size, cursor.byte()?), (4 | 8, 4 | 8)) {
         return bad("the size of a number is out of range");
     }

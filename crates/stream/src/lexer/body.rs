@@ -1,7 +1,7 @@
 //! The body of a function that is written in SQL, without quotes.
 
-/// How deep the text is in the `BEGIN ATOMIC … END` of a function. `psql` counts words to find it out: the initials of the
-/// first four tell whether the statement is a `CREATE [OR REPLACE] FUNCTION` or `PROCEDURE`.
+/// How deep the text is inside the `BEGIN ATOMIC … END` of a function. `psql` counts words to find that out. The initials of
+/// the first four words show whether the statement is a `CREATE [OR REPLACE] FUNCTION` or `PROCEDURE`.
 #[derive(Debug, Default)]
 pub(super) struct Body {
     pub(super) initials: [u8; 4],
@@ -10,7 +10,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Whether the words so far, and those to come, can open a body.
+    /// Whether this statement can still open a body.
     pub(super) const fn can_open(&self) -> bool {
         let [first, second, third, _] = self.initials;
         match self.words {
@@ -45,7 +45,7 @@ impl Body {
         if !self.defines() || parentheses > 0 {
             return;
         }
-        // CASE … END stands inside a body too.
+        // A body can also hold CASE … END.
         let opens = word.eq_ignore_ascii_case(b"begin")
             || self.depth > 0 && word.eq_ignore_ascii_case(b"case");
         if opens {

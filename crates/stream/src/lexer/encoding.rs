@@ -1,7 +1,7 @@
-//! Encodings in which a byte that looks like ASCII can be the rest of a longer character.
+//! Encodings in which a byte that looks like ASCII can be the second half of a longer character.
 
-/// An encoding, as far as it decides where text is cut: in some, a byte that looks like a quote or a backslash can be the
-/// rest of a character.
+/// An encoding, as far as it decides where text is cut: in some, a byte that looks like a quote or a backslash can be a part of
+/// a longer character.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     /// No byte of a longer character looks like ASCII.
@@ -36,14 +36,14 @@ impl Encoding {
     }
 }
 
-/// Hides the rest of a longer character, as `psql` does before it looks at a line.
+/// Hides the later bytes of a longer character, as `psql` does before it looks at a line.
 #[derive(Debug, Default)]
 pub(super) struct Mask {
-    /// Bytes of the character at hand that are to come.
+    /// How many bytes of the current character are still to come.
     pub(super) rest: u8,
-    /// The next byte is the second one of GB18030, and says how many there are.
+    /// Whether the next byte is the second one of a character in GB18030, which tells how many there are.
     pub(super) is_second: bool,
-    /// The next byte as it was found out already.
+    /// The next byte, if it has been masked already.
     pub(super) known: Option<u8>,
 }
 

@@ -5,16 +5,16 @@ use super::{Lexer, Lost, Mode, TAG_BYTES, TOKEN_BYTES, Token, is_blank, is_in_ta
 /// A literal in quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Literal {
-    /// Whether a backslash takes the next byte along.
+    /// Whether a backslash escapes the next byte.
     pub(super) escapes: bool,
-    /// Whether it just did.
+    /// Whether the next byte is escaped.
     pub(super) escaped: bool,
     /// `B'…'` or `X'…'`, in which no quote can be doubled.
     pub(super) bits: bool,
 }
 
-/// What stands between the closing quote of a literal and the next byte. After a carriage return, which is a line end to
-/// SQL and none to `psql`'s reader, another quote goes on with the same literal.
+/// What stands between the closing quote of a literal and the next byte. After a carriage return, another quote continues the
+/// same literal: for SQL it is a line end, and for `psql`'s reader it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Behind {
     Nothing,
@@ -31,7 +31,7 @@ pub(super) struct Number {
     pub(super) fraction: bool,
     /// The last byte was the `e` of an exponent.
     pub(super) exponent: bool,
-    /// The last byte was the sign of one.
+    /// The last byte was the sign of an exponent.
     pub(super) sign: bool,
 }
 
@@ -82,8 +82,8 @@ impl Lexer {
         }
     }
 
-    /// Finds out whether a literal goes on. `psql` looks for that in the same line only, where a carriage return is the line
-    /// end that must stand between the two pieces.
+    /// Finds out whether a literal is continued. `psql` looks for that only in the same line, so the line end that must stand
+    /// between the two pieces can only be a carriage return.
     pub(super) fn scan_behind(
         &mut self,
         literal: Literal,
@@ -139,7 +139,7 @@ impl Lexer {
             return (1, Token::Nothing);
         }
         if is_empty && byte.is_ascii_digit() {
-            // A parameter. It has no fraction.
+            // This is a parameter, which has no fraction.
             self.begin(Mode::Number(Number {
                 fraction: true,
                 ..Number::default()
@@ -148,7 +148,7 @@ impl Lexer {
         }
         let length = length_of(text, is_in_tag);
         if length == 0 {
-            // No tag: a dollar, and a word.
+            // This is not a tag, but a dollar and a word.
             self.mode = if is_empty { Mode::Plain } else { Mode::Word };
             return (0, Token::Symbol(b'$'));
         }

@@ -1,4 +1,4 @@
-//! What can't be followed.
+//! Why a text can't be followed any further.
 
 /// Why the text can't be followed any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,10 @@
-//! The fast way over the tokens of a statement about which nobody asks any more.
+//! The fast way through the rest of a statement whose tokens nobody asks for.
 
 use super::{Lexer, begins_name, is_blank, is_in_name, length_of};
 
 impl Lexer {
-    /// Passes over tokens that change nothing, such as the values of an `INSERT`, and says how many bytes that were. It stops
-    /// before whatever is not plain to see.
+    /// Skips tokens that change nothing, such as the values of an `INSERT`, and returns how many bytes that took. It stops
+    /// before anything that needs a closer look.
     pub(super) fn pass_over(&mut self, text: &[u8]) -> usize {
         let mut at: usize = 0;
         while let Some(rest) = text.get(at..)

@@ -1,4 +1,4 @@
-//! What becomes of a statement on its way back, from its words (pure).
+//! Whether a statement is passed on to a restore, by its words (pure).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::{Needs, Omit, skip};
 pub(super) const EMPTY_SEARCH_PATH: &str =
     "SELECT pg_catalog.set_config('search_path', '', false);";
 
-/// Settings that end a statement or a session after a while. A dump takes them away, with 0.
+/// Settings that end a statement or a session after some time. A dump switches them off with 0.
 const LIMITS: [&str; 5] = [
     "statement_timeout",
     "lock_timeout",
@@ -22,41 +22,41 @@ const LIMITS: [&str; 5] = [
     "idle_session_timeout",
 ];
 
-/// What becomes of a statement.
+/// What happens to a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Passed,
     LeftOut,
-    /// This line takes its place.
+    /// It is replaced by this line.
     Replaced(&'static str),
 }
 
-/// Whether a line that is one command to `psql` is one that a dump holds. Two of them change the connection, for which there
-/// is one already; the others take keys, and the restore has its own.
+/// Whether a line is one of the `psql` commands that a dump holds. Two of them change the connection, but the restore already
+/// has one; the others take keys, and the restore has its own.
 pub(super) fn clashes(line: &str) -> bool {
     let words: Vec<&str> = line.split_ascii_whitespace().take(3).collect();
     match words.as_slice() {
         ["\\restrict" | "\\unrestrict", _] => line.starts_with('\\'),
-        // The second comes before the first where the database's name is an odd one.
+        // If the database has an unusual name, the second comes before the first.
         ["\\connect" | "\\encoding", ..] => line.starts_with('\\'),
         _ => false,
     }
 }
 
-/// What becomes of one whole statement. Notes what it needs.
+/// Decides what happens to one whole statement, and notes what it needs.
 pub(super) fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
     let words = words(line);
     if words.last() != Some(&";") {
         return Verdict::Passed;
     }
-    // What is not restored needs nothing.
+    // A statement that is left out needs nothing.
     if skip::kind_of(&words).is_some_and(|kind| omit.skip.holds(kind)) {
         note_skipped(&words, needs);
         return Verdict::LeftOut;
     }
     let is_left_out = match words.as_slice() {
         ["BEGIN" | "COMMIT", ";"] => !omit.keeps_transactions,
-        // Of a dump made with --create: the target was chosen by the one who restores.
+        // A dump made with --create has these lines. The user has already chosen the target of the restore.
         ["CREATE" | "DROP" | "ALTER", "DATABASE", ..]
         | ["COMMENT", "ON", "DATABASE", ..]
         | ["SECURITY", "LABEL", "ON", "DATABASE", ..]
@@ -65,7 +65,7 @@ pub(super) fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
         ["GRANT" | "REVOKE", rest @ ..] if rest.windows(2).any(|two| two == ["ON", "DATABASE"]) => {
             true
         }
-        // The extension brings its own, and nobody else than its owner may set one.
+        // The extension brings its own comment, and only its owner may set another.
         ["COMMENT", "ON", "EXTENSION", ..] => true,
         ["CREATE", "SCHEMA", "public", ";"]
         | ["DROP", "SCHEMA", "public", ";"]
@@ -81,7 +81,7 @@ pub(super) fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
             if omit.tablespaces.as_ref().is_none_or(may_be_used) {
                 return Verdict::Passed;
             }
-            // Not just left out: the one before it would stay in force.
+            // This must be replaced, because otherwise the previous value would stay in force.
             return Verdict::Replaced("SET default_tablespace = '';\n");
         }
         ["SET", "client_encoding", "=", name, ";"] => {
@@ -89,7 +89,7 @@ pub(super) fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
             needs.encoding = Some(name.to_owned()).filter(|name| name.len() <= NAME_BYTES);
             false
         }
-        // Of a dump that somebody changed: a limit could end the restore.
+        // Only a dump that somebody changed sets a limit, which could end the restore.
         ["SET", limit, "=" | "TO", value, ";"]
             if LIMITS.contains(limit) && value.trim_matches('\'') != "0" =>
         {
@@ -120,7 +120,7 @@ pub(super) fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
             omit.privileges
         }
         ["SET", "SESSION", "AUTHORIZATION", role, ";"] => {
-            // Around grants that somebody else than the owner made.
+            // These lines stand around grants that somebody other than the owner made.
             if *role != "DEFAULT" {
                 let role = role.trim_matches('\'');
                 note(role, needs, ROLES);
@@ -142,7 +142,7 @@ pub(super) fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
     }
 }
 
-/// The words of a line: cut at blanks, commas and the semicolon outside quotes and parentheses; the semicolon is a word.
+/// The words of a line, cut at spaces, commas and the semicolon outside quotes and parentheses. The semicolon itself is a word.
 pub(super) fn words(line: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut start = None;

@@ -1,19 +1,19 @@
-//! What a dump asks of the server that it is restored into: roles, extensions, schemas, tablespaces.
+//! What a dump needs of the server that it is restored into: roles, extensions, schemas, tablespaces.
 
 use std::collections::BTreeSet;
 
-/// How many names of roles are kept, and of extensions: more than a server is likely to have, and a few megabytes at most.
+/// The most names that are kept of roles, and of extensions: more than a server is likely to have, and a few megabytes at most.
 pub(super) const NAMES: usize = 20_000;
 
 /// The longest name that is kept. PostgreSQL's have at most 63 bytes, and so have those of encodings.
 pub(super) const NAME_BYTES: usize = 256;
 
-/// What a dump asks of the server it is restored into.
+/// What a dump needs of the server that it is restored into.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Roles that own something or are granted something.
     pub roles: BTreeSet<String>,
-    /// Roles that something else than an owner or a grant names, such as a policy.
+    /// Roles that are named by something other than an owner or a grant, such as a policy.
     pub named_roles: BTreeSet<String>,
     /// Extensions it creates.
     pub extensions: BTreeSet<String>,
@@ -21,19 +21,19 @@ pub struct Needs {
     pub encoding: Option<String>,
     /// Whether there were more names than are kept.
     pub has_more: bool,
-    /// Whether there is a letter beyond ASCII, as far as the dump was read.
+    /// Whether the dump has letters beyond ASCII, as far as it was read.
     pub has_letters_beyond_ascii: bool,
     /// Roles that own something, or for whom default privileges are set.
     pub owners: BTreeSet<String>,
     /// Roles that are named by grants, whether they grant or are granted something.
     pub granted: BTreeSet<String>,
-    /// Roles in whose place something is granted: of default privileges, or of grants that somebody else than the owner made.
+    /// Roles on whose behalf something is granted: in default privileges, or in grants that somebody other than the owner made.
     pub granters: BTreeSet<String>,
     /// Event triggers it creates.
     pub event_triggers: BTreeSet<String>,
     /// Publications it creates.
     pub publications: BTreeSet<String>,
-    /// Those of them that are for all tables, or for all of a schema.
+    /// The publications that are for all tables, or for all tables of a schema.
     pub wide_publications: BTreeSet<String>,
     /// Subscriptions it creates.
     pub subscriptions: BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! Kinds of objects that a restore can be told to leave out, each with all the statements about it (pure).
+//! Kinds of objects that a restore can leave out, each with all the statements about it (pure).
 
 /// A kind that `restore --skip` leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Skip {
         EVERYTHING.into_iter().all(|kind| self.holds(kind))
     }
 
-    /// The same, and this kind too.
+    /// The same kinds, and this one too.
     #[must_use]
     pub const fn and(mut self, kind: Kind) -> Self {
         match kind {
@@ -85,7 +85,7 @@ pub(super) fn kind_of(words: &[&str]) -> Option<Kind> {
         ["PUBLICATION", ..] => Some(Kind::Publications),
         ["SUBSCRIPTION", ..] => Some(Kind::Subscriptions),
         ["EXTENSION", ..] => Some(Kind::Extensions),
-        // What is dropped with an extension, without being a part of it.
+        // An object that is dropped together with an extension, without being a part of it.
         [.., "DEPENDS", "ON", "EXTENSION", _, ";"] if words.first() == Some(&"ALTER") => {
             Some(Kind::Extensions)
         }
@@ -93,7 +93,7 @@ pub(super) fn kind_of(words: &[&str]) -> Option<Kind> {
     }
 }
 
-/// Whether a statement that begins with these words may be one that is left out, so that it is held until it is whole.
+/// Whether a statement that begins with these words might be left out, so that it must be held back until it is whole.
 pub(super) fn may_be_left_out(words: &[&str]) -> bool {
     match words {
         ["ALTER" | "GRANT" | "REVOKE" | "COMMENT" | "SECURITY", ..] => true,

@@ -1,4 +1,4 @@
-//! What a dump turned out to hold.
+//! The contents of a dump, as they were counted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,24 +6,24 @@ use std::sync::Arc;
 
 use crate::lexer::Lost;
 
-/// What a dump that was read to its end turned out to hold.
+/// The contents of a dump that was read to its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// Bytes of plain text.
+    /// How many bytes of plain text it has.
     pub bytes: u64,
-    /// Rows in all tables.
+    /// How many rows all tables have together.
     pub rows: u64,
     /// Rows of each table with a data section, the empty ones included, under its name as SQL spells it.
     pub tables: Arc<BTreeMap<TableName, u64>>,
     /// Whether there were more tables than are counted one by one.
     pub has_more_tables: bool,
-    /// Large objects whose data is in it.
+    /// How many large objects have their data in it.
     pub large_objects: u64,
     /// What the text breaks off in, as this service reads it. A whole dump ends between two statements.
     pub ends_inside: Option<Inside>,
 }
 
-/// What it means that a backup breaks off in something, and what to do.
+/// The hint about a backup that breaks off in something.
 pub const ENDS_INSIDE_HINT: &str = "pg_dump ended it as a whole dump, so it is kept; but psql may read it like this too: prove it with verify --into, or restore it once by hand";
 
 /// What a text breaks off in.
@@ -35,7 +35,7 @@ pub enum Inside {
     Quote,
     /// A statement.
     Statement,
-    /// It can't be said.
+    /// Something that this reader can't follow.
     Lost(Lost),
 }
 

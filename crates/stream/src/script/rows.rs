@@ -1,4 +1,4 @@
-//! The rows of a `COPY`, as they pass.
+//! The rows of a `COPY`.
 
 use super::TableName;
 
@@ -6,10 +6,10 @@ use super::TableName;
 #[derive(Debug)]
 pub(super) struct Rows {
     pub(super) table: Option<TableName>,
-    /// They have no lines, and no end but that of the text.
+    /// Whether they are binary: then they have no lines, and end only with the text.
     pub(super) binary: bool,
     pub(super) count: u64,
-    /// The present line's length so far, and whether it is a part of `\.` and a carriage return so far.
+    /// The length of the current line so far, and whether it is so far the beginning of `\.` and a carriage return.
     pub(super) line: u64,
     pub(super) dot: bool,
 }
@@ -25,7 +25,7 @@ impl Rows {
         }
     }
 
-    /// Takes rows from a piece that is not empty: how many bytes of it, and whether they ended.
+    /// Takes rows from a piece that is not empty. Returns how many bytes that took, and whether the rows have ended.
     pub(super) fn advance(&mut self, piece: &[u8], all: &mut u64) -> (usize, bool) {
         if self.binary {
             self.line = 1;
@@ -60,19 +60,19 @@ impl Rows {
         (end.saturating_add(1), ended)
     }
 
-    /// Whether the line at hand ends them, should nothing follow.
+    /// Whether the current line ends the rows if nothing follows it.
     pub(super) const fn is_at_end(&self) -> bool {
         !self.binary && self.dot && self.line >= 2
     }
 }
 
-/// The rows at the beginning of the piece that are there to their ends, up to a line that begins like the last one.
+/// The whole rows at the beginning of the piece, up to a line that begins like the end of the rows.
 pub(super) fn whole_rows(piece: &[u8]) -> &[u8] {
     let end = memchr::memmem::find(piece, b"\n\\.").or_else(|| memchr::memrchr(b'\n', piece));
     end.and_then(|end| piece.get(..=end)).unwrap_or_default()
 }
 
-/// Whether a line that was a part of `\.` and a carriage return so far still is with these bytes added.
+/// Whether a line that was so far the beginning of `\.` and a carriage return still is with these bytes added.
 pub(super) fn still_dot(line: u64, added: &[u8]) -> bool {
     const LAST: &[u8] = b"\\.\r";
     let rest = usize::try_from(line).ok().and_then(|line| LAST.get(line..));
