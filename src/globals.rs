@@ -1,7 +1,7 @@
-//! What belongs to the server and to none of its databases: roles, their settings and memberships, tablespaces. With
-//! `BACKUP_GLOBALS=true` they are stored beside each backup, and `restore --globals` makes those roles that are missing.
+//! What belongs to the server as a whole and not to one of its databases: roles, their settings and memberships, tablespaces.
+//! With `BACKUP_GLOBALS=true` they are stored beside each backup, and `restore --globals` makes those roles that are missing.
 //!
-//! They are read after the backup was made and told, so that nothing about them can delay or fail it.
+//! They are read after the backup was made and reported, so that they can't delay it or let it fail.
 
 use std::time::Duration;
 
@@ -24,23 +24,23 @@ use crate::postgres::{self, Client, Database, PostgresError, Server, Sql, random
 use crate::store::upload::{self, Upload};
 use stream::script::COUNTING;
 
-/// What to do where roles are stored without their passwords.
+/// What to do if roles are stored without their passwords.
 pub const PASSWORDS_HINT: &str = "only superusers may read password hashes, so that after a restore the passwords have to be set anew; use a superuser in BACKUP_DATABASE_URL if the provider gives one, else keep the passwords elsewhere";
 
-/// An object with what belongs to the server.
+/// An object with the roles and settings of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Its key.
     pub key: String,
     /// Its size in bytes.
     pub size_bytes: u64,
-    /// Whether the hashes of passwords are in it.
+    /// Whether it holds the hashes of passwords.
     pub passwords: bool,
-    /// How long it took.
+    /// How long it took to make.
     pub took: Duration,
 }
 
-/// Reads what belongs to the server and stores it beside the backup of that name. There is one attempt, within
+/// Reads the roles and settings of the server, and stores them beside the backup of that name. There is one attempt, within
 /// `BACKUP_TIMEOUT`.
 ///
 /// # Errors
@@ -106,7 +106,7 @@ async fn given_up(upload: Upload, error: BackupError) -> BackupError {
     error
 }
 
-/// What can be found out before anything is begun: the server, its client, and whether the passwords may be read.
+/// Finds out what is needed before anything is begun: the server, its client, and whether the passwords may be read.
 async fn prepare(job: &Job) -> Result<(Server, &Client, bool), BackupError> {
     let server = postgres::probe(job.clients.newest()?, &job.database).await?;
     let client = job.clients.choose(server.major, &server.version)?;
@@ -121,7 +121,7 @@ async fn prepare(job: &Job) -> Result<(Server, &Client, bool), BackupError> {
     Ok((server, client, passwords))
 }
 
-/// Whether there is a `pg_dumpall` beside the other programs.
+/// Checks that there is a `pg_dumpall` beside the other programs.
 ///
 /// # Errors
 /// When there is none.
@@ -143,7 +143,7 @@ pub fn program(client: &Client) -> Result<(), PostgresError> {
 /// Whether this user may read the hashes of passwords.
 ///
 /// # Errors
-/// Whatever `psql` said, with its kind.
+/// What `psql` said, with its kind.
 pub async fn may_read_passwords(database: &Database<'_>) -> Result<bool, PostgresError> {
     let question = Sql::new(
         "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid'::pg_catalog.regclass, 'SELECT');",
@@ -152,11 +152,11 @@ pub async fn may_read_passwords(database: &Database<'_>) -> Result<bool, Postgre
     Ok(answer.trim() == "t")
 }
 
-/// How `pg_dumpall` is called: in an encoding that can be read back, and through the database that is backed up, because it
-/// would try others that this user may not enter.
+/// The arguments of `pg_dumpall`: an encoding that can be read back, and the database that is backed up. Otherwise it would
+/// connect to other databases, which may not admit this user.
 fn options(server: &Server, database: &str, passwords: bool) -> Vec<String> {
     let mut options = vec![format!("--database={}", connectable(database))];
-    // These have no way to UTF-8.
+    // These can't be converted to UTF-8.
     if !["MULE_INTERNAL", "SQL_ASCII"].contains(&server.encoding.as_str()) {
         options.push("--encoding=UTF8".to_owned());
     }
@@ -166,7 +166,7 @@ fn options(server: &Server, database: &str, passwords: bool) -> Vec<String> {
     options
 }
 
-/// The name of a database, as a connection string where libpq would take the name for one.
+/// The name of a database. If libpq would take the name for a connection string, a connection string with that name.
 fn connectable(database: &str) -> String {
     if database.contains('=') || database.contains("://") {
         let quoted = database.replace('\\', "\\\\").replace('\'', "\\'");
@@ -190,13 +190,13 @@ fn head(key: &str, name: &BackupName, server: &Server, client: &Client) -> Head 
     }
 }
 
-/// Why there is no such object, in words.
+/// The text of an error, about why there is no such object.
 #[must_use]
 pub fn told(error: &BackupError) -> String {
     let BackupError::Dump(error) = error else {
         return error.to_string();
     };
-    // The errors of a dump begin with the name of the other program.
+    // The errors of a dump name pg_dump at their beginning.
     let text = error.to_string();
     match text.strip_prefix("pg_dump ") {
         Some(rest) => format!("pg_dumpall {rest}"),

@@ -1,4 +1,4 @@
-//! Values that must not be seen, and the hand that takes them out of other programs' words.
+//! Values that must not be seen, and the redactor that removes them from other texts.
 
 pub mod renewable;
 
@@ -29,18 +29,18 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Takes known secrets out of a text.
+/// Removes known secrets from a text.
 ///
-/// A text must come here before it is cut or escaped for a person: half a secret is no secret that could be found.
+/// A text must be redacted before it is cut or escaped for people, because half of a secret can't be found.
 ///
 /// A secret is found however it is spelled: as it is, percent-encoded, or with the escapes of JSON, XML, SQL or of
-/// [`crate::format::text::visible`]. Of a secret of several lines each line counts as one, because texts are read line by line. One
-/// that is a plain word or number, such as the password `postgres`, is taken out only where it stands alone: else it would
-/// black out half of the log, `postgresql://` and all, and tell by that what it is.
+/// [`crate::format::text::visible`]. If a secret has several lines, each line counts as a secret, because texts are read line
+/// by line. A plain word or number, such as the password `postgres`, is removed only where it stands alone. Otherwise it would
+/// black out half of the log, even `postgresql://`, and so give away what it is.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor(Vec<Secret>);
 
-/// A line of a secret that is shorter tells little, and stands in too many texts.
+/// The shortest line of a secret that counts as a secret of its own. A shorter one tells little, and is part of too many texts.
 const SHORTEST_LINE: usize = 6;
 
 impl Redactor {
@@ -60,13 +60,13 @@ impl Redactor {
     /// How many bytes the longest secret can have in a text, however it is spelled.
     #[must_use]
     pub fn longest(&self) -> usize {
-        /// `&#x10ffff;` and its like.
+        /// The length of `&#x10ffff;` and similar spellings.
         const LONGEST_SPELLING: usize = 12;
         let signs = self.0.iter().map(|secret| secret.0.chars().count());
         signs.max().unwrap_or(0).saturating_mul(LONGEST_SPELLING)
     }
 
-    /// The text with each secret replaced. Where secrets overlap, all of them go.
+    /// The text with each secret replaced. If secrets overlap, all of them are replaced.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let mut found: Vec<Range<usize>> = Vec::new();
@@ -88,7 +88,7 @@ impl Redactor {
     }
 }
 
-/// Where a secret stands in a text.
+/// The places of a secret in a text.
 fn places(secret: &str, text: &str) -> impl Iterator<Item = Range<usize>> {
     let alone = is_plain(secret);
     text.char_indices().filter_map(move |(start, _)| {
@@ -99,7 +99,7 @@ fn places(secret: &str, text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Whether a secret looks like a word or a number of everyday life.
+/// Whether a secret looks like an ordinary word or number.
 fn is_plain(secret: &str) -> bool {
     const A_WORD: usize = 12;
     const ANYTHING: usize = 4;
@@ -109,7 +109,8 @@ fn is_plain(secret: &str) -> bool {
     length < ANYTHING || length < A_WORD && (is_word || is_number)
 }
 
-/// Whether letters or digits go on on either side. What may be an escape, as in `\npostgres`, is no part of a word.
+/// Whether a letter or digit comes directly before or after. The letter of a possible escape, as in `\npostgres`, is not part
+/// of a word.
 fn is_inside_a_word(before: &str, after: &str) -> bool {
     let is_letter = |c: char| c.is_alphanumeric() || c == '_';
     let last: Vec<char> = before.chars().rev().take(6).collect();
@@ -122,8 +123,8 @@ fn is_inside_a_word(before: &str, after: &str) -> bool {
     after.starts_with(is_letter) || last.first().is_some_and(|c| is_letter(*c)) && !is_escape
 }
 
-/// How many bytes at the beginning of a text spell this secret. A sign may have several spellings of which one begins like
-/// another, so all ends that are possible are followed.
+/// How many bytes at the beginning of a text spell this secret. A character may have several spellings, and one can begin like
+/// another, so all possible ends are followed.
 fn spelled(secret: &str, text: &str) -> Option<usize> {
     let mut ends = vec![0];
     for sign in secret.chars() {
@@ -141,15 +142,15 @@ fn spelled(secret: &str, text: &str) -> Option<usize> {
     ends.into_iter().max()
 }
 
-/// The lengths of every spelling of a sign with which a text begins.
+/// The lengths of all spellings of a character with which a text begins.
 fn spellings(sign: char, text: &str) -> impl Iterator<Item = usize> {
     let plain = text.starts_with(sign).then(|| sign.len_utf8());
-    // Most signs of most texts begin no escape.
+    // Most characters do not begin an escape.
     let escaped = text.starts_with(['%', '\\', '&', '+', '\'', '"']);
     let escapes = escaped.then(|| escapes(sign)).into_iter().flatten();
     let of_text = move |escape: String| {
         let start = text.get(..escape.len())?;
-        // Hexadecimal digits come in either case.
+        // Hexadecimal digits can be in capitals or small letters.
         let same = match escape.as_bytes() {
             [b'%' | b'\\' | b'&', ..] => start.eq_ignore_ascii_case(&escape),
             _ => start == escape,
@@ -159,7 +160,7 @@ fn spellings(sign: char, text: &str) -> impl Iterator<Item = usize> {
     plain.into_iter().chain(escapes.filter_map(of_text))
 }
 
-/// The ways to write a sign that are not the sign itself.
+/// All ways to write a character, except the character itself.
 fn escapes(sign: char) -> Vec<String> {
     let (mut bytes, mut units) = ([0; 4], [0; 2]);
     let bytes = sign.encode_utf8(&mut bytes).bytes();

@@ -1,4 +1,4 @@
-//! What the bucket holds, read whole: our own backups, and the archives that Railway's template left under the same prefix.
+//! Reads whole what the bucket holds: our own backups, and the archives that Railway's template made under the same prefix.
 
 use std::io;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ pub enum VerifyError {
     /// It is not whole, or can't be read.
     #[error("{0}")]
     Read(#[from] ReadError),
-    /// It is an archive of the template's, and not whole.
+    /// It is one of the template's archives, and it is not whole.
     #[error("{}", .0.join("; "))]
     Archive(Vec<String>),
-    /// It is larger than what can be looked at here.
+    /// It is larger than what can be examined here.
     #[error("{0}")]
     Beyond(Problem),
     /// It took too long.
@@ -90,7 +90,7 @@ pub async fn backup(
     within(limit, stop, work).await
 }
 
-/// Reads one archive of the template's to its end. `pg_restore` is not asked: on a cut tar it can loop for ever.
+/// Reads one of the template's archives to its end. `pg_restore` is not asked: on a cut tar it can loop for ever.
 ///
 /// # Errors
 /// When it is not whole, or could not be read in time.
@@ -128,7 +128,7 @@ pub async fn archive(
     within(limit, stop, work).await
 }
 
-/// What is wrong with the gzip file comes first, and then what that means for what it holds.
+/// Combines the results: what is wrong with the gzip file comes first, and then what is wrong with the archive in it.
 fn judge(archive: Archive, outcome: Result<(), ReadError>) -> Result<Contents, VerifyError> {
     let damage = match outcome {
         Ok(()) => None,

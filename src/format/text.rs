@@ -1,20 +1,20 @@
-//! Words of others before a person reads them: names in a database, answers of servers, arguments. They can hold anything,
-//! and must not look like something else.
+//! Makes foreign text safe to show to people: names in a database, answers of servers, arguments. Such text can hold anything,
+//! and must not pass itself off as something else.
 //!
-//! The rule is the same for the log, the terminal, the page and messages: nothing vanishes. What can't be seen is written
-//! as an escape that can.
+//! The rule is the same for the log, the terminal, the page and messages: nothing disappears. A character that can't be seen is
+//! written as an escape.
 
 use std::borrow::Cow;
 
-/// One line of visible text. Control characters, line ends and characters that show nothing, or turn the direction of a
-/// text, become escapes such as `\n` and `\u{1b}`.
+/// Turns a text into one line of visible text. Control characters, line ends and characters that show nothing, or turn the
+/// direction of a text, become escapes such as `\n` and `\u{1b}`.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |c, visible| visible.extend(c.escape_default()))
 }
 
-/// At most so many characters, with a mark where something was cut off. Secrets must be out of the text before it is cut:
-/// half of one is not found any more.
+/// Shortens a text to this many characters, with a mark where something was cut off. Secrets must be removed before the text is
+/// cut, because half of a secret can't be found any more.
 #[must_use]
 pub fn shortened(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
@@ -24,8 +24,8 @@ pub fn shortened(text: &str, most: usize) -> String {
     kept.chain(['…']).collect()
 }
 
-/// JSON that means the same, in which every character can be seen: JSON itself lets most of those pass that [`visible`]
-/// escapes. Line ends between its parts stay; inside a text JSON has escaped them already.
+/// Returns JSON with the same meaning in which every character can be seen. JSON itself allows most of the characters that
+/// [`visible`] escapes. Line ends between its parts stay; inside a text JSON has escaped them already.
 #[must_use]
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     escaped(json, |c, visible| {
@@ -55,7 +55,7 @@ fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
 }
 
 /// Control characters, and what Unicode calls format characters, separators of lines and of paragraphs, and "default
-/// ignorable": they leave no ink, and some change how the rest is shown. Blanks and combining marks are none of them.
+/// ignorable": they show nothing, and some change how the rest is shown. Spaces and combining marks do not count.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -1,4 +1,4 @@
-//! The roles that a backup needs and a server lacks, made there before the restore.
+//! Makes the roles that a backup needs and a server lacks, before the restore.
 
 use std::time::Duration;
 
@@ -15,28 +15,28 @@ use crate::store::Store;
 /// How long a hundred thousand roles may take.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-/// How many roles, and how many settings that were refused, are told one by one.
+/// How many roles, and how many refused settings, are logged one by one.
 const TOLD: usize = 1000;
 
-/// How many settings are tried one by one, where not all of them can be set.
+/// How many settings are tried one by one, if not all of them can be set at once.
 const TRIED: usize = 200;
 
 /// Why roles were not made.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum GlobalsError {
-    /// There is no such object.
+    /// There is no object with roles beside this backup.
     #[error("no roles of the server lie beside this backup ({0})")]
     Missing(String),
-    /// It can't be read, or is not whole.
+    /// The object can't be read, or is not whole.
     #[error("the object with the server's roles: {0}")]
     Read(ReadError),
-    /// There is more in it than is read.
+    /// The object holds more than is read.
     #[error("the object with the server's roles holds more than is read")]
     TooMuch,
-    /// The target could not be asked, or refused.
+    /// The target could not be asked, or it refused.
     #[error("{0}")]
     Target(#[from] PostgresError),
-    /// This user can't.
+    /// The target's user may not create roles.
     #[error("the target's user {0} may not create roles")]
     MayNot(String),
 }
@@ -67,8 +67,8 @@ impl Diagnosed for GlobalsError {
     }
 }
 
-/// Makes the roles that the target's server lacks, with their memberships and settings. All of the roles are made or none; what
-/// is there already is not changed.
+/// Makes the roles that the target's server lacks, with their memberships and settings. Either all of the roles are made or
+/// none. Roles that already exist are not changed.
 ///
 /// # Errors
 /// When none was made.
@@ -104,7 +104,7 @@ pub async fn restore(
     if !globals.tablespaces.is_empty() {
         tracing::info!(
             names = some(globals.tablespaces.iter()),
-            hint = "a tablespace is a folder of the server's machine: create those that you want by hand, before the restore",
+            hint = "a tablespace is a folder on the server's machine: create the ones that you need by hand, before the restore",
             "tablespaces are not created"
         );
     }
@@ -147,7 +147,7 @@ async fn read(store: &Store, key: &str, may_be_renamed: bool) -> Result<Globals,
         }
     };
     let (whole, ()) = tokio::join!(reader::read_globals(store, &found, sender), understanding);
-    // Nothing of it counts unless all of it came.
+    // Nothing is used unless the whole object was read.
     let _whole = whole.map_err(GlobalsError::Read)?;
     let globals = reader.finish();
     if globals.is_cut {
@@ -156,12 +156,12 @@ async fn read(store: &Store, key: &str, may_be_renamed: bool) -> Result<Globals,
     Ok(globals)
 }
 
-/// Says what deserves a look before it is done.
+/// Logs whatever people should look at before it is done.
 fn announce(plan: &Plan) {
     if !plan.powerful.is_empty() {
         tracing::warn!(
             names = some(plan.powerful.iter()),
-            hint = "they had these rights on the server that was backed up; if that is not meant here, take the rights away after the restore: ALTER ROLE … NOSUPERUSER, REVOKE",
+            hint = "they had these rights on the server that was backed up; if you don't want them here, take the rights away after the restore: ALTER ROLE … NOSUPERUSER, REVOKE",
             "roles with rights over the whole server are created"
         );
     }
@@ -183,7 +183,7 @@ fn announce(plan: &Plan) {
         tracing::warn!(
             names = some(plan.unsafe_settings.iter()),
             hint =
-                "they have every session of the role load code; set them by hand if that is meant",
+                "they make every session of the role load code; set them by hand if you want that",
             "settings of roles are left out"
         );
     }
@@ -196,8 +196,8 @@ fn announce(plan: &Plan) {
     }
 }
 
-/// Sets all settings at once, and if that fails one by one: another version may not know one, or a superuser alone may set it.
-/// Says how many were set.
+/// Sets all settings at once, or one by one if that fails: another version may not know a setting, or only a superuser may set
+/// it. Returns how many were set.
 async fn set(database: &Database<'_>, plan: &Plan) -> usize {
     let all = plan.settings();
     let count = all.len();
@@ -224,7 +224,7 @@ async fn set(database: &Database<'_>, plan: &Plan) -> usize {
     done
 }
 
-/// The first of some names.
+/// The first few of these names.
 fn some<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
     const MOST: usize = 20;
     let more = names.len().saturating_sub(MOST);

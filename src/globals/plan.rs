@@ -1,4 +1,5 @@
-//! Which roles are missing on a server, and with which of their rights they are made (pure). What is there is never touched.
+//! Which roles are missing on a server, and with which of their rights they are made (pure). Roles that already exist are never
+//! changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +8,10 @@ use serde::Deserialize;
 use super::statement::{Globals, Membership, Role};
 use crate::postgres::Sql;
 
-/// Since this major a membership says whether rights are inherited and whether the role may be taken on.
+/// Since this major version a membership says whether rights are inherited, and whether the member may use `SET ROLE`.
 const MEMBERSHIPS_WITH_OPTIONS: u16 = 16;
 
-/// Settings that have a session of the role load or find code.
+/// Settings that make a session of the role load code, or find it.
 const LOADING: [&str; 5] = [
     "session_preload_libraries",
     "local_preload_libraries",
@@ -28,12 +29,12 @@ pub(super) struct Server {
     create_role: bool,
     create_db: bool,
     roles: BTreeSet<String>,
-    /// Those with rights over the whole server, the server's own among them.
+    /// Roles with rights over the whole server, including the server's own.
     powerful: BTreeSet<String>,
 }
 
 impl Server {
-    /// Whether this user may make roles at all.
+    /// Whether this user may create roles at all.
     pub(super) const fn may_create_roles(&self) -> bool {
         self.superuser || self.create_role
     }
@@ -42,7 +43,7 @@ impl Server {
         u16::try_from(self.version_number / 10_000).unwrap_or(u16::MAX)
     }
 
-    /// The question that finds it out.
+    /// The question that reads all this from the server.
     pub(super) fn question() -> Sql {
         Sql::new(
             "SELECT pg_catalog.json_build_object('version_number', pg_catalog.current_setting('server_version_num')::pg_catalog.int4, 'user', rolname, 'superuser', rolsuper, 'create_role', rolcreaterole, 'create_db', rolcreatedb, 'roles', (SELECT pg_catalog.json_agg(rolname) FROM pg_catalog.pg_roles), 'powerful', (SELECT COALESCE(pg_catalog.json_agg(rolname), '[]') FROM pg_catalog.pg_roles WHERE rolsuper OR rolreplication OR rolbypassrls OR pg_catalog.starts_with(rolname, 'pg_'))) FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER;",
@@ -55,29 +56,29 @@ impl Server {
 pub(super) struct Plan {
     /// The roles that are made, with the rights that this user may give.
     pub(super) create: BTreeMap<String, Role>,
-    /// Those of them that will have rights over the whole server, by themselves or as members of others.
+    /// Those of the roles that will have rights over the whole server, by themselves or as members of others.
     pub(super) powerful: BTreeSet<String>,
-    /// Those of them that will lack a right that they had.
+    /// Those of the roles that will lack a right which they had.
     pub(super) weakened: BTreeSet<String>,
-    /// Those of them that may log in, and have no password.
+    /// Those of the roles that may log in and have no password.
     pub(super) without_password: BTreeSet<String>,
     memberships: Vec<Membership>,
     settings: Vec<(String, String, Vec<String>)>,
-    /// Settings that are left out because they have a session load code.
+    /// Settings that are left out because they make a session load code.
     pub(super) unsafe_settings: BTreeSet<String>,
-    /// How many of the roles there are already.
+    /// How many of the roles already exist.
     pub(super) there: usize,
-    /// How many memberships are left out: this user may not grant them, or one of the two roles is not there.
+    /// How many memberships are left out, because this user may not grant them or one of the two roles does not exist.
     pub(super) memberships_left_out: usize,
     major: u16,
 }
 
-/// Whether no server lets a role have this name.
+/// Whether this name is reserved on every server.
 fn is_reserved(name: &str) -> bool {
     name.starts_with("pg_") || name == "public" || name == "none"
 }
 
-/// Decides what is made of what was dumped.
+/// Decides which of the dumped roles, memberships and settings are made.
 pub(super) fn plan(globals: Globals, server: &Server) -> Plan {
     let mut plan = Plan {
         major: server.major(),
@@ -134,7 +135,7 @@ pub(super) fn plan(globals: Globals, server: &Server) -> Plan {
 }
 
 impl Plan {
-    /// Who is a member of a powerful role is powerful too, through however many others.
+    /// Adds to the powerful roles whoever is a member of one, directly or through any number of others.
     fn spread_power(&mut self, server: &Server) {
         let mut members: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for Membership { role, member, .. } in &self.memberships {
@@ -156,12 +157,12 @@ impl Plan {
         self.powerful = reached;
     }
 
-    /// How many memberships are made.
+    /// How many memberships will be made.
     pub(super) const fn memberships(&self) -> usize {
         self.memberships.len()
     }
 
-    /// The roles and their memberships, made anew from what was understood.
+    /// The statements that make the roles and their memberships, written anew from what was understood.
     pub(super) fn roles_sql(&self) -> Sql {
         let mut sql = Sql::default();
         for (name, role) in &self.create {
@@ -197,7 +198,7 @@ impl Plan {
         sql.sql(";\n")
     }
 
-    /// Each setting with the role that it is of.
+    /// Each setting, with its role.
     pub(super) fn settings(&self) -> impl ExactSizeIterator<Item = (&str, &str, Sql)> {
         self.settings.iter().map(|(role, setting, values)| {
             let mut sql = Sql::new("ALTER ROLE ")

@@ -1,16 +1,16 @@
-//! What `pg_dumpall --globals-only` wrote, read as data. It comes from a bucket, so it is a stranger's: statements of the few
-//! forms that the program writes are understood, everything else is counted, and none of it is ever sent to a server.
+//! Reads the output of `pg_dumpall --globals-only` as data. It comes from a bucket, so it is not trusted: statements of the few
+//! forms that the program writes are understood, everything else is counted, and none of the text is ever sent to a server.
 
 use std::collections::BTreeMap;
 use std::mem;
 
-/// The longest statement that is read. A role's settings are the longest there are.
+/// The longest statement that is read. The longest ones are about a role's settings.
 const STATEMENT_BYTES: usize = 256 * 1024;
 
-/// The most that is kept of all statements together: more than half a million roles.
+/// The memory for all statements together, which is enough for more than half a million roles.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
 
-/// The longest name of anything; the server would cut a longer one, and could so hit another.
+/// The longest name of anything. The server would cut a longer one, and it could become the name of something else.
 const NAME_BYTES: usize = 63;
 
 /// A role as it was on the server that was dumped.
@@ -32,7 +32,7 @@ pub(super) struct Role {
 }
 
 impl Default for Role {
-    /// As `CREATE ROLE` alone makes it.
+    /// The attributes of a role that is made with `CREATE ROLE` alone.
     fn default() -> Self {
         Self {
             superuser: false,
@@ -57,7 +57,7 @@ impl Role {
     }
 }
 
-/// That one role is a member of another.
+/// One role's membership in another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Membership {
     pub(super) role: String,
@@ -73,9 +73,9 @@ pub(super) struct Globals {
     pub(super) roles: BTreeMap<String, Role>,
     pub(super) memberships: Vec<Membership>,
     pub(super) tablespaces: Vec<String>,
-    /// Statements of the program's that are about none of these: comments, rights on tablespaces and parameters.
+    /// How many statements of the program are about something else: comments, and rights on tablespaces and parameters.
     pub(super) others: u64,
-    /// Statements that the program does not write.
+    /// How many statements are not of the program's forms.
     pub(super) strange: u64,
     /// Whether there was more than is kept.
     pub(super) is_cut: bool,
@@ -86,14 +86,14 @@ pub(super) struct Globals {
 enum Place {
     #[default]
     Between,
-    /// A comment, or a command to `psql`.
+    /// In a comment, or in a command to `psql`.
     Line,
     Statement,
     Name,
     Text {
         escapes: bool,
     },
-    /// Behind a backslash in a text with escapes.
+    /// After a backslash in a text with escapes.
     Escaped,
 }
 
@@ -115,7 +115,7 @@ impl Reader {
         }
     }
 
-    /// What there was.
+    /// Returns everything that was understood.
     pub(super) fn finish(mut self) -> Globals {
         if !matches!(self.place, Place::Between | Place::Line) {
             self.globals.strange = self.globals.strange.saturating_add(1);
@@ -177,7 +177,7 @@ impl Reader {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
-    /// In capitals, as the program writes its own words.
+    /// A keyword, in capitals as the program writes it.
     Word(String),
     Name(String),
     Text(String),
@@ -186,7 +186,7 @@ enum Token {
     Equals,
 }
 
-/// The statement in tokens; none if there is anything else in it.
+/// The tokens of a statement; `None` if there is anything else in it.
 fn tokens(statement: &str) -> Option<Vec<Token>> {
     let mut tokens = Vec::new();
     let mut rest = statement;
@@ -243,7 +243,8 @@ fn word_token(word: &str) -> Option<Token> {
     }
 }
 
-/// What is between quotes, and what follows. In a text with escapes the program writes no other than a doubled backslash.
+/// The text between quotes, and the rest after them. In a text with escapes, the program writes no escape other than a doubled
+/// backslash.
 fn quoted(text: &str, quote: char, escapes: bool) -> Option<(String, &str)> {
     let mut inside = String::new();
     let mut chars = text.char_indices();
@@ -282,7 +283,7 @@ fn word(token: &Token) -> Option<&str> {
     }
 }
 
-/// Takes a statement in; none if it is none of the program's.
+/// Adds what a statement says; `None` if the program does not write such a statement.
 fn understand(tokens: &[Token], globals: &mut Globals) -> Option<()> {
     let words: Vec<&str> = tokens.iter().map_while(word).collect();
     match (words.as_slice(), tokens) {
@@ -347,7 +348,7 @@ fn attributes(tokens: &[Token], settings: Vec<(String, Vec<String>)>) -> Option<
             }
             ("PASSWORD", _, [Token::Text(hash), after @ ..]) => {
                 role.password = Some(hash.clone()).filter(|hash| is_hash(hash));
-                // Anything else would be taken for a password in plain text.
+                // A server would take anything else for a password in plain text.
                 role.password.as_ref()?;
                 rest = after;
             }

@@ -1,4 +1,4 @@
-//! The way out through a proxy, as `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+//! Connections through a proxy, as `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -36,10 +36,10 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Reads the variables, each in capitals or small letters, the small ones first as curl does.
+    /// Reads the variables. Each may be in capitals or in small letters; as with curl, small letters come first.
     ///
     /// # Errors
-    /// Variables that can't be honoured, each with what is wrong, as the rest of a sentence that begins with its name.
+    /// The variables that can't be used, each with what is wrong, as the rest of a sentence that begins with its name.
     pub fn from_variables(
         variables: &[(OsString, OsString)],
     ) -> Result<Self, Vec<(String, &'static str)>> {
@@ -75,7 +75,7 @@ impl Proxies {
         }
     }
 
-    /// The proxy for URLs that begin so, whatever their host is.
+    /// The proxy for URLs with `http://` or with `https://`, whatever their host is.
     #[must_use]
     pub fn of_scheme(&self, is_plain: bool) -> Option<Proxy> {
         if is_plain {
@@ -150,7 +150,7 @@ impl Proxy {
         &self.authority
     }
 
-    /// Who this service is to the proxy.
+    /// The user and the password for the proxy.
     #[must_use]
     pub const fn user(&self) -> Option<&(String, Secret)> {
         self.user.as_ref()
@@ -173,7 +173,7 @@ impl Proxy {
             .is_some()
     }
 
-    /// What tells the proxy who this service is.
+    /// The header that tells the proxy who this service is.
     #[must_use]
     pub fn authorization(&self) -> Option<(header::HeaderName, HeaderValue)> {
         let (name, password) = self.user.as_ref()?;

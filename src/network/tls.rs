@@ -1,7 +1,7 @@
-//! Whether two sides could not agree on TLS, by the type of the error and never by its words.
+//! Why two sides could not agree on TLS, by the type of the error and never by its words.
 //!
-//! A connection that ends is none of it, with or without a goodbye, in the handshake or after it: that is a fault of the
-//! wire, and the next connection may be whole.
+//! A connection that breaks off does not count, whether it was closed properly or not, during the handshake or after it. That
+//! is a fault of the network, and the next connection may work.
 
 use std::error::Error;
 
@@ -10,27 +10,27 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use crate::fault::chain;
 
-/// Why this service does not talk to whoever is at the other end. Waiting mends none of them.
+/// Why this service does not trust the other side. Waiting does not help with any of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distrust {
-    /// The certificate has run out.
+    /// The certificate has expired.
     Expired,
-    /// The certificate counts from a later time on.
+    /// The certificate is not valid yet.
     NotYetValid,
-    /// Nobody who is trusted here has signed the certificate.
+    /// The certificate is not signed by an authority that is trusted here.
     UnknownIssuer,
     /// The certificate is for another host.
     OtherName,
     /// Something else is wrong with the certificate.
     Certificate,
-    /// The two sides have no version, cipher or name in common, or the other one wants a certificate from here.
+    /// The two sides have no version, cipher or name in common, or the other side wants a certificate from us.
     Disagreed,
     /// What answers does not speak TLS.
     NotTls,
 }
 
 impl Distrust {
-    /// Looks for it among the causes of an error.
+    /// Looks for a failure of trust among the causes of an error.
     #[must_use]
     pub fn among(error: &(dyn Error + 'static)) -> Option<Self> {
         let connecting = chain::causes(error)
@@ -39,7 +39,7 @@ impl Distrust {
         Self::of(chain::find(error)?, connecting)
     }
 
-    /// What an error of TLS says of the other side; none if it says something of the wire only.
+    /// What a TLS error says about the other side; `None` if it is only a fault of the network.
     fn of(error: &rustls::Error, connecting: bool) -> Option<Self> {
         match error {
             rustls::Error::InvalidCertificate(certificate) => {
@@ -50,7 +50,7 @@ impl Distrust {
             | rustls::Error::UnsupportedNameType
             | rustls::Error::PeerIncompatible(_)
             | rustls::Error::NoApplicationProtocol => Some(Self::Disagreed),
-            // In the middle of a connection it is a byte that was changed on the way.
+            // In the middle of a connection, a byte was changed on the way.
             rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) if connecting => {
                 Some(Self::NotTls)
             }
@@ -73,7 +73,7 @@ impl Distrust {
     }
 }
 
-/// Whether an alert is the other side's considered answer. One that shuts down, or has lost its bearings, sends alerts too.
+/// Whether an alert is a real refusal by the other side. A side that shuts down or is in disorder sends alerts too.
 const fn is_verdict(alert: AlertDescription) -> bool {
     matches!(
         alert,

@@ -1,8 +1,8 @@
-//! A value that may be another one later: a secret that came from a file, which was read again.
+//! A value that can be replaced while the service runs: a secret from a file, when the file is read again.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Clones share the value.
+/// The value. Clones share it.
 #[derive(Debug, Default)]
 pub struct Renewable<T>(Arc<RwLock<T>>);
 
@@ -13,7 +13,7 @@ impl<T> Clone for Renewable<T> {
 }
 
 impl<T: Clone> Renewable<T> {
-    /// Begins with this value.
+    /// Makes one with this value.
     pub fn new(value: T) -> Self {
         Self(Arc::new(RwLock::new(value)))
     }
@@ -27,7 +27,7 @@ impl<T: Clone> Renewable<T> {
             .clone()
     }
 
-    /// From now on it is this one.
+    /// Replaces the value, for all clones.
     pub fn set(&self, value: T) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
     }
