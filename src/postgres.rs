@@ -85,7 +85,7 @@ pub async fn probe(client: &Client, url: &DatabaseUrl) -> Result<Server, Postgre
             let names = asked.join(" and ");
             return Err(PostgresError {
                 hint: format!(
-                    "the server, or a pooler before it, takes connections only without what {names} asks for; remove {names} from {} or from this service's variables, or use the URL of the server itself",
+                    "the server, or a pooler in front of it, accepts connections only without what {names} asks for; remove {names} from {} or from this service's variables, or use the URL of the server itself",
                     url.variable()
                 ),
                 ..refused
@@ -107,7 +107,7 @@ async fn settled(
         Err(_) => {
             tracing::warn!(
                 error = refused.text,
-                hint = "something before the server refuses start-up options, as PgBouncer and RDS Proxy do; use the URL of the server itself (on Railway DATABASE_UNPOOLED_URL)",
+                hint = "a pooler in front of the server refuses start-up options, as PgBouncer and RDS Proxy do; use the URL of the server itself (on Railway DATABASE_UNPOOLED_URL)",
                 "server side keepalives dropped"
             );
             plain

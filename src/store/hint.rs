@@ -61,7 +61,7 @@ pub(super) const fn everywhere(cause: Cause) -> &'static str {
             "AWS_CREDENTIALS=chain found no role: on EKS annotate the service account with eks.amazonaws.com/role-arn, on ECS give the task a task role, on EC2 give the instance a profile (in a container with a hop limit of 2); or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         }
         Cause::RoleRefused | Cause::RoleTimeout => {
-            "whoever hands out the role's keys (STS, the container's or the instance's metadata service, SSO) does not answer, or refuses: check the role's trust policy, the network to it, and for SSO that you are logged in"
+            "the service that hands out the role's keys (STS, the container's or the instance's metadata service, SSO) does not answer, or refuses: check the role's trust policy, the network to that service, and for SSO that you are logged in"
         }
         Cause::NotHttp => {
             "what answers at AWS_S3_ENDPOINT does not speak HTTP; check the host and the port, and look for a proxy in between"
@@ -132,7 +132,7 @@ const fn distrusted(distrust: Distrust) -> &'static str {
             "the certificate of the store behind AWS_S3_ENDPOINT is not valid yet; set the clock of this container's host if that is wrong, or renew the certificate"
         }
         Distrust::UnknownIssuer => {
-            "the certificate of the store behind AWS_S3_ENDPOINT is of an authority that is not known here; for a store of your own, mount the authority's certificate and set SSL_CERT_FILE to its path; for a provider's store, check the host: somebody else answers"
+            "the certificate of the store behind AWS_S3_ENDPOINT is signed by an authority that is not known here; for a store of your own, mount the authority's certificate and set SSL_CERT_FILE to its path; for a provider's store, check the host: somebody else answers"
         }
         Distrust::NotTls => {
             "what answers at AWS_S3_ENDPOINT does not speak TLS; check the port, or begin AWS_S3_ENDPOINT with http:// for a store of your own without TLS"
@@ -172,7 +172,7 @@ const fn unknown_key(provider: Provider) -> &'static str {
             "AWS_ACCESS_KEY_ID is not the access key id of a valid R2 API token: 32 characters, not the secret, not another provider's key, no blank"
         }
         Provider::Aws => {
-            "AWS_ACCESS_KEY_ID is no active key of AWS; copy it again from IAM, and set AWS_SESSION_TOKEN if it begins with ASIA"
+            "AWS_ACCESS_KEY_ID is not an active key of AWS; copy it again from IAM, and set AWS_SESSION_TOKEN if it begins with ASIA"
         }
         Provider::Railway => {
             "copy AWS_ACCESS_KEY_ID again from the variable ACCESS_KEY_ID in the bucket's Credentials on Railway"

@@ -75,7 +75,7 @@ impl Store {
                 // A bucket in which no entry can be read is not empty.
                 (Some(false), None) if unreadable > 0 && !read => {
                     return Err(not_whole(
-                        "all that the list holds are objects without a key or a size".to_owned(),
+                        "the list holds only objects without a key or a size".to_owned(),
                     ));
                 }
                 (Some(false), None) => {

@@ -217,7 +217,7 @@ impl Store {
         tracing::warn!(
             key,
             error = %error,
-            hint = "nothing is to be done where one container makes the backups; two that are due at the same time could overwrite each other's",
+            hint = "with one container there is nothing to do; two containers whose backups are due at the same time could overwrite each other's",
             "the store cannot be told to keep an existing object: completing the upload without that condition"
         );
         // Without the condition, a backup that another container made in the meantime would be overwritten.

@@ -205,7 +205,7 @@ impl Upload {
                     self.strange_etag = true;
                     tracing::warn!(
                         key = self.key,
-                        hint = "nothing is to be done: the store compared each part with its Content-MD5; stores that encrypt with a key of yours and some gateways answer so",
+                        hint = "there is nothing to do: the store compared each part with its Content-MD5; stores that encrypt with your own key, and some gateways, have other ETags",
                         "the store's ETags are no MD5s: they say nothing about the bytes that it has"
                     );
                 }
@@ -334,7 +334,7 @@ impl Upload {
         };
         tracing::warn!(
             error = %error,
-            hint = "give the key the right to read objects (s3:GetObject), or keep another key for restores and drills; if the store is out of order, nothing is to be done",
+            hint = "give the key the right to read objects (s3:GetObject), or keep another key for restores and drills; if the store is out of order, there is nothing to do",
             "the object could not be looked at: its size is taken from the list"
         );
         Ok(listed.map(|object| There {

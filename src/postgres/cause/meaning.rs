@@ -76,7 +76,7 @@ impl Cause {
             ),
             Self::NoTls => is(
                 Kind::Tls,
-                "the server does not offer TLS: turn it on there (ssl = on), or set sslmode=prefer in BACKUP_DATABASE_URL if the network is private",
+                "the server does not offer TLS: switch it on there (ssl = on), or set sslmode=prefer in BACKUP_DATABASE_URL if the network is private",
             ),
             Self::TlsWanted => is(
                 Kind::Tls,
@@ -144,7 +144,7 @@ impl Cause {
             ),
             Self::Starting => is(
                 Kind::Connect,
-                "the server is starting, stopping or recovering; it is tried again. If it stays so, look at the server's log",
+                "the server is starting, stopping or recovering; wait a little, and look at the server's log if this does not end",
             ),
             Self::Tenant => is(
                 Kind::Auth,
@@ -168,7 +168,7 @@ impl Cause {
             ),
             Self::PoolerServer => is(
                 Kind::Connect,
-                "the pooler does not get through to its server: look at the pooler's log and at the server, or use the server's own URL (DATABASE_UNPOOLED_URL) in BACKUP_DATABASE_URL",
+                "the pooler can't reach its server: look at the pooler's log and at the server, or use the server's own URL (DATABASE_UNPOOLED_URL) in BACKUP_DATABASE_URL",
             ),
             Self::Refused => is(
                 Kind::Connect,
@@ -182,7 +182,7 @@ impl Cause {
                 "pg_dump does not understand an option in BACKUP_OPTIONS, or not together with another one; `error` names it",
             ),
             Self::NothingMatches => ends(
-                "an option in BACKUP_OPTIONS names something that the database of BACKUP_DATABASE_URL does not have; correct the name, with its schema, and mind that capitals need double quotes",
+                "an option in BACKUP_OPTIONS names something that the database of BACKUP_DATABASE_URL does not have; correct the name, with its schema, and put a name with capitals in double quotes",
             ),
             Self::Permission => is(
                 Kind::Permission,
@@ -228,7 +228,7 @@ impl Cause {
                 "the server is out of memory: give it more, lower work_mem, or move BACKUP_CRON_SCHEDULE away from other work",
             ),
             Self::ClientMemory => ends(
-                "pg_dump ran out of memory, as a very large row makes it: give this container more",
+                "pg_dump ran out of memory, for example because of a very large row: give this container more memory",
             ),
             Self::DiskFull => {
                 ends("the server's disk is full: make it larger, or remove what is not needed")
