@@ -76,12 +76,43 @@ fn rows() -> Vec<u8> {
     text
 }
 
+/// The same rows as `pg_dump --inserts` writes them: a statement for each.
+fn inserts(rows: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for row in String::from_utf8_lossy(rows).lines() {
+        let values: Vec<String> = row.split('\t').map(|value| format!("'{value}'")).collect();
+        let line = format!("INSERT INTO public.t VALUES ({});\n", values.join(", "));
+        text.extend_from_slice(line.as_bytes());
+    }
+    text
+}
+
+/// A MiB of functions: their bodies stand between dollar signs, with quotes, comments and statements in them.
+fn functions() -> Vec<u8> {
+    let mut text = Vec::new();
+    while text.len() < 1024 * 1024 {
+        let number = text.len();
+        text.extend_from_slice(
+            format!(
+                "CREATE FUNCTION public.f{number}(amount integer) RETURNS integer\n    LANGUAGE plpgsql\n    AS $$\n\
+                 BEGIN\n  -- Nobody's balance may fall below zero.\n\
+                 \x20 IF amount > (SELECT balance FROM public.accounts WHERE id = {number}) THEN\n\
+                 \x20   RAISE EXCEPTION 'account % has less than %', {number}, amount;\n  END IF;\n\
+                 \x20 UPDATE public.accounts SET balance = balance - amount WHERE id = {number};\n\
+                 \x20 RETURN amount;\nEND;\n$$;\n\n\n"
+            )
+            .as_bytes(),
+        );
+    }
+    text
+}
+
 fn tap(criterion: &mut Criterion<ProcessorTime>) {
     let rows = rows();
+    let (inserts, functions) = (inserts(&rows), functions());
     let short = b"1\t2\n".repeat(rows.len() / 4);
     let literal = vec![b'0'; rows.len()];
     let mut group = criterion.benchmark_group("tap");
-    group.throughput(Throughput::Bytes(rows.len().try_into().unwrap()));
     for (name, head, piece) in [
         ("rows", "COPY public.t (a) FROM stdin;\n", &rows),
         ("short rows", "COPY public.t (a) FROM stdin;\n", &short),
@@ -90,7 +121,10 @@ fn tap(criterion: &mut Criterion<ProcessorTime>) {
             "SELECT pg_catalog.lowrite(0, '\\x",
             &literal,
         ),
+        ("inserts", "", &inserts),
+        ("functions", "", &functions),
     ] {
+        group.throughput(Throughput::Bytes(piece.len().try_into().unwrap()));
         let mut script = Script::default();
         script.read(head.as_bytes());
         group.bench_function(name, |bencher| bencher.iter(|| script.read(piece)));
