@@ -7,12 +7,12 @@ use stream::replay::skip;
 
 /// Scheduled PostgreSQL backups to Cloudflare R2 or any S3, configured by environment variables.
 ///
-/// Without a command it stays and runs a backup at each due time of BACKUP_CRON_SCHEDULE.
+/// Without a command it runs as a daemon, which makes a backup at each due time of BACKUP_CRON_SCHEDULE.
 /// Every variable is described in docs/configuration.md and .env.example.
 #[derive(Debug, Parser)]
 #[command(name = "postgres-s3-backups", version, disable_help_subcommand = true)]
 pub struct Arguments {
-    /// What to do instead of staying.
+    /// What to do. Without a command the process runs as a daemon.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -20,17 +20,17 @@ pub struct Arguments {
 /// The commands.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Make one backup now and exit: 0 done, 1 it did not work, 2 configuration (as SINGLE_SHOT_MODE=true)
+    /// Make one backup now and exit, as with SINGLE_SHOT_MODE=true. Exit code: 0 it is made, 1 it failed, 2 the configuration is wrong
     Backup,
     /// List the backups, newest first
     List(List),
-    /// Restore a backup into a database: all of it or nothing, and never over data unasked
+    /// Restore a backup into a database: all of it or nothing, and over existing data only if you ask for that
     Restore(Restore),
-    /// Read a backup whole, or prove it by restoring it into a scratch database
+    /// Read a backup to its end, or prove it by restoring it into a scratch database
     Verify(Verify),
-    /// Look whether backups can be made: configuration, database, bucket. Nothing is changed
+    /// Find out whether backups can be made, from the configuration, the database and the bucket. Nothing is changed
     Check(Check),
-    /// Ask the daemon on this machine's PORT whether it lives: exit 0 or 1 (the container's HEALTHCHECK)
+    /// Ask the daemon on this machine's PORT whether it is running: exit code 0 or 1 (the container's HEALTHCHECK)
     Health,
     /// Become another program that reaches nothing but its own files (used by embedded drills)
     #[command(hide = true)]
@@ -105,7 +105,7 @@ pub struct Restore {
     /// Do not run ANALYZE at the end
     #[arg(long)]
     pub no_analyze: bool,
-    /// Take a backup that was given another name since it was made
+    /// Accept a backup that was renamed or copied to another name after it was made
     #[arg(long)]
     pub renamed: bool,
     /// First create the roles that the target's server lacks, from what BACKUP_GLOBALS=true stored beside the backup: with their
@@ -116,10 +116,10 @@ pub struct Restore {
     /// Look in these schemas for what the backup's functions name without one, as in --search-path public
     #[arg(long, value_name = "SCHEMA[,SCHEMA…]", value_delimiter = ',')]
     pub search_path: Vec<String>,
-    /// Make a new database for it: NAME, or the name in the URL with the backup's time behind it
+    /// Restore into a new database: NAME, or the name in the URL followed by the backup's time
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, conflicts_with_all = ["clean", "yes_overwrite_source"])]
     pub create: Option<Option<String>>,
-    /// Put the new database in the place of the one in the URL (or NAME), which stays as NAME_before_TIME
+    /// Put the new database in the place of the one in the URL (or NAME), which is kept as NAME_before_TIME
     #[arg(long, conflicts_with_all = ["clean", "yes_overwrite_source"])]
     pub swap: bool,
     /// End the sessions that are connected to the old database before --swap renames it
@@ -153,7 +153,7 @@ pub struct Verify {
     /// Prove it by restoring it into a scratch database of this server (its URL), or of a throwaway server (embedded)
     #[arg(long, value_name = "URL|embedded", conflicts_with = "all")]
     pub into: Option<String>,
-    /// Take backups that were given another name since they were made
+    /// Accept backups that were renamed or copied to another name after they were made
     #[arg(long)]
     pub renamed: bool,
     /// With --into, look in these schemas for what the backup's functions name without one

@@ -85,13 +85,13 @@ pub enum DrillError {
     #[error("{0}")]
     Read(#[from] ReadError),
     /// The server that it was to be restored on can't be used.
-    #[error("use the drill's server: {0}")]
+    #[error("the drill's server could not be used: {0}")]
     Server(PostgresError),
     /// The throwaway server can't be had.
     #[error("{0}")]
     Embedded(#[from] EmbeddedError),
     /// It could not be restored.
-    #[error("restore into the scratch database: {0}")]
+    #[error("the restore into the scratch database failed: {0}")]
     Restore(RestoreError),
     /// It was restored, and something is not as it was dumped.
     #[error("restored, but not what was dumped: {0}")]

@@ -202,7 +202,7 @@ fn in_the_middle_of_copy(test: impl FnOnce(&mut Postgres, &Service, u32)) -> Val
         failure["error"]
             .as_str()
             .unwrap()
-            .starts_with("dump the database: pg_dump "),
+            .starts_with("the dump failed: pg_dump "),
         "{failure}"
     );
     failure

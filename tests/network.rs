@@ -71,7 +71,7 @@ fn a_backend_that_is_stopped_ends_the_attempt_when_no_byte_came_for_too_long() {
     assert!(error.hint().contains("BACKUP_DATABASE_URL"));
     assert_eq!(
         error.to_string(),
-        "dump the database: pg_dump gave no byte for 8s"
+        "the dump failed: pg_dump gave no byte for 8s"
     );
     nothing_left(&r2);
     // pg_dump is gone, and the server notices as soon as it goes on.

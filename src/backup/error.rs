@@ -13,10 +13,10 @@ use crate::store::StoreError;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BackupError {
     /// The database could not be asked, or no client fits it.
-    #[error("ask the database: {0}")]
+    #[error("the database could not be asked: {0}")]
     Postgres(#[from] PostgresError),
     /// The dump is not whole.
-    #[error("dump the database: {0}")]
+    #[error("the dump failed: {0}")]
     Dump(#[from] DumpError),
     /// The store refused, or holds something else than was sent.
     #[error("{0}")]

@@ -69,7 +69,7 @@ pub enum EmbeddedError {
     )]
     Unconfined,
     /// It did not start.
-    #[error("start a throwaway PostgreSQL server: {0}")]
+    #[error("a throwaway PostgreSQL server could not be started: {0}")]
     Start(String),
 }
 
