@@ -26,7 +26,7 @@ use crate::config::Access;
 use crate::fault::{Kind, log_failure};
 use crate::process::Ending;
 use crate::process::signals::Signals;
-use crate::progress;
+use crate::progress::{self, Terminal};
 use crate::reader::{Meter, Summary};
 use crate::store::{Store, StoreError, StorePatience};
 
@@ -115,7 +115,7 @@ fn tell_tables(summary: &Summary, message: &str) {
 async fn attended<T>(
     meter: &Arc<Meter>,
     size: u64,
-    terminal: bool,
+    terminal: &Terminal,
     work: impl AsyncFnOnce(&CancellationToken) -> T,
 ) -> T {
     let stop = CancellationToken::new();

@@ -15,6 +15,7 @@ use postgres_s3_backups::process::Ending;
 use postgres_s3_backups::process::confine;
 use postgres_s3_backups::process::shell;
 use postgres_s3_backups::process::signals::Signals;
+use postgres_s3_backups::progress::Terminal;
 use postgres_s3_backups::telemetry::{self, Channel};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
@@ -73,7 +74,9 @@ fn work(command: Option<Command>) -> anyhow::Result<Ending> {
         Some(Command::List(_) | Command::Check(_)) => Channel::Stderr,
         _ => Channel::Stdout,
     };
-    telemetry::start(format, &filter, channel);
+    let draws = std::io::stderr().is_terminal();
+    let terminal = Terminal::new(draws);
+    telemetry::start(format, &filter, channel, &terminal);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -91,14 +94,13 @@ fn work(command: Option<Command>) -> anyhow::Result<Ending> {
     if let Err(error) = closed {
         tracing::warn!(%error, "other processes of this user can look into this one");
     }
-    let terminal = std::io::stderr().is_terminal();
     let around = Surroundings {
         variables,
         read_file: read_secret,
         clock: now,
         temporary: std::env::temp_dir(),
         terminal,
-        can_ask: terminal && std::io::stdin().is_terminal(),
+        can_ask: draws && std::io::stdin().is_terminal(),
     };
     let ending = runtime.block_on(commands::run(command, signals, &around));
     // A thread that waits for a piece to be taken must not hold the exit up.

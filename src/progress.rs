@@ -1,8 +1,7 @@
 //! How far a long command has come: a bar on a terminal, a log line every 30 seconds elsewhere.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,27 +9,93 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::format::text::{shortened, visible};
 use crate::reader::{Meter, Progress};
 
-/// The bar on this process's terminal, if one is drawn. There is one terminal, so there is one bar.
-static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+/// The terminal of this process, shared by whoever draws on it, asks there or writes log lines. It has one bar at most.
+#[derive(Debug, Clone, Default)]
+pub struct Terminal {
+    /// Whether a bar can be drawn.
+    draws: bool,
+    state: Arc<Mutex<State>>,
+}
 
-/// Whether a person is being asked something: the terminal is the question's then.
-static PAUSED: AtomicBool = AtomicBool::new(false);
+#[derive(Debug, Default)]
+struct State {
+    bar: Option<ProgressBar>,
+    /// Whether a person is being asked something, and the bar must stay away.
+    is_paused: bool,
+}
+
+impl Terminal {
+    /// One on which a bar can be drawn, or not.
+    #[must_use]
+    pub fn new(draws: bool) -> Self {
+        Self {
+            draws,
+            state: Arc::default(),
+        }
+    }
+
+    /// Takes the bar away while a person is being asked something.
+    pub async fn paused<T>(&self, asking: impl Future<Output = T>) -> T {
+        self.pause(true);
+        let answer = asking.await;
+        self.pause(false);
+        answer
+    }
+
+    fn pause(&self, is_paused: bool) {
+        let mut state = self.state();
+        state.is_paused = is_paused;
+        state.clear();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn draw(&mut self, size: u64, now: &Progress) {
+        let bar = self.bar.get_or_insert_with(|| new_bar(size));
+        bar.set_position(now.object_bytes);
+        bar.set_message(describe(now));
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn new_bar(size: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {wide_msg}",
+    )
+    .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
+    bar.set_style(style);
+    bar
+}
+
+/// Takes the bar away when the work is done or given up.
+struct ClearedAtTheEnd<'a>(&'a Terminal);
+
+impl Drop for ClearedAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.state().clear();
+    }
+}
 
 /// Shows how far a reading has come until it is dropped; it never ends by itself.
-pub async fn show(meter: &Meter, size: u64, terminal: bool) {
-    if terminal {
-        let _gone_at_the_end = Bar;
+pub async fn show(meter: &Meter, size: u64, terminal: &Terminal) {
+    if terminal.draws {
+        let _cleared = ClearedAtTheEnd(terminal);
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            if PAUSED.load(Ordering::Relaxed) {
-                continue;
+            let mut state = terminal.state();
+            if !state.is_paused {
+                state.draw(size, &meter.show());
             }
-            Bar::draw(size);
-            let now = meter.show();
-            with_bar(|bar| {
-                bar.set_position(now.object_bytes);
-                bar.set_message(describe(&now));
-            });
         }
     }
     let mut before = Progress::default();
@@ -62,60 +127,21 @@ fn describe(progress: &Progress) -> String {
     }
 }
 
-/// Takes the bar away when the work is done or given up.
-struct Bar;
-
-impl Bar {
-    fn draw(size: u64) {
-        let mut bar_or_none = BAR.lock().unwrap_or_else(PoisonError::into_inner);
-        if bar_or_none.is_some() {
-            return;
-        }
-        let style = ProgressStyle::with_template(
-            "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {wide_msg}",
-        )
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
-        bar.set_style(style);
-        *bar_or_none = Some(bar);
-    }
-
-    fn clear() {
-        if let Some(bar) = BAR.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        Self::clear();
-    }
-}
-
-/// Takes the bar away while a person is being asked something.
-pub async fn paused<T>(asking: impl Future<Output = T>) -> T {
-    PAUSED.store(true, Ordering::Relaxed);
-    Bar::clear();
-    let answer = asking.await;
-    PAUSED.store(false, Ordering::Relaxed);
-    answer
-}
-
-fn with_bar(draw: impl FnOnce(&ProgressBar)) {
-    if let Some(bar) = BAR.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-        draw(bar);
-    }
-}
-
 /// Standard output for log lines, which lift the bar out of their way.
-#[derive(Debug, Default)]
-pub struct Stdout;
+#[derive(Debug)]
+pub struct Stdout(Terminal);
+
+impl Stdout {
+    /// That of the process whose terminal this is.
+    #[must_use]
+    pub const fn beside(terminal: Terminal) -> Self {
+        Self(terminal)
+    }
+}
 
 impl Write for Stdout {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner);
-        match bar.as_ref() {
+        match &self.0.state().bar {
             Some(bar) => bar.suspend(|| io::stdout().write(buffer)),
             None => io::stdout().write(buffer),
         }

@@ -21,6 +21,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::format::text::{visible, visible_json};
+use crate::progress::{Stdout, Terminal};
 use crate::store::HTTP_CLIENT;
 
 /// A value that is longer is cut: no name and no error may fill the log.
@@ -44,11 +45,12 @@ pub enum Channel {
     Stderr,
 }
 
-/// Starts logging for the process. Called once, first thing; a second call is ignored.
-pub fn start(format: LogFormat, filter: &str, channel: Channel) {
+/// Starts logging for the process, whose `terminal` may show a bar. It is called once, before anything else; a second call is ignored.
+pub fn start(format: LogFormat, filter: &str, channel: Channel, terminal: &Terminal) {
+    let terminal = terminal.clone();
     let writer = move || -> Box<dyn std::io::Write> {
         match channel {
-            Channel::Stdout => Box::new(crate::progress::Stdout),
+            Channel::Stdout => Box::new(Stdout::beside(terminal.clone())),
             Channel::Stderr => Box::new(std::io::stderr()),
         }
     };

@@ -6,14 +6,16 @@ use super::{Surroundings, attended, print};
 use crate::check::{self, Check, Outcome};
 use crate::cli;
 use crate::process::Ending;
+use crate::progress::Terminal;
 
 pub(super) async fn run(around: &Surroundings, options: &cli::Check) -> anyhow::Result<Ending> {
     let config = around.config()?;
     let clients = around.clients().await;
     let check = Check::new(&config, clients, around.railway(), around.clock);
-    let meter = Arc::default();
+    // There is no bar: nothing is read whose size is known.
+    let (meter, terminal) = (Arc::default(), Terminal::default());
     // Boxed: the compiler has a limit for how deep futures lie in each other.
-    let looked = attended(&meter, 0, false, async |stop| {
+    let looked = attended(&meter, 0, &terminal, async |stop| {
         Box::pin(check.run(stop)).await
     });
     let Some(findings) = looked.await else {

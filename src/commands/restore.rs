@@ -116,7 +116,7 @@ async fn restore_into(
     };
     if restore.permits.new_database {
         let times = [backup.name.at(), around.now()];
-        return new_database::restore(&restore, options, times, around.terminal).await;
+        return new_database::restore(&restore, options, times, &around.terminal).await;
     }
     let name = shown(restore.target.database());
     let confirm = |survey: Survey| async move {
@@ -128,13 +128,13 @@ async fn restore_into(
             Some((count, _)) => format!(" but {count} that its user may not drop"),
             None => String::new(),
         };
-        ask(format!(
+        ask(&around.terminal, format!(
             "The database {name} (PostgreSQL {version}) holds {objects} objects. Replace all of them{but}? [yes/no] ",
         ))
         .await
     };
     let meter = Arc::default();
-    let outcome = attended(&meter, size, around.terminal, async |stop| {
+    let outcome = attended(&meter, size, &around.terminal, async |stop| {
         restore::run(&restore, confirm, &meter, stop).await
     });
     match outcome.await {

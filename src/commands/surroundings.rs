@@ -10,6 +10,7 @@ use super::unusable::{Unusable, log_warnings};
 use crate::check::Railway;
 use crate::config::{self, Access, Config, ReadFile, Sources};
 use crate::postgres::{Clients, client_directories};
+use crate::progress::Terminal;
 use crate::schedule::Clock;
 
 /// What a command finds around it.
@@ -22,8 +23,8 @@ pub struct Surroundings {
     pub clock: Clock,
     /// Where a throwaway server may put its files.
     pub temporary: PathBuf,
-    /// Whether a bar can be drawn: standard error is a terminal.
-    pub terminal: bool,
+    /// Where a bar can be drawn, if standard error is a terminal.
+    pub terminal: Terminal,
     /// Whether a person can be asked: standard input is a terminal too.
     pub can_ask: bool,
 }

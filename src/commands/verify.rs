@@ -20,7 +20,7 @@ pub(super) async fn run(around: &Surroundings, options: &cli::Verify) -> anyhow:
     let reading = Reading {
         catalog: &catalog,
         access: &access,
-        terminal: around.terminal,
+        terminal: &around.terminal,
         may_be_renamed: options.renamed,
         now: around.now(),
     };
@@ -75,7 +75,7 @@ async fn prove(
         search_path: options.search_path.clone(),
     };
     let meter = Arc::default();
-    let proven = attended(&meter, backup.size_bytes, around.terminal, async |stop| {
+    let proven = attended(&meter, backup.size_bytes, &around.terminal, async |stop| {
         drill::run(&drill, &key, &meter, stop).await
     });
     match proven.await {

@@ -10,6 +10,7 @@ use crate::commands::question::ask;
 use crate::commands::{attended, tell_tables};
 use crate::format;
 use crate::process::Ending;
+use crate::progress::Terminal;
 use crate::restore::Restore;
 use crate::restore::create::{self, Creation};
 use crate::restore::swap::Swap;
@@ -19,7 +20,7 @@ pub(super) async fn restore(
     restore: &Restore,
     options: &cli::Restore,
     times: [DateTime<Utc>; 2],
-    terminal: bool,
+    terminal: &Terminal,
 ) -> Ending {
     let [backup_time, now] = times.map(|time| time.format("%Y%m%d_%H%M%S").to_string());
     let named = restore.target.database();
@@ -41,7 +42,7 @@ pub(super) async fn restore(
             return true;
         }
         let name = shown(&creation.name);
-        ask(format!(
+        ask(terminal, format!(
             "Put a new database in the place of {name}, which stays under another name? [yes/no] ",
         ))
         .await

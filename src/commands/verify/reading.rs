@@ -9,6 +9,7 @@ use crate::commands::{attended, could_not_read, tell_tables};
 use crate::config::Access;
 use crate::fault::{Diagnosed, Fault, log_failure};
 use crate::process::Ending;
+use crate::progress::Terminal;
 use crate::reader::Summary;
 use crate::store::{Object, StoreError};
 use crate::verify::{self, VerifyError};
@@ -38,7 +39,7 @@ impl Verdict {
 pub(super) struct Reading<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) access: &'a Access,
-    pub(super) terminal: bool,
+    pub(super) terminal: &'a Terminal,
     pub(super) may_be_renamed: bool,
     pub(super) now: DateTime<Utc>,
 }
@@ -119,8 +120,9 @@ impl Reading<'_> {
 
     /// One archive of the template's.
     pub(super) async fn archive(&self, object: &Object) -> Verdict {
-        let meter = Arc::default();
-        let read = attended(&meter, object.size, false, async |stop| {
+        // There is no bar: the walk over an archive does not tell how far it has come.
+        let (meter, terminal) = (Arc::default(), Terminal::default());
+        let read = attended(&meter, object.size, &terminal, async |stop| {
             verify::archive(self.catalog, &object.key, self.access.timeout, stop).await
         });
         match read.await {
