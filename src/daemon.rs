@@ -32,7 +32,9 @@ use crate::format::utc;
 use crate::postgres::{Clients, client_directories};
 use crate::process::Ending;
 use crate::process::signals::Signals;
-use crate::schedule::{Alarm, Clock, Schedule};
+use crate::schedule::alarm::Alarm;
+use crate::schedule::bells::{Bell, Bells};
+use crate::schedule::{Clock, Schedule};
 use crate::store::{PartCounts, Store, StorePatience};
 use crate::watch::alert::{Alerts, Subject};
 use crate::watch::heartbeat::Heartbeat;
@@ -120,6 +122,8 @@ pub async fn run(
     }
     let check = Check::new(&config, job.clients.clone(), railway, clock).for_daemon();
     tasks.spawn(look_ahead(check, stop.clone()));
+    let (bells, ringer) = Bells::new(clock);
+    tasks.spawn(ringer.run(stop.clone()));
     let start = Start {
         run_now: config.run_on_startup,
         catch_up: config.catch_up,
@@ -142,7 +146,7 @@ pub async fn run(
             renewal: renewal.clone(),
             clock,
         };
-        tasks.spawn(prover.follow(schedule, board.clone(), stop.clone()));
+        tasks.spawn(prover.follow(schedule, bells.bell("drills"), board.clone(), stop.clone()));
     }
     let heartbeat = speak(
         &config,
@@ -159,7 +163,8 @@ pub async fn run(
         thresholds: config.thresholds,
         heartbeat,
     };
-    tasks.spawn(follow(config.schedule, runs, start, stop.clone()));
+    let bell = bells.bell("backups");
+    tasks.spawn(follow(config.schedule, bell, runs, start, stop.clone()));
 
     tokio::select! {
         name = signals.next() => {
@@ -339,14 +344,14 @@ struct Start {
 
 /// The one task that runs backups: while one runs, nothing else can, so no two ever overlap. A run ends by itself when
 /// the service is told to stop; it must not be dropped in the middle, or its upload would stay behind.
-async fn follow(schedule: Schedule, runs: Runs, start: Start, stop: CancellationToken) {
+async fn follow(schedule: Schedule, bell: Bell, runs: Runs, start: Start, stop: CancellationToken) {
     let (job, board, stop) = (&runs.job, &runs.board, &stop);
     let began_at = (job.clock)();
     let mut missed_before = schedule
         .last_at_or_before(began_at)
         .filter(|_| start.catch_up && !start.run_now);
     log_upcoming(&schedule, began_at);
-    let mut alarm = Alarm::new(schedule, job.clock);
+    let mut alarm = Alarm::new(schedule, job.clock, bell);
     board.write(|status| status.first_due_at = Some(alarm.next_due()));
     log_next(&alarm, board);
     if start.run_now {

@@ -1,7 +1,6 @@
-//! When backups are due, and the alarm that waits for it.
+//! When something is due: [`Schedule`] is pure, and an expression, a zone and a time give the next due time.
 //!
-//! [`Schedule`] is pure: an expression, a zone and a time give the next due time. [`Alarm`] is the only part that
-//! sleeps, and what it decides at each look at the clock is a pure function too.
+//! [`alarm::Alarm`] waits for due times, and [`bells::Bells`] wakes it. Neither of them decides what is due.
 
 use std::time::Duration;
 
@@ -9,12 +8,14 @@ use chrono::{DateTime, Days, NaiveDateTime, Offset, SubsecRound, TimeDelta, Time
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use tokio::time::Instant;
 
+pub mod alarm;
+pub mod bells;
 mod dialects;
+mod fields;
 
 use crate::format::text::{shortened, visible};
-use crate::format::utc;
+use crate::schedule::fields::Field;
 
 /// How much of a wrong expression an error repeats.
 const MOST_SHOWN: usize = 24;
@@ -104,12 +105,12 @@ impl Schedule {
             _ => return Err(ScheduleError::FieldCount(fields.len())),
         };
         let [second, minute, hour, day, month, weekday] = [
-            SECOND.normalise(second)?,
-            MINUTE.normalise(minute)?,
-            HOUR.normalise(hour)?,
-            DAY.normalise(day)?,
-            MONTH.normalise(month)?,
-            WEEKDAY.normalise(weekday)?,
+            Field::Second.normalise(second)?,
+            Field::Minute.normalise(minute)?,
+            Field::Hour.normalise(hour)?,
+            Field::DayOfMonth.normalise(day)?,
+            Field::Month.normalise(month)?,
+            Field::DayOfWeek.normalise(weekday)?,
         ];
         let any_day = day.starts_with('*') || weekday.starts_with('*');
         let schedule = Self {
@@ -335,184 +336,6 @@ impl Schedule {
     }
 }
 
-/// One of the fields of an expression.
-struct Field {
-    name: &'static str,
-    least: u16,
-    most: u16,
-    words: &'static [&'static str],
-}
-
-const SECOND: Field = Field {
-    name: "second",
-    least: 0,
-    most: 59,
-    words: &[],
-};
-const MINUTE: Field = Field {
-    name: "minute",
-    least: 0,
-    most: 59,
-    words: &[],
-};
-const HOUR: Field = Field {
-    name: "hour",
-    least: 0,
-    most: 23,
-    words: &[],
-};
-const DAY: Field = Field {
-    name: "day of month",
-    least: 1,
-    most: 31,
-    words: &[],
-};
-const MONTH: Field = Field {
-    name: "month",
-    least: 1,
-    most: 12,
-    words: &[
-        "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
-    ],
-};
-const WEEKDAY: Field = Field {
-    name: "day of week",
-    least: 0,
-    most: 7,
-    words: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"],
-};
-
-impl Field {
-    /// Checks a field and writes it as croner reads it.
-    ///
-    /// Croner replaces names in every field, `SUN 3 * * *` being minute 0 to it, skips empty items of a list, knows no
-    /// `*` within one, takes `7L` for a day that never comes, and does not say which field is wrong.
-    fn normalise(&self, text: &str) -> Result<String, ScheduleError> {
-        let items: Vec<&str> = text.split(',').collect();
-        let alone = items.len() == 1;
-        let items: Result<Vec<String>, String> = items
-            .into_iter()
-            .map(|item| self.item(item, alone))
-            .collect();
-        items
-            .map(|items| items.join(","))
-            .map_err(|problem| ScheduleError::Field {
-                field: self.name,
-                text: shortened(&visible(text), MOST_SHOWN),
-                problem,
-            })
-    }
-
-    fn item(&self, item: &str, alone: bool) -> Result<String, String> {
-        if let Some((base, step)) = item.split_once('/') {
-            let Some(steps) = number(step).filter(|steps| *steps > 0) else {
-                return Err("a step is a number above 0".to_owned());
-            };
-            // Only the first value would be left: */90 would be due every hour.
-            if steps > self.round() {
-                return Err(format!(
-                    "a step of {steps} goes beyond the field, which has {} values; list the times, or put the step into the next larger field (0 */2 * * * is every two hours)",
-                    self.round()
-                ));
-            }
-            let base = if base == "*" {
-                base.to_owned()
-            } else {
-                self.range(base)?
-            };
-            return Ok(format!("{base}/{step}"));
-        }
-        match item {
-            "*" if alone => Ok(item.to_owned()),
-            "?" if alone && self.has_days() => Ok("*".to_owned()),
-            "*" => Ok(format!("{}-{}", self.least, self.most)),
-            "L" | "l" if self.most == DAY.most => Ok("L".to_owned()),
-            _ => self.special(item).unwrap_or_else(|| self.range(item)),
-        }
-    }
-
-    /// `15W` in the day of the month; `5L` and `5#2` in the day of the week.
-    fn special(&self, item: &str) -> Option<Result<String, String>> {
-        if self.most == DAY.most {
-            let day = item.strip_suffix(['W', 'w'])?;
-            return Some(self.value(day).map(|day| format!("{day}W")));
-        }
-        if self.most == WEEKDAY.most {
-            let (day, rest) = match (item.split_once('#'), item.strip_suffix(['L', 'l'])) {
-                (Some((day, nth)), _) if number(nth).is_some_and(|nth| (1..=5).contains(&nth)) => {
-                    (day, format!("#{nth}"))
-                }
-                (Some(_), _) => return Some(Err("# is followed by 1 to 5".to_owned())),
-                (None, Some(day)) => (day, "L".to_owned()),
-                (None, None) => return None,
-            };
-            return Some(self.value(day).map(|day| format!("{}{rest}", day % 7)));
-        }
-        None
-    }
-
-    fn range(&self, text: &str) -> Result<String, String> {
-        let Some((first, last)) = text.split_once('-') else {
-            return self.value(text).map(|value| value.to_string());
-        };
-        let (first, mut last) = (self.value(first)?, self.value(last)?);
-        if self.most == WEEKDAY.most && last == 0 && first > 0 {
-            last = 7;
-        }
-        if first > last {
-            return Err("the range runs backwards".to_owned());
-        }
-        Ok(format!("{first}-{last}"))
-    }
-
-    fn value(&self, text: &str) -> Result<u16, String> {
-        if let Some(place) = self
-            .words
-            .iter()
-            .position(|word| word.eq_ignore_ascii_case(text))
-        {
-            return u16::try_from(place)
-                .map(|place| place + self.least)
-                .map_err(|error| error.to_string());
-        }
-        match number(text) {
-            Some(value) if (self.least..=self.most).contains(&value) => Ok(value),
-            Some(value) => Err(format!(
-                "{value} is not between {} and {}",
-                self.least, self.most
-            )),
-            None if text.is_empty() => Err("a value is missing".to_owned()),
-            None => Err(if self.words.is_empty() {
-                "not a number"
-            } else {
-                "neither a number nor a name"
-            }
-            .to_owned()),
-        }
-    }
-
-    /// How many values it has before it begins anew.
-    fn round(&self) -> u16 {
-        if self.most == WEEKDAY.most {
-            7
-        } else {
-            self.most - self.least + 1
-        }
-    }
-
-    fn has_days(&self) -> bool {
-        self.most == DAY.most || self.most == WEEKDAY.most
-    }
-}
-
-fn number(text: &str) -> Option<u16> {
-    // `parse` alone would take a leading plus sign.
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())
-        .flatten()
-}
-
 fn gaps(due: &[DateTime<Utc>]) -> impl Iterator<Item = TimeDelta> {
     due.iter()
         .zip(due.iter().skip(1))
@@ -526,176 +349,11 @@ fn std_duration(delta: TimeDelta) -> Duration {
 /// Where the time comes from; only `main` names the real one.
 pub type Clock = fn() -> DateTime<Utc>;
 
-/// The longest sleep in one piece. The monotonic clock stands still while a machine is suspended and knows nothing of a
-/// wall clock that was set, so this is how late either can be noticed.
-const HOP: Duration = Duration::from_secs(30);
-
-/// A wall clock that gains or loses this much between two looks was set, or the machine was suspended; time servers
-/// correct less than this by slewing or by a step that does not matter to a schedule.
-const JUMP: TimeDelta = TimeDelta::seconds(60);
-
-/// Enough to see what happened; a clock that jumped a year over a schedule of minutes must not fill memory or the log.
-const MOST_MISSED: usize = 100;
-
-/// Waits for due times, one at a time, and notices when the wall clock jumps.
-#[derive(Debug)]
-pub struct Alarm {
-    schedule: Schedule,
-    clock: Clock,
-    next_due: DateTime<Utc>,
-    /// The last look at both clocks.
-    looked_at: (DateTime<Utc>, Instant),
-}
-
-/// Why a wait ended.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wake {
-    /// Run this one. None after a jump that passed no due time: look at [`Alarm::next_due`] again.
-    pub due: Option<DateTime<Utc>>,
-    /// Due times that passed and shall not be run, at most the first hundred.
-    pub missed: Vec<DateTime<Utc>>,
-    /// How far the wall clock moved beyond the time that passed, if it jumped.
-    pub clock_jumped: Option<TimeDelta>,
-}
-
-impl Wake {
-    /// Says what passed unseen, and why. Due times that passed are not made up for one by one: the run that follows, or
-    /// just ended, is newer than all of them.
-    pub fn log(&self, reason: &str) {
-        if let Some(jump) = self.clock_jumped {
-            tracing::warn!(seconds = jump.num_seconds(), "clock jumped");
-        }
-        if let (Some(first), Some(last)) = (self.missed.first(), self.missed.last()) {
-            tracing::warn!(
-                due_at = utc(*first),
-                last_due_at = utc(*last),
-                count = self.missed.len(),
-                reason,
-                "due time missed"
-            );
-        }
-    }
-}
-
-impl Alarm {
-    /// Sets the alarm to the first due time after now.
-    #[must_use]
-    pub fn new(schedule: Schedule, clock: Clock) -> Self {
-        let now = clock();
-        Self {
-            next_due: schedule.next_after(now),
-            schedule,
-            clock,
-            looked_at: (now, Instant::now()),
-        }
-    }
-
-    /// What it is set to.
-    #[must_use]
-    pub const fn next_due(&self) -> DateTime<Utc> {
-        self.next_due
-    }
-
-    /// Waits until something is due or the clock has jumped. Dropping it loses nothing.
-    pub async fn wait(&mut self) -> Wake {
-        loop {
-            match self.look() {
-                Step::Sleep(time) => tokio::time::sleep(time).await,
-                Step::Wake(wake, next_due) => {
-                    self.next_due = next_due;
-                    return wake;
-                }
-            }
-        }
-    }
-
-    /// Passes over what became due while the caller was busy with a run, so that runs never follow on each other's heels.
-    pub fn skip_passed(&mut self) -> Wake {
-        match self.look() {
-            Step::Sleep(_) => Wake::default(),
-            Step::Wake(mut wake, next_due) => {
-                self.next_due = next_due;
-                wake.missed.extend(wake.due.take());
-                wake
-            }
-        }
-    }
-
-    fn look(&mut self) -> Step {
-        let (now, instant) = ((self.clock)(), Instant::now());
-        let (then, then_instant) = std::mem::replace(&mut self.looked_at, (now, instant));
-        let passed = TimeDelta::from_std(instant - then_instant).unwrap_or(TimeDelta::MAX);
-        step(
-            &self.schedule,
-            self.next_due,
-            now,
-            (now - then).checked_sub(&passed).unwrap_or_default(),
-        )
-    }
-}
-
-/// What to do after a look at the clock.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    Sleep(Duration),
-    /// Wake the caller, and be set to that due time from then on.
-    Wake(Wake, DateTime<Utc>),
-}
-
-/// Decides, given how far the wall clock ran ahead of (or fell behind) real time since the last look.
-///
-/// Of several due times that passed, only the last is run: a backup taken now serves them all. A clock set back far
-/// makes earlier times due again, for the clock may have been wrong before; whether one was done is for the bucket to
-/// say, by its name. A clock set back a little does not.
-fn step(
-    schedule: &Schedule,
-    next_due: DateTime<Utc>,
-    now: DateTime<Utc>,
-    gained: TimeDelta,
-) -> Step {
-    let clock_jumped = (gained.abs() >= JUMP).then_some(gained);
-    if now >= next_due {
-        let due = schedule
-            .last_at_or_before(now)
-            .map_or(next_due, |due| due.max(next_due));
-        let passed = std::iter::successors(Some(next_due), |due| Some(schedule.next_after(*due)));
-        let missed = passed
-            .take_while(|passed| *passed < due)
-            .take(MOST_MISSED)
-            .collect();
-        return Step::Wake(
-            Wake {
-                due: Some(due),
-                missed,
-                clock_jumped,
-            },
-            schedule.next_after(now),
-        );
-    }
-    if clock_jumped.is_none() {
-        return Step::Sleep(std_duration(next_due - now).min(HOP));
-    }
-    let next_due = if gained < TimeDelta::zero() {
-        schedule.next_after(now)
-    } else {
-        next_due
-    };
-    Step::Wake(
-        Wake {
-            clock_jumped,
-            ..Wake::default()
-        },
-        next_due,
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
-    fn at(text: &str) -> DateTime<Utc> {
+    pub(super) fn at(text: &str) -> DateTime<Utc> {
         let text = if text.len() == 16 {
             format!("{text}:00")
         } else {
@@ -706,7 +364,7 @@ mod tests {
             .and_utc()
     }
 
-    fn schedule(expression: &str, zone: &str) -> Schedule {
+    pub(super) fn schedule(expression: &str, zone: &str) -> Schedule {
         Schedule::parse(expression, zone.parse().unwrap(), at("2026-11-24 02:15:30")).unwrap()
     }
 
@@ -1108,218 +766,5 @@ mod tests {
                 "shortest of {expression}"
             );
         }
-    }
-
-    #[test]
-    fn each_look_at_the_clock_has_one_answer() {
-        let (daily, hourly) = (schedule("0 3 * * *", "UTC"), schedule("0 * * * *", "UTC"));
-        let sleep = |seconds| Step::Sleep(Duration::from_secs_f64(seconds));
-        let wake = |due: Option<&str>, missed: &[&str], jumped: Option<i64>, next: &str| {
-            let missed = missed.iter().map(|missed| at(missed)).collect();
-            Step::Wake(
-                Wake {
-                    due: due.map(at),
-                    missed,
-                    clock_jumped: jumped.map(TimeDelta::seconds),
-                },
-                at(next),
-            )
-        };
-        let (day, hour) = (86400, 3600);
-        for (what, schedule, armed, now, gained, expected) in [
-            (
-                "far away",
-                &daily,
-                "2026-01-25 03:00",
-                "2026-01-24 03:00",
-                0,
-                sleep(30.0),
-            ),
-            (
-                "the last hop",
-                &daily,
-                "2026-01-25 03:00",
-                "2026-01-25 02:59:47.5",
-                0,
-                sleep(12.5),
-            ),
-            (
-                "almost",
-                &daily,
-                "2026-01-25 03:00",
-                "2026-01-25 02:59:59.999",
-                0,
-                sleep(0.001),
-            ),
-            (
-                "due",
-                &daily,
-                "2026-01-25 03:00",
-                "2026-01-25 03:00",
-                0,
-                wake(Some("2026-01-25 03:00"), &[], None, "2026-01-26 03:00"),
-            ),
-            (
-                "a little late",
-                &daily,
-                "2026-01-25 03:00",
-                "2026-01-25 03:00:20.1",
-                0,
-                wake(Some("2026-01-25 03:00"), &[], None, "2026-01-26 03:00"),
-            ),
-            (
-                "stopped over three",
-                &hourly,
-                "2026-01-25 03:00",
-                "2026-01-25 05:10",
-                0,
-                wake(
-                    Some("2026-01-25 05:00"),
-                    &["2026-01-25 03:00", "2026-01-25 04:00"],
-                    None,
-                    "2026-01-25 06:00",
-                ),
-            ),
-            (
-                "an hour ahead, none due",
-                &daily,
-                "2026-01-25 03:00",
-                "2026-01-24 04:00",
-                hour,
-                wake(None, &[], Some(hour), "2026-01-25 03:00"),
-            ),
-            (
-                "25 hours ahead",
-                &daily,
-                "2026-01-25 03:00",
-                "2026-01-26 03:30",
-                25 * hour,
-                wake(
-                    Some("2026-01-26 03:00"),
-                    &["2026-01-25 03:00"],
-                    Some(25 * hour),
-                    "2026-01-27 03:00",
-                ),
-            ),
-            (
-                "an hour back",
-                &daily,
-                "2026-01-25 03:00",
-                "2026-01-24 23:00",
-                -hour,
-                wake(None, &[], Some(-hour), "2026-01-25 03:00"),
-            ),
-            (
-                "a day back",
-                &daily,
-                "2026-01-26 03:00",
-                "2026-01-24 03:30",
-                -day,
-                wake(None, &[], Some(-day), "2026-01-25 03:00"),
-            ),
-            (
-                "back right after a run",
-                &daily,
-                "2026-01-26 03:00",
-                "2026-01-25 02:59:30",
-                -31,
-                sleep(30.0),
-            ),
-            (
-                "slewed",
-                &daily,
-                "2026-01-26 03:00",
-                "2026-01-25 12:00",
-                1,
-                sleep(30.0),
-            ),
-        ] {
-            assert_eq!(
-                step(schedule, at(armed), at(now), TimeDelta::seconds(gained)),
-                expected,
-                "{what}"
-            );
-        }
-        let year = step(
-            &schedule("@secondly", "UTC"),
-            at("2026-01-25 03:00"),
-            at("2027-01-25 03:00"),
-            TimeDelta::days(365),
-        );
-        assert!(
-            matches!(year, Step::Wake(wake, _) if wake.missed.len() == MOST_MISSED && wake.due == Some(at("2027-01-25 03:00")))
-        );
-    }
-
-    thread_local! {
-        /// Added to the time that tokio's paused clock makes pass.
-        static OFFSET: Cell<TimeDelta> = const { Cell::new(TimeDelta::zero()) };
-        static START: Cell<Option<Instant>> = const { Cell::new(None) };
-    }
-
-    fn clock() -> DateTime<Utc> {
-        let start = START.get().unwrap_or_else(|| {
-            START.set(Some(Instant::now()));
-            Instant::now()
-        });
-        at("2026-01-25 02:00") + TimeDelta::from_std(start.elapsed()).unwrap() + OFFSET.get()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_alarm_goes_off_once_for_each_due_time() {
-        let mut alarm = Alarm::new(schedule("0 3 * * *", "UTC"), clock);
-        for day in 25..31 {
-            let due = at(&format!("2026-01-{day} 03:00"));
-            assert_eq!(alarm.next_due(), due);
-            assert_eq!(
-                alarm.wait().await,
-                Wake {
-                    due: Some(due),
-                    ..Wake::default()
-                }
-            );
-            assert!(
-                clock() - due < TimeDelta::milliseconds(5),
-                "{} late",
-                clock() - due
-            );
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_alarm_notices_a_clock_that_was_set() {
-        let mut alarm = Alarm::new(schedule("0 3 * * *", "UTC"), clock);
-        tokio::select! {
-            wake = alarm.wait() => panic!("{wake:?}"),
-            () = tokio::time::sleep(Duration::from_secs(700)) => {}
-        }
-        OFFSET.set(TimeDelta::hours(25));
-        let wake = alarm.wait().await;
-        assert_eq!(
-            (wake.due, wake.missed),
-            (Some(at("2026-01-26 03:00")), vec![at("2026-01-25 03:00")])
-        );
-        assert_eq!(wake.clock_jumped.unwrap().num_minutes(), 25 * 60);
-        OFFSET.set(TimeDelta::zero());
-        let wake = alarm.wait().await;
-        assert_eq!(
-            (
-                wake.due,
-                wake.missed.len(),
-                wake.clock_jumped.unwrap().num_minutes()
-            ),
-            (None, 0, -25 * 60)
-        );
-        assert_eq!(alarm.next_due(), at("2026-01-25 03:00"));
-        assert_eq!(alarm.wait().await.due, Some(at("2026-01-25 03:00")));
-        // Two nights pass in a run that does not end.
-        tokio::time::advance(Duration::from_secs(49 * 3600)).await;
-        let wake = alarm.skip_passed();
-        assert_eq!(
-            (wake.due, wake.missed),
-            (None, vec![at("2026-01-26 03:00"), at("2026-01-27 03:00")])
-        );
-        assert_eq!(alarm.skip_passed(), Wake::default());
-        assert_eq!(alarm.next_due(), at("2026-01-28 03:00"));
     }
 }

@@ -65,6 +65,8 @@ pub fn start(format: LogFormat, filter: &str, channel: Channel, terminal: &Termi
         let most = match metadata.target() {
             ours if ours.starts_with("postgres_s3_backups") => Level::TRACE,
             client if client.starts_with(HTTP_CLIENT) => Level::ERROR,
+            // It tells of each job and of lost rings, which change nothing.
+            bells if bells.starts_with("tokio_cron_scheduler") => return false,
             _ => Level::INFO,
         };
         *metadata.level() <= most

@@ -10,7 +10,9 @@ use crate::daemon::renewal::Renewal;
 use crate::drill::{self, Drill};
 use crate::fault::{Diagnosed, Fault, log_failure};
 use crate::format::utc;
-use crate::schedule::{Alarm, Clock, Schedule};
+use crate::schedule::alarm::Alarm;
+use crate::schedule::bells::Bell;
+use crate::schedule::{Clock, Schedule};
 
 /// Proves the newest backup of a catalog.
 #[derive(Debug)]
@@ -27,8 +29,14 @@ pub struct Prover {
 
 impl Prover {
     /// The one task that proves backups, at each due time of `VERIFY_SCHEDULE` the newest one.
-    pub async fn follow(self, schedule: Schedule, board: Board, stop: CancellationToken) {
-        let mut alarm = Alarm::new(schedule, self.clock);
+    pub async fn follow(
+        self,
+        schedule: Schedule,
+        bell: Bell,
+        board: Board,
+        stop: CancellationToken,
+    ) {
+        let mut alarm = Alarm::new(schedule, self.clock, bell);
         tracing::info!(due_at = utc(alarm.next_due()), "next drill");
         loop {
             let due = tokio::select! {
