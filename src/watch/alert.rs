@@ -1,33 +1,29 @@
 //! What is pushed to people: each state once while it lasts, and its end always.
 
+mod form;
+mod message;
+mod news;
+
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::board::anomaly::{self, Anomaly};
-use crate::board::health::{NewestBackup, Verdict, verdict};
-use crate::board::{Board, Failure, Status};
-use crate::catalog::{Backup, BackupName};
-use crate::fault::Kind;
-use crate::format::text::{shortened, visible};
-use crate::format::{age, serialize_utc, size};
+use crate::board::Board;
 use crate::schedule::Clock;
 use crate::secret::renewable::Renewable;
+use crate::watch::alert::form::{Form, body};
+use crate::watch::alert::message::{Alert, compose};
+use crate::watch::alert::news::{Told, next, wait};
 use crate::watch::webhook::{self, Address, Body, Undelivered};
 
-/// How often it is looked whether time alone made something worth telling.
+/// How often the time alone is looked at: it can make a backup too old while nothing else happens.
 const TICK: Duration = Duration::from_secs(30);
 
-/// An alert that did not arrive is sent again while what it tells lasts: so often, and after such a wait.
+/// How often an alert that did not arrive is sent again while what it tells lasts, and how long each further round waits.
 const ROUNDS: u32 = 4;
 const ROUND: Duration = Duration::from_secs(15 * 60);
-
-/// A bucket that is empty after the first due time is left to the run that is about to begin for so long.
-const FIRST_RUN: TimeDelta = TimeDelta::minutes(5);
 
 /// The closed set of what is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -65,180 +61,6 @@ impl Event {
     }
 }
 
-/// What people were told and think to be so.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Told {
-    failing: bool,
-    stale: bool,
-    unproven: bool,
-    undrilled: bool,
-    unprovable: bool,
-    odd: Option<Oddity>,
-}
-
-/// The backup that was out of the ordinary, and what of it lasts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Oddity {
-    name: Option<BackupName>,
-    /// Whether its size was, and whether it fell.
-    size: Option<bool>,
-    ends_inside: bool,
-}
-
-/// What is to be told next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct News {
-    event: Event,
-    recovered_from: Vec<Event>,
-}
-
-/// The most pressing thing that is so and was not told, and what will have been told then.
-fn next(
-    told: &Told,
-    status: &Status,
-    max_age: Duration,
-    now: DateTime<Utc>,
-) -> Option<(News, Told)> {
-    let (failing, unproven) = (status.is_failing(), status.is_unproven());
-    let undrilled = status.is_undrilled();
-    let unprovable = status.is_unprovable();
-    let is_stale = verdict(status, max_age, now) == Verdict::Stale;
-    let stale = is_stale
-        && (status.newest().is_some()
-            || status
-                .first_due_at
-                .is_some_and(|due| due <= now - FIRST_RUN));
-    // Only a backup ends it, whose age is known: a run that begins, or fails, is none.
-    let known = |newest: &Backup| newest.age(now).is_some();
-    let fresh = status.newest().is_some_and(known) && !is_stale;
-
-    let mut then = told.clone();
-    let mut recovered_from = Vec::new();
-    if told.failing && !failing {
-        then.failing = false;
-        recovered_from.push(Event::Failing);
-    }
-    if told.stale && fresh {
-        then.stale = false;
-        recovered_from.push(Event::Stale);
-    }
-    if told.unproven && !unproven {
-        then.unproven = false;
-        recovered_from.push(Event::Unproven);
-    }
-    // One that could be carried out is the end of it, whatever it found.
-    if told.undrilled && status.untried == 0 {
-        then.undrilled = false;
-        recovered_from.push(Event::Undrilled);
-    }
-    if told.unprovable && !unprovable {
-        then.unprovable = false;
-        recovered_from.push(Event::Unprovable);
-    }
-    if told.odd.is_some() && status.anomalies.is_empty() {
-        then.odd = None;
-        recovered_from.push(Event::Anomaly);
-    }
-    let event = if !recovered_from.is_empty() {
-        Event::Recovered
-    } else if failing && !told.failing {
-        then.failing = true;
-        Event::Failing
-    } else if stale && !told.stale {
-        then.stale = true;
-        Event::Stale
-    } else if unproven && !told.unproven {
-        then.unproven = true;
-        Event::Unproven
-    } else if undrilled && !told.undrilled {
-        then.undrilled = true;
-        Event::Undrilled
-    } else if unprovable && !told.unprovable {
-        then.unprovable = true;
-        Event::Unprovable
-    } else if is_odd_anew(told, status) {
-        then.odd = Some(oddity(status));
-        Event::Anomaly
-    } else {
-        return None;
-    };
-    Some((
-        News {
-            event,
-            recovered_from,
-        },
-        then,
-    ))
-}
-
-fn oddity(status: &Status) -> Oddity {
-    let size = status
-        .anomalies
-        .iter()
-        .find(|anomaly| matches!(anomaly, Anomaly::Size { .. }));
-    Oddity {
-        name: status.judged().map(|backup| backup.name.clone()),
-        size: size.map(Anomaly::is_fall),
-        ends_inside: status
-            .anomalies
-            .iter()
-            .any(|anomaly| matches!(anomaly, Anomaly::EndsInside(_))),
-    }
-}
-
-/// A size stays out of the ordinary for some days, and what a dump ends inside of until the database is changed; each is one
-/// state. Rows are held against the run before, so in another backup they changed again.
-fn is_odd_anew(told: &Told, status: &Status) -> bool {
-    let rows_too = status
-        .anomalies
-        .iter()
-        .any(|anomaly| !matches!(anomaly, Anomaly::Size { .. } | Anomaly::EndsInside(_)));
-    let now = oddity(status);
-    match &told.odd {
-        _ if status.anomalies.is_empty() => false,
-        None => true,
-        Some(told) => {
-            (rows_too && told.name != now.name)
-                || (now.size.is_some() && told.size != now.size)
-                || (now.ends_inside && !told.ends_inside)
-        }
-    }
-}
-
-/// How long time alone takes to make the newest backup too old, if that is sooner than the next look.
-fn wait(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Duration {
-    let stale_in = status.newest().and_then(|newest| {
-        newest.age(now)?;
-        let due = newest
-            .aged_from
-            .checked_add_signed(TimeDelta::from_std(max_age).ok()?)?;
-        (due - now + TimeDelta::milliseconds(1)).to_std().ok()
-    });
-    stale_in.map_or(TICK, |wait| wait.min(TICK))
-}
-
-/// An alert, as the JSON that is sent to a receiver of no known kind.
-#[derive(Debug, Clone, Serialize)]
-struct Alert {
-    event: Event,
-    status: Verdict,
-    text: String,
-    name: Option<String>,
-    kind: Option<Kind>,
-    error: Option<String>,
-    hint: Option<String>,
-    recovered_from: Vec<Event>,
-    anomalies: Vec<String>,
-    anomalies_left_out: usize,
-    newest_backup: Option<NewestBackup>,
-    bucket: String,
-    prefix: String,
-    #[serde(serialize_with = "serialize_utc")]
-    at: DateTime<Utc>,
-    service: &'static str,
-    version: &'static str,
-}
-
 /// Whose backups they are: an operator may have several services that tell the same channel.
 #[derive(Debug, Clone)]
 pub struct Subject {
@@ -248,214 +70,6 @@ pub struct Subject {
     pub prefix: String,
     /// `BACKUP_MAX_AGE`
     pub max_age: Duration,
-}
-
-const MOST_OF_AN_ERROR: usize = 1000;
-
-fn compose(news: News, status: &Status, subject: &Subject, now: DateTime<Utc>) -> Alert {
-    let newest = status.newest().map(|backup| NewestBackup::at(backup, now));
-    let (mut name, mut kind, mut error, mut hint) = (None, None, None, None);
-    let (mut anomalies, mut left_out) = (Vec::new(), 0);
-    let mut explain = |failure: Option<&Failure>| {
-        if let Some(failure) = failure {
-            name = Some(failure.name.clone());
-            error = Some(shortened(&visible(&failure.error), MOST_OF_AN_ERROR));
-            hint = Some(shortened(&visible(&failure.hint), MOST_OF_AN_ERROR));
-        }
-    };
-    match news.event {
-        Event::Failing => {
-            explain(status.failure.as_ref());
-            kind = status.last_run.and_then(|run| run.kind);
-        }
-        Event::Unproven | Event::Undrilled | Event::Unprovable => {
-            explain(status.drill_failure.as_ref());
-            kind = status.last_drill.as_ref().and_then(|drill| drill.kind);
-        }
-        Event::Stale => {
-            hint = Some("look for the last ERROR line in the log, and whether the service runs at all; make a backup at once (the command backup)".to_owned());
-        }
-        Event::Anomaly => {
-            (anomalies, left_out) = anomaly::named(&status.anomalies);
-            name = status.judged().map(|backup| backup.name.to_string());
-            hint = Some(anomaly::hint(&status.anomalies).to_owned());
-        }
-        Event::Recovered => name = newest.as_ref().map(|newest| newest.name.clone()),
-    }
-    let known = |name: &Option<String>| name.clone().unwrap_or_else(|| "a backup".to_owned());
-    let mut lines = Vec::new();
-    lines.push(match news.event {
-        Event::Failing => format!("Backup failed: {}", known(&name)),
-        Event::Unproven => format!("Backup not proven: {} could not be restored", known(&name)),
-        Event::Undrilled => format!(
-            "Drills can't be carried out, {} in a row: nothing is known to be wrong with {}, and nothing proves it",
-            status.untried,
-            known(&name)
-        ),
-        Event::Unprovable => format!(
-            "Drills can't prove {} where they take place: nothing is known to be wrong with it, and nothing proves it",
-            known(&name)
-        ),
-        Event::Stale if newest.is_none() => "No backup: one was due, and there is none".to_owned(),
-        Event::Stale => format!(
-            "No new backup: the newest is older than BACKUP_MAX_AGE ({})",
-            age(subject.max_age.as_secs())
-        ),
-        Event::Anomaly => format!("Backup out of the ordinary: {}", known(&name)),
-        Event::Recovered => {
-            let over: Vec<&str> = news
-                .recovered_from
-                .iter()
-                .map(|event| event.as_str())
-                .collect();
-            format!("Recovered (was: {})", over.join(", "))
-        }
-    });
-    let mut with = |what: &str, said: Option<&String>| {
-        lines.extend(said.map(|said| format!("{what}: {said}")));
-    };
-    with("Error", error.as_ref());
-    for anomaly in &anomalies {
-        with("Change", Some(anomaly));
-    }
-    if left_out > 0 {
-        with("Change", Some(&format!("and {left_out} more")));
-    }
-    if news.recovered_from.contains(&Event::Anomaly) {
-        with("Mind", Some(&"the newest backup is like those before it; what was lost earlier did not come back by that".to_owned()));
-    }
-    with("To do", hint.as_ref());
-    with(
-        "Newest backup",
-        Some(&newest.as_ref().map_or_else(
-            || "none".to_owned(),
-            |newest| {
-                let old = newest
-                    .age_seconds
-                    .map_or_else(|| "of unknown age".to_owned(), |old| age(old) + " old");
-                format!("{}, {old}, {}", newest.name, size(newest.size_bytes))
-            },
-        )),
-    );
-    with(
-        "Where",
-        Some(&format!(
-            "bucket {}, prefix {}",
-            subject.bucket, subject.prefix
-        )),
-    );
-    Alert {
-        event: news.event,
-        status: verdict(status, subject.max_age, now),
-        text: lines
-            .iter()
-            .map(|line| visible(line))
-            .collect::<Vec<_>>()
-            .join("\n"),
-        name,
-        kind,
-        error,
-        hint,
-        recovered_from: news.recovered_from,
-        anomalies,
-        anomalies_left_out: left_out,
-        newest_backup: newest,
-        bucket: subject.bucket.clone(),
-        prefix: subject.prefix.clone(),
-        at: now,
-        service: "postgres-s3-backups",
-        version: env!("CARGO_PKG_VERSION"),
-    }
-}
-
-/// What a receiver understands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Json,
-    Slack,
-    Discord,
-}
-
-impl Form {
-    fn of(address: &Address) -> Self {
-        let host = address.host();
-        let is = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
-        if is("hooks.slack.com") || is("hooks.slack-gov.com") {
-            Self::Slack
-        } else if (is("discord.com") || is("discordapp.com")) && address.path().starts_with("/api/")
-        {
-            // Discord takes Slack's form too, under an address of its own.
-            if address.path().trim_end_matches('/').ends_with("/slack") {
-                Self::Slack
-            } else {
-                Self::Discord
-            }
-        } else {
-            Self::Json
-        }
-    }
-}
-
-/// The body in that form. No name of a table, and no server's words, can ring anybody's bell or look like a link.
-fn body(alert: &Alert, form: Form) -> String {
-    /// Slack asks for no more than 4,000.
-    const MOST_FOR_SLACK: usize = 3000;
-    match form {
-        Form::Slack => {
-            let text = shortened(&alert.text, MOST_FOR_SLACK);
-            let text = unlinked(&text)
-                .replace('&', "&amp;")
-                .replace('<', "&lt;")
-                .replace('>', "&gt;");
-            json!({"text": text, "mrkdwn": false, "unfurl_links": false}).to_string()
-        }
-        Form::Discord => {
-            /// Links are shown without a preview.
-            const SUPPRESS_EMBEDS: u32 = 4;
-            json!({"content": for_discord(&alert.text), "allowed_mentions": {"parse": []}, "flags": SUPPRESS_EMBEDS}).to_string()
-        }
-        Form::Json => {
-            // Mattermost and others like it read `text` as a message.
-            let text = unlinked(&alert.text)
-                .replace('<', "<\u{200b}")
-                .replace("](", "]\u{200b}(");
-            serde_json::to_string(&Alert {
-                text,
-                ..alert.clone()
-            })
-            .unwrap_or_default()
-        }
-    }
-}
-
-/// Text in which no receiver finds an address to make a link of, or a person to call: a blank without width breaks them.
-fn unlinked(text: &str) -> String {
-    text.replace('@', "@\u{200b}")
-        .replace("://", ":\u{200b}//")
-        .replace("www.", "www\u{200b}.")
-        .replace("WWW.", "WWW\u{200b}.")
-}
-
-/// Text without markdown, cut to what Discord takes.
-fn for_discord(text: &str) -> String {
-    const MOST: usize = 2000;
-    let mut written = String::new();
-    let mut length: usize = 0;
-    for c in text.chars() {
-        let escaped = "\\*_~`|<>[]()#@:".contains(c);
-        length = length
-            .saturating_add(c.len_utf16())
-            .saturating_add(usize::from(escaped));
-        if length >= MOST {
-            written.push('…');
-            break;
-        }
-        if escaped {
-            written.push('\\');
-        }
-        written.push(c);
-    }
-    written
 }
 
 /// The task that tells people.
@@ -538,10 +152,19 @@ impl Alerts {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+    use serde_json::json;
+
+    use super::form::for_discord;
+    use super::news::News;
     use super::*;
+    use crate::board::anomaly::{self, Anomaly};
     use crate::board::anomaly::{Factor, Thresholds};
     use crate::board::{DrillOutcome, LastDrill, LastRun, RunOutcome};
+    use crate::board::{Failure, Status};
+    use crate::catalog::Backup;
     use crate::catalog::Prefix;
+    use crate::fault::Kind;
 
     const MAX_AGE: Duration = Duration::from_secs(25 * 3600);
 
