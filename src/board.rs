@@ -95,6 +95,19 @@ pub enum RunOutcome {
     Skipped,
 }
 
+/// What became of a run.
+#[derive(Debug)]
+pub enum End {
+    /// It made a backup, and this is out of the ordinary about it.
+    Made(Made, Vec<Anomaly>),
+    /// The backup was there already.
+    Skipped(Backup),
+    /// It failed after its last attempt.
+    Failed(Kind, Failure),
+    /// It was told to stop, which says nothing about the backups.
+    Cancelled,
+}
+
 /// How the last drill ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LastDrill {
@@ -261,8 +274,78 @@ impl Board {
         look(&self.0.borrow())
     }
 
-    /// Changes the status.
-    pub fn write(&self, change: impl FnOnce(&mut Status)) {
+    /// A run has begun.
+    pub fn began(&self) {
+        self.write(|status| status.running = true);
+    }
+
+    /// The run that began has ended.
+    pub fn ended(&self, end: End, finished_at: DateTime<Utc>) {
+        self.write(|status| {
+            status.running = false;
+            let (outcome, kind) = match end {
+                End::Made(made, anomalies) => {
+                    status.add(made.backup.clone());
+                    status.last_made = Some(made);
+                    status.anomalies = anomalies;
+                    status.failure = None;
+                    (RunOutcome::Succeeded, None)
+                }
+                End::Skipped(backup) => {
+                    status.add(backup);
+                    status.failure = None;
+                    (RunOutcome::Skipped, None)
+                }
+                End::Failed(kind, failure) => {
+                    status.failure = Some(failure);
+                    (RunOutcome::Failed, Some(kind))
+                }
+                End::Cancelled => return,
+            };
+            status.ran(LastRun {
+                outcome,
+                kind,
+                finished_at,
+            });
+        });
+    }
+
+    /// The bucket was read at that time, and held these.
+    pub fn listed(&self, backups: Vec<Backup>, at: DateTime<Utc>) {
+        self.write(|status| status.list(backups, at));
+    }
+
+    /// The bucket was read at that time and held these, and the store told whether its clock is far ahead.
+    pub fn listed_by_clock(&self, backups: Vec<Backup>, at: DateTime<Utc>, store_is_ahead: bool) {
+        self.write(|status| {
+            status.list(backups, at);
+            status.store_is_ahead = store_is_ahead;
+        });
+    }
+
+    /// The next run is due at that time.
+    pub fn next_due(&self, at: DateTime<Utc>) {
+        self.write(|status| {
+            status.first_due_at.get_or_insert(at);
+            status.next_due_at = Some(at);
+        });
+    }
+
+    /// A drill has ended, and did not prove the backup if there is a failure.
+    pub fn drilled(&self, drill: LastDrill, failure: Option<Failure>) {
+        self.write(|status| {
+            status.drilled(drill);
+            status.drill_failure = failure;
+        });
+    }
+
+    /// The roles and settings of the server were stored beside a backup, or were not.
+    pub fn globals_ended(&self, globals: LastGlobals) {
+        self.write(|status| status.last_globals = Some(globals));
+    }
+
+    /// Changes the status. Only the verbs above do, so that each thing that can happen is written down in one way.
+    fn write(&self, change: impl FnOnce(&mut Status)) {
         self.0.send_modify(change);
     }
 

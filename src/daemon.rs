@@ -3,6 +3,7 @@
 pub mod prover;
 pub mod renewal;
 pub mod runs;
+mod tasks;
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,7 +14,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,7 @@ use crate::config::{Config, Sources};
 use crate::daemon::prover::Prover;
 use crate::daemon::renewal::Renewal;
 use crate::daemon::runs::Runs;
+use crate::daemon::tasks::Tasks;
 use crate::drill::Drill;
 use crate::dump::Patience;
 use crate::fault::{Diagnosed, Kind, log_failure};
@@ -91,8 +92,8 @@ pub async fn run(
         inside: inside(&config, &renewal, store.sent()),
     };
     let closed = answers.inside.is_none();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(http::serve(listener, answers, stop.clone()));
+    let mut tasks = Tasks::default();
+    tasks.spawn("http", http::serve(listener, answers, stop.clone()));
     let job = tokio::select! {
         job = job(&config, store, path, clock) => job,
         name = signals.next() => {
@@ -121,9 +122,9 @@ pub async fn run(
         tracing::info!("/ and /metrics are open to those who have STATUS_TOKEN");
     }
     let check = Check::new(&config, job.clients.clone(), railway, clock).for_daemon();
-    tasks.spawn(look_ahead(check, stop.clone()));
+    tasks.spawn("look ahead", look_ahead(check, stop.clone()));
     let (bells, ringer) = Bells::new(clock);
-    tasks.spawn(ringer.run(stop.clone()));
+    tasks.spawn("bells", ringer.run(stop.clone()));
     let start = Start {
         run_now: config.run_on_startup,
         catch_up: config.catch_up,
@@ -146,7 +147,10 @@ pub async fn run(
             renewal: renewal.clone(),
             clock,
         };
-        tasks.spawn(prover.follow(schedule, bells.bell("drills"), board.clone(), stop.clone()));
+        tasks.spawn(
+            "drills",
+            prover.follow(schedule, bells.bell("drills"), board.clone(), stop.clone()),
+        );
     }
     let heartbeat = speak(
         &config,
@@ -164,21 +168,25 @@ pub async fn run(
         heartbeat,
     };
     let bell = bells.bell("backups");
-    tasks.spawn(follow(config.schedule, bell, runs, start, stop.clone()));
+    tasks.spawn(
+        "backups",
+        follow(config.schedule, bell, runs, start, stop.clone()),
+    );
 
     tokio::select! {
         name = signals.next() => {
             tracing::info!(signal = name, grace_seconds = GRACE.as_secs(), "shutting down");
         }
-        // Neither task ends by itself: a daemon without its schedule or its port must not look alive.
-        _ = tasks.join_next() => {
-            tracing::error!("a task ended that must not; exiting so that the platform starts the service again");
+        // No task ends by itself: a daemon without its schedule or its port must not look alive.
+        ended = tasks.next() => {
+            let (task, error) = ended.map_or(("", None), |ended| (ended.name, ended.error));
+            tracing::error!(task, error, "a task ended that must not; exiting so that the platform starts the service again");
             return Ending::Failed;
         }
     }
     stop.cancel();
     tokio::select! {
-        () = async { while tasks.join_next().await.is_some() {} } => tracing::info!("stopped"),
+        () = tasks.all() => tracing::info!("stopped"),
         () = tokio::time::sleep(GRACE) => tracing::warn!("stopped before the run could clean up; the next start aborts what is left"),
         _ = signals.next() => tracing::warn!("stopped at once by a second signal; the next start aborts what is left"),
     }
@@ -201,7 +209,7 @@ fn speak(
     board: &Board,
     clock: Clock,
     (stop, grace): (&CancellationToken, Duration),
-    tasks: &mut JoinSet<()>,
+    tasks: &mut Tasks,
 ) -> Heartbeat {
     if config.alerts.is_some() {
         let alerts = Alerts {
@@ -213,11 +221,11 @@ fn speak(
             },
             clock,
         };
-        tasks.spawn(alerts.follow(board.clone(), stop.clone(), grace));
+        tasks.spawn("alerts", alerts.follow(board.clone(), stop.clone(), grace));
     }
     let (heartbeat, beats) = Heartbeat::new(renewal.heartbeat.clone());
     if let Some(beats) = beats {
-        tasks.spawn(beats.deliver(stop.clone(), grace));
+        tasks.spawn("heartbeat", beats.deliver(stop.clone(), grace));
     }
     heartbeat
 }
@@ -257,7 +265,7 @@ pub async fn once(
             return Ending::Failed;
         }
     };
-    let (board, mut tasks) = (Board::default(), JoinSet::new());
+    let (board, mut tasks) = (Board::default(), Tasks::default());
     let grace = (&ended, ONCE_LAST_WORDS);
     let renewal = Renewal::new(&config, sources, store);
     let heartbeat = speak(&config, &renewal, &board, clock, grace, &mut tasks);
@@ -288,7 +296,7 @@ pub async fn once(
     drop(runs);
     ended.cancel();
     tokio::select! {
-        () = async { while tasks.join_next().await.is_some() {} } => {}
+        () = tasks.all() => {}
         () = tokio::time::sleep(last_words + Duration::from_millis(100)) => {}
         name = signals.next() => tracing::info!(signal = name, "stopped before all messages were delivered"),
     }
@@ -352,7 +360,6 @@ async fn follow(schedule: Schedule, bell: Bell, runs: Runs, start: Start, stop: 
         .filter(|_| start.catch_up && !start.run_now);
     log_upcoming(&schedule, began_at);
     let mut alarm = Alarm::new(schedule, job.clock, bell);
-    board.write(|status| status.first_due_at = Some(alarm.next_due()));
     log_next(&alarm, board);
     if start.run_now {
         // The list decides nothing for this run, but `/health` knows of older backups while it lasts.
@@ -397,7 +404,7 @@ fn log_upcoming(schedule: &Schedule, now: DateTime<Utc>) {
 
 fn log_next(alarm: &Alarm, board: &Board) {
     let due = alarm.next_due();
-    board.write(|status| status.next_due_at = Some(due));
+    board.next_due(due);
     tracing::info!(due_at = utc(due), "next backup");
 }
 
@@ -425,10 +432,7 @@ fn take_over(listing: Listing<Backup>, board: &Board, now: DateTime<Utc>) {
             "ages not known: the store's clock is ahead of this one"
         );
     }
-    board.write(|status| {
-        status.list(listing.kept, now);
-        status.store_is_ahead = store_is_ahead;
-    });
+    board.listed_by_clock(listing.kept, now, store_is_ahead);
     board.read(|status| {
         let is_new = |backup: &&Backup| !before.contains(backup);
         let news: Vec<&Backup> = status.ahead.iter().filter(is_new).collect();

@@ -7,6 +7,7 @@
 //! every character of it can be seen.
 
 use std::fmt::{self, Debug, Write};
+use std::panic::PanicHookInfo;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -78,7 +79,23 @@ pub fn start(format: LogFormat, filter: &str, channel: Channel, terminal: &Termi
         .is_err()
     {
         tracing::debug!("logging was started before");
+        return;
     }
+    std::panic::set_hook(Box::new(tell_panic));
+}
+
+/// A panic is a line like any other. Without this it would be bare text on standard error.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("not a text");
+    let at = panic.location().map(ToString::to_string);
+    let thread = std::thread::current();
+    tracing::error!(
+        panic = message,
+        at,
+        thread = thread.name(),
+        hint = "this is a mistake in the program: report it with this line",
+        "a part of the program panicked"
+    );
 }
 
 impl<S, N> FormatEvent<S, N> for LogFormat

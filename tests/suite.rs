@@ -37,6 +37,7 @@ mod metrics;
 mod name;
 mod network;
 mod page;
+mod panics;
 mod proxy;
 mod regress;
 mod remedies;

@@ -48,10 +48,7 @@ impl Prover {
                 continue;
             }
             if let Some((last, failure)) = self.run(&stop).await {
-                board.write(|status| {
-                    status.drilled(last);
-                    status.drill_failure = failure;
-                });
+                board.drilled(last, failure);
             }
             if stop.is_cancelled() {
                 return;

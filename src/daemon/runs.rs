@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backup::{self, BackupError, Job, Made, Outcome, Trigger};
 use crate::board::anomaly::{self, Anomaly, Thresholds};
-use crate::board::{Board, Failure, LastGlobals, LastRun, RunOutcome};
+use crate::board::{Board, End, Failure, LastGlobals};
 use crate::daemon::renewal::Renewal;
 use crate::fault::{Diagnosed, log_failure};
 use crate::format;
@@ -100,13 +100,11 @@ impl Runs {
                 );
             }
         }
-        self.board.write(|status| {
-            status.last_globals = Some(LastGlobals {
-                stored: kind.is_none(),
-                passwords,
-                kind,
-                finished_at: (job.clock)(),
-            });
+        self.board.globals_ended(LastGlobals {
+            stored: kind.is_none(),
+            passwords,
+            kind,
+            finished_at: (job.clock)(),
         });
     }
 
@@ -120,7 +118,7 @@ impl Runs {
     }
 
     fn begin(&self) {
-        self.board.write(|status| status.running = true);
+        self.board.began();
         self.heartbeat.tell(Beat::Started);
     }
 
@@ -128,7 +126,7 @@ impl Runs {
     async fn list_for_comparison(&self) {
         tokio::select! {
             listed = self.job.catalog.list((self.job.clock)()) => match listed {
-                Ok(listing) => self.board.write(|status| status.list(listing.kept, (self.job.clock)())),
+                Ok(listing) => self.board.listed(listing.kept, (self.job.clock)()),
                 Err(error) => log_failure!(warn, error, "size not compared: could not read the bucket"),
             },
             () = tokio::time::sleep(Duration::from_secs(10)) => {
@@ -146,37 +144,20 @@ impl Runs {
         };
         self.tell(&outcome);
         let done = outcome.is_ok();
-        self.board.write(|status| {
-            status.running = false;
-            let (outcome, kind) = match outcome {
-                Ok(Outcome::Finished(made)) => {
-                    status.add(made.backup.clone());
-                    status.last_made = Some(made);
-                    status.anomalies = anomalies;
-                    status.failure = None;
-                    (RunOutcome::Succeeded, None)
-                }
-                Ok(Outcome::Skipped(backup)) => {
-                    status.add(backup);
-                    status.failure = None;
-                    (RunOutcome::Skipped, None)
-                }
-                Err(BackupError::Cancelled) => return,
-                Err(error) => {
-                    status.failure = Some(Failure {
-                        name: self.job.catalog.prefix().name_at(trigger.at()).to_string(),
-                        error: error.to_string(),
-                        hint: error.hint().to_owned(),
-                    });
-                    (RunOutcome::Failed, Some(error.kind()))
-                }
-            };
-            status.ran(LastRun {
-                outcome,
-                kind,
-                finished_at,
-            });
-        });
+        let end = match outcome {
+            Ok(Outcome::Finished(made)) => End::Made(made, anomalies),
+            Ok(Outcome::Skipped(backup)) => End::Skipped(backup),
+            Err(BackupError::Cancelled) => End::Cancelled,
+            Err(error) => End::Failed(
+                error.kind(),
+                Failure {
+                    name: self.job.catalog.prefix().name_at(trigger.at()).to_string(),
+                    error: error.to_string(),
+                    hint: error.hint().to_owned(),
+                },
+            ),
+        };
+        self.board.ended(end, finished_at);
         done
     }
 

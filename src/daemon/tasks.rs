@@ -1,0 +1,81 @@
+//! The tasks of a daemon, each with a name, so that one which dies can be told.
+
+use std::collections::HashMap;
+
+use tokio::task::{Id, JoinSet};
+
+/// Tasks that run until they are told to stop.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    running: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
+}
+
+/// A task that ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) name: &'static str,
+    /// How it died, if it did not end by itself.
+    pub(super) error: Option<String>,
+}
+
+impl Tasks {
+    /// Starts a task of that name.
+    pub(super) fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let id = self.running.spawn(task).id();
+        self.names.insert(id, name);
+    }
+
+    /// The next task that ends, none if there is none left. Dropping it loses nothing.
+    pub(super) async fn next(&mut self) -> Option<Ended> {
+        let (id, error) = match self.running.join_next_with_id().await? {
+            Ok((id, ())) => (id, None),
+            Err(error) => (error.id(), Some(error.to_string())),
+        };
+        Some(Ended {
+            name: self.names.remove(&id).unwrap_or_default(),
+            error,
+        })
+    }
+
+    /// Waits until all of them have ended, and says which of them died.
+    pub(super) async fn all(&mut self) {
+        while let Some(ended) = self.next().await {
+            if let Some(error) = ended.error {
+                tracing::error!(
+                    task = ended.name,
+                    error,
+                    "a task died while the service was stopping"
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_dies_is_told_by_its_name_with_what_it_said() {
+        let mut tasks = Tasks::default();
+        tasks.spawn("http", std::future::pending());
+        tasks.spawn("drills", async { panic!("no such day") });
+        let ended = tasks.next().await.unwrap();
+        assert_eq!(ended.name, "drills");
+        assert!(ended.error.unwrap().contains("no such day"));
+        tasks.spawn("backups", async {});
+        let ended = Ended {
+            name: "backups",
+            error: None,
+        };
+        assert_eq!(tasks.next().await, Some(ended));
+        tasks.running.abort_all();
+        tasks.all().await;
+        assert_eq!(tasks.next().await, None);
+    }
+}
