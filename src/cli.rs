@@ -15,6 +15,9 @@ pub struct Arguments {
     /// What to do. Without a command the process runs as a daemon.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Print every variable with its default and what it is for
+    #[arg(long)]
+    pub help_env: bool,
 }
 
 /// The commands.

@@ -33,6 +33,11 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
+    if arguments.help_env {
+        // Whoever closed the pipe has read enough.
+        drop(std::io::stdout().write_all(config::help::text().as_bytes()));
+        return ExitCode::SUCCESS;
+    }
     if let Some(Command::Confined(confined)) = &arguments.command {
         let error = if confined.watches() {
             match confine::watch(confined) {

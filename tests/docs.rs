@@ -606,7 +606,7 @@ fn the_readme_has_the_five_needed_variables_first_and_each_variable_in_one_row()
     assert_eq!(rows[..5], five);
     let mut sorted = rows.clone();
     sorted.sort();
-    let mut known: Vec<&str> = VARIABLES.iter().map(|(name, _)| *name).collect();
+    let mut known: Vec<&str> = VARIABLES.iter().map(|known| known.name).collect();
     known.sort_unstable();
     pretty_assertions::assert_eq!(sorted, known);
 }

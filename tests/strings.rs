@@ -41,12 +41,12 @@ fn what_belongs_to_a_file_or_dashboard_is_refused_in_every_variable_alike() {
     ] {
         let expected: BTreeSet<String> = VARIABLES
             .iter()
-            .map(|(name, _)| (*name).to_owned())
+            .map(|variable| variable.name.to_owned())
             .filter(|name| !(not_in_sql && name == "VERIFY_SQL"))
             .collect();
         let every = VARIABLES
             .iter()
-            .fold(working(), |set, (name, _)| set.with(name, value));
+            .fold(working(), |set, variable| set.with(variable.name, value));
         let ended = Service::daemon(&every).end(LIMIT);
         let events = ended.events("invalid configuration");
         let told: BTreeSet<String> = events

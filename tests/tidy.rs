@@ -18,11 +18,8 @@ fn read(path: &str) -> String {
 
 /// Every name that is read, with the `_FILE` forms of the secrets.
 fn variables() -> BTreeSet<String> {
-    let plain = VARIABLES.iter().map(|(name, _)| (*name).to_owned());
-    let files = VARIABLES
-        .iter()
-        .filter(|(_, secret)| *secret)
-        .map(|(name, _)| format!("{name}_FILE"));
+    let plain = VARIABLES.iter().map(|variable| variable.name.to_owned());
+    let files = VARIABLES.iter().filter_map(|variable| variable.file_name());
     plain.chain(files).collect()
 }
 
@@ -144,7 +141,8 @@ fn the_configuration_page_has_a_section_for_each_variable() {
 #[test]
 fn the_readme_names_every_variable() {
     let text = read("README.md");
-    for (name, _) in VARIABLES {
+    for variable in VARIABLES {
+        let name = variable.name;
         assert!(text.contains(&format!("`{name}`")), "{name}");
     }
 }
@@ -166,7 +164,7 @@ fn the_railway_page_has_each_variable_with_its_default() {
         .map(|(name, ..)| *name)
         .filter(|name| !name.starts_with("RAILWAY_"))
         .collect();
-    let known: BTreeSet<&str> = VARIABLES.iter().map(|(name, _)| *name).collect();
+    let known: BTreeSet<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
     pretty_assertions::assert_eq!(listed, known);
     let example = read(".env.example");
     for (name, default, description) in rows {

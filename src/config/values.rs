@@ -6,25 +6,18 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use super::{Findings, VARIABLES};
-
-/// What names of ours begin with, so that another one that does may be a misspelling.
-const OURS: [&str; 8] = [
-    "BACKUP_",
-    "AWS_S3_",
-    "ALERT_",
-    "ANOMALY_",
-    "HEARTBEAT_",
-    "RESTORE_DATABASE",
-    "STATUS_TOKEN",
-    "VERIFY_",
-];
+use super::problem::{Findings, Wrong};
+use super::variables::{BACKUP_OPTIONS, FAMILIES, VARIABLES, VERIFY_SQL, Variable};
 
 /// SQL has operators that look like a comment, braces and blanks of its own: only its quotes are held against the rules.
-const SQL: &str = "VERIFY_SQL";
+fn is_sql(name: &str) -> bool {
+    name == VERIFY_SQL.name
+}
 
 /// A shell's quotes protect what is in them.
-const SHELL: &str = "BACKUP_OPTIONS";
+fn is_of_shell(name: &str) -> bool {
+    name == BACKUP_OPTIONS.name
+}
 
 /// Our own variables, trimmed, the empty ones left out, the `_FILE` ones read, and those that were refused left out.
 pub(super) fn present(
@@ -35,15 +28,16 @@ pub(super) fn present(
     let mut ours: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in variables {
         let Some(name) = name.to_str() else { continue };
-        let known = VARIABLES.iter().any(|(known, secret)| {
-            name == *known || *secret && name.strip_suffix("_FILE") == Some(known)
-        });
-        if !known {
-            if OURS.iter().any(|ours| name.starts_with(ours)) && !is_injected(name, value.to_str())
+        if Variable::called(name).is_none() {
+            if FAMILIES.iter().any(|family| name.starts_with(family))
+                && !is_injected(name, value.to_str())
             {
                 findings.warn(
                     name,
-                    "is not a variable of this service and is not read; look for a misspelling",
+                    Wrong::new(
+                        "is not a variable of this service and is not read",
+                        "look for a misspelling",
+                    ),
                 );
             }
             continue;
@@ -58,24 +52,28 @@ pub(super) fn present(
     }
     // The path of a file is a value like any other.
     refuse_accidents(&mut ours, findings);
-    for (name, _) in VARIABLES.iter().filter(|(_, secret)| *secret) {
-        let file_name = format!("{name}_FILE");
+    for variable in VARIABLES {
+        let name = variable.name;
+        let Some(file_name) = variable.file_name() else {
+            continue;
+        };
         let Some(path) = ours.remove(&file_name) else {
             continue;
         };
-        if ours.contains_key(*name) {
-            findings.refuse(name, format!("and {file_name} are both set; remove one"));
-            ours.remove(*name);
+        if ours.remove(name).is_some() {
+            let cause = format!("and {file_name} are both set");
+            findings.refuse(name, Wrong::new(cause, "remove one"));
             continue;
         }
         match read_file(&path).map(|content| trimmed(&content).to_owned()) {
             Ok(content) if content.is_empty() => findings.refuse(&file_name, "names an empty file"),
             Ok(content) => match accident(name, &content) {
-                Some(text) => {
-                    findings.refuse(&file_name, format!("names a file whose text {text}"));
+                Some(wrong) => {
+                    let cause = format!("names a file whose text {}", wrong.cause);
+                    findings.refuse(&file_name, Wrong::new(cause, wrong.remedy));
                 }
                 None => {
-                    ours.insert((*name).to_owned(), content);
+                    ours.insert(name.to_owned(), content);
                 }
             },
             Err(reason) => findings.refuse(
@@ -89,8 +87,8 @@ pub(super) fn present(
 
 fn refuse_accidents(ours: &mut BTreeMap<String, String>, findings: &mut Findings) {
     ours.retain(|name, value| match accident(name, value) {
-        Some(text) => {
-            findings.refuse(name, text);
+        Some(wrong) => {
+            findings.refuse(name, wrong);
             false
         }
         None => true,
@@ -111,33 +109,45 @@ const fn is_invisible(c: char) -> bool {
     )
 }
 
-/// What shows that a value is not the one that was meant, as the rest of a sentence that begins with the variable's name.
-fn accident(name: &str, value: &str) -> Option<String> {
+/// What shows that a value is not the one that was meant.
+fn accident(name: &str, value: &str) -> Option<Wrong> {
     if is_quoted(name, value) {
-        return Some("has quotes around its value; remove them".to_owned());
+        return Some(Wrong::new("has quotes around its value", "remove them"));
     }
     let assigned = value.strip_prefix("export ").unwrap_or(value).trim_start();
     if assigned
         .strip_prefix(name)
         .is_some_and(|rest| rest.trim_start().starts_with('='))
     {
-        return Some(
-            "holds its own name; give it only what stands behind the = in the file".to_owned(),
-        );
+        return Some(Wrong::new(
+            "holds its own name",
+            "give it only what stands behind the = in the file",
+        ));
     }
-    if name == SQL {
+    if is_sql(name) {
         return None;
     }
     if is_reference(value) {
-        return Some("holds a reference that was not resolved: on Railway it is ${{Service.VARIABLE}}, where the part before the dot is the name of the service that has the variable; elsewhere write the value itself".to_owned());
+        return Some(Wrong::new(
+            "holds a reference that was not resolved: on Railway it is ${{Service.VARIABLE}}, where the part before the dot is the name of the service that has the variable",
+            "elsewhere write the value itself",
+        ));
     }
     if has_comment(name, value) {
-        return Some("holds a comment: a # after a blank, with what follows it, would become part of the value; remove it".to_owned());
+        return Some(Wrong::new(
+            "holds a comment: a # after a blank, with what follows it, would become part of the value",
+            "remove it",
+        ));
     }
     value
         .chars()
         .any(|c| is_invisible(c) || c.is_whitespace() && !c.is_ascii())
-        .then(|| "holds a sign that nobody can see, such as a no-break or zero-width space; type it in place of copying it".to_owned())
+        .then(|| {
+            Wrong::new(
+                "holds a sign that nobody can see, such as a no-break or zero-width space",
+                "type it in place of copying it",
+            )
+        })
 }
 
 /// Whether quotes stand around the whole value, as `docker --env-file` and some dashboards keep them.
@@ -156,7 +166,7 @@ fn is_quoted(name: &str, value: &str) -> bool {
             .strip_prefix(*opening)
             .and_then(|rest| rest.strip_suffix(*closing));
         // A shell's words may each have quotes: "-t a" "-t b".
-        inner.is_some_and(|inner| name != SHELL || !has_unescaped(inner, *closing))
+        inner.is_some_and(|inner| !is_of_shell(name) || !has_unescaped(inner, *closing))
     })
 }
 
@@ -194,13 +204,13 @@ fn has_comment(name: &str, value: &str) -> bool {
     let mut quote = None;
     let mut escaped = false;
     if value.strip_prefix('#').is_some_and(|rest| {
-        rest.is_empty() || name == SHELL || rest.starts_with(char::is_whitespace)
+        rest.is_empty() || is_of_shell(name) || rest.starts_with(char::is_whitespace)
     }) {
         return true;
     }
     value.chars().any(|c| {
         let found = c == '#' && quote.is_none() && before.is_some_and(char::is_whitespace);
-        if name == SHELL && !escaped {
+        if is_of_shell(name) && !escaped {
             match quote {
                 Some(open) if c == open => quote = None,
                 None if c == '"' || c == '\'' => quote = Some(c),
@@ -290,7 +300,8 @@ mod tests {
         ] {
             let told = accident(name, value);
             assert!(
-                told.as_deref().is_some_and(|text| text.contains(piece)),
+                told.as_ref()
+                    .is_some_and(|wrong| wrong.cause.contains(piece)),
                 "{name}={value}: {told:?}"
             );
         }
