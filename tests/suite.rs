@@ -54,6 +54,7 @@ mod tidy;
 mod tls;
 mod troubleshooting;
 mod trust;
+mod variables;
 mod verify;
 mod versions;
 mod words;
