@@ -23,13 +23,12 @@ use stream::level::Level;
 
 use crate::board::anomaly::Thresholds;
 use crate::catalog::Prefix;
+use crate::network::address::{Address, is_local};
 use crate::network::proxy::Proxies;
 use crate::postgres::{DatabaseUrl, Inherited, Remark};
 use crate::schedule::Schedule;
 use crate::secret::Secret;
 use crate::store::StoreSettings;
-use crate::store::endpoint::is_local;
-use crate::watch::webhook::Address;
 
 pub use log::{log_settings, port};
 use options::Options;

@@ -1,4 +1,5 @@
-//! What every connection to the outside shares: TLS, and the way through a proxy.
+//! What every connection to the outside shares: addresses, TLS, and the way through a proxy.
 
+pub mod address;
 pub mod proxy;
 pub mod tls;

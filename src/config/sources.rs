@@ -7,10 +7,10 @@ use super::problem::{Findings, Problem};
 use super::variables::Variable;
 use super::{Given, proof, store};
 use crate::drill::DrillServer;
+use crate::network::address::Address;
 use crate::postgres::DatabaseUrl;
 use crate::secret::Secret;
 use crate::store::StoreSettings;
-use crate::watch::webhook::Address;
 
 /// Reads the file of a `NAME_FILE` variable.
 pub type ReadFile = fn(&str) -> Result<String, String>;

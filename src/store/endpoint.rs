@@ -1,5 +1,7 @@
 //! `AWS_S3_ENDPOINT` as consoles show it and people paste it, understood whole (pure).
 
+use crate::network::address::{host, is_authority, is_local};
+
 /// Where a store answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -183,43 +185,11 @@ fn is_account(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-fn is_authority(authority: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    let name = host(authority);
-    let port = authority.strip_prefix(name).unwrap_or_default();
-    let port_is_good = port.is_empty()
-        || port
-            .strip_prefix(':')
-            .is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-    !name.is_empty() && port_is_good && authority.bytes().all(is_plain)
-}
-
 fn is_segment(segment: &str) -> bool {
     !["", ".", ".."].contains(&segment)
         && segment
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
-}
-
-/// Whether nobody outside can listen on the way there.
-pub(crate) fn is_local(host: &str) -> bool {
-    ["localhost", "127.0.0.1", "[::1]"].contains(&host)
-        || host.ends_with(".internal")
-        || !host.contains(['.', ':'])
-}
-
-/// The host of `[scheme://]host[:port][/path]`.
-fn host(endpoint: &str) -> &str {
-    let rest = endpoint
-        .split_once("://")
-        .map_or(endpoint, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or(rest);
-    if authority.starts_with('[') {
-        return authority.split_once(']').map_or(authority, |(host, _)| {
-            authority.get(..=host.len()).unwrap_or(authority)
-        });
-    }
-    authority.split(':').next().unwrap_or(authority)
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! Messages to addresses that are secrets: bounded in time and tries, and never followed to another host.
 
 use std::error::Error;
-use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
 use axum::http::header::{CONTENT_TYPE, HOST, USER_AGENT};
-use axum::http::uri::{PathAndQuery, Scheme};
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -20,9 +18,9 @@ use tokio::net::TcpStream;
 
 use crate::fault::chain;
 use crate::format::text::shortened;
+pub use crate::network::address::Address;
 use crate::network::proxy::Proxy;
 use crate::network::tls::Distrust;
-use crate::secret::{Redactor, Secret};
 
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(10);
@@ -33,131 +31,6 @@ pub const WAITS: [Duration; 3] = [
     Duration::from_secs(5),
     Duration::from_secs(30),
 ];
-
-/// The address of a receiver. All of it is a secret: whoever knows it can send there.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Address {
-    uri: Uri,
-    variable: &'static str,
-    proxy: Option<Proxy>,
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Address({}, …)", self.variable)
-    }
-}
-
-impl Address {
-    /// Reads the value of a variable.
-    ///
-    /// # Errors
-    /// What is wrong, as the rest of a sentence that begins with the variable's name; never its value.
-    pub fn parse(variable: &'static str, text: &str) -> Result<Self, &'static str> {
-        const NO_URL: &str =
-            "is not a URL that begins with https:// or http://; copy it again from the receiver";
-        if text.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(NO_URL);
-        }
-        let uri: Uri = text.parse().map_err(|_| NO_URL)?;
-        let known = [Scheme::HTTP, Scheme::HTTPS].iter().map(Some);
-        if !known.into_iter().any(|scheme| scheme == uri.scheme()) {
-            return Err(NO_URL);
-        }
-        let authority = uri.authority().ok_or(NO_URL)?.as_str();
-        if authority.contains('@') {
-            return Err("holds a user or password before the host, which is not supported");
-        }
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-        let host = uri.host().unwrap_or_default();
-        let port = authority.strip_prefix(host).unwrap_or_default();
-        let has_port = uri.port_u16().is_some_and(|port| port > 0);
-        if host.is_empty() || !authority.bytes().all(is_plain) || !(port.is_empty() || has_port) {
-            return Err(NO_URL);
-        }
-        Ok(Self {
-            uri,
-            variable,
-            proxy: None,
-        })
-    }
-
-    /// The variable that holds it.
-    #[must_use]
-    pub const fn variable(&self) -> &'static str {
-        self.variable
-    }
-
-    /// Its host, in lower case.
-    #[must_use]
-    pub fn host(&self) -> String {
-        self.uri.host().unwrap_or_default().to_ascii_lowercase()
-    }
-
-    /// Its path.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        self.uri.path()
-    }
-
-    /// Its query; empty if there is none.
-    #[must_use]
-    pub fn query(&self) -> &str {
-        self.uri.query().unwrap_or_default()
-    }
-
-    /// Whether what is sent there can be read on the way.
-    #[must_use]
-    pub fn is_plain(&self) -> bool {
-        self.uri.scheme() == Some(&Scheme::HTTP)
-    }
-
-    /// The same receiver under another path and query.
-    #[must_use]
-    pub fn with(&self, path: &str, query: &str) -> Self {
-        let text = if query.is_empty() {
-            path.to_owned()
-        } else {
-            format!("{path}?{query}")
-        };
-        let mut parts = self.uri.clone().into_parts();
-        if let Ok(path) = PathAndQuery::try_from(text) {
-            parts.path_and_query = Some(path);
-        }
-        Self {
-            uri: Uri::from_parts(parts).unwrap_or_else(|_| self.uri.clone()),
-            variable: self.variable,
-            proxy: self.proxy.clone(),
-        }
-    }
-
-    /// The same receiver, reached through a proxy unless its host is excepted.
-    #[must_use]
-    pub fn through(mut self, proxy: Option<Proxy>) -> Self {
-        self.proxy = proxy.filter(|proxy| proxy.is_for(&self.uri));
-        self
-    }
-
-    /// Takes the address, and whatever of it can identify a receiver, out of a text.
-    fn redact(&self, text: &str) -> String {
-        const TOKEN: usize = 6;
-        let pieces = self
-            .path()
-            .split('/')
-            .chain(self.query().split(['&', '=']))
-            .filter(|piece| piece.len() >= TOKEN);
-        let whole = self.uri.to_string();
-        let path = self.uri.path_and_query().map_or("", PathAndQuery::as_str);
-        let path = if path.len() < TOKEN { "" } else { path };
-        let host = self.uri.host().unwrap_or_default();
-        let secrets: Vec<Secret> = [whole.as_str(), path, host]
-            .into_iter()
-            .chain(pieces)
-            .map(|piece| Secret::new(piece.to_owned()))
-            .collect();
-        Redactor::new(&secrets).redact(text)
-    }
-}
 
 /// What is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -268,7 +141,7 @@ pub async fn send(
         let Some(wait) = waits.next().filter(|_| error.is_retryable()) else {
             return Err(error);
         };
-        tracing::debug!(variable = address.variable, kind = error.kind(), %error, wait_seconds = wait.as_secs(), "message to be sent again");
+        tracing::debug!(variable = address.variable(), kind = error.kind(), %error, wait_seconds = wait.as_secs(), "message to be sent again");
         last = Some(Box::new(error));
         tokio::select! {
             () = tokio::time::sleep(*wait) => {}
@@ -280,7 +153,7 @@ pub async fn send(
 async fn attempt(address: &Address, body: &Body) -> Result<(), Undelivered> {
     let exchanged = async {
         // Made for each message: between two of them, a day may pass in which nothing of it is held in memory.
-        match (&address.proxy, address.is_plain()) {
+        match (address.proxy(), address.is_plain()) {
             (None, true) => exchange(HttpConnector::new(), address, body).await,
             (Some(proxy), true) => exchange_plainly(proxy, address, body).await,
             (None, false) => {
@@ -321,7 +194,7 @@ fn encrypted<C>(connector: C) -> Result<HttpsConnector<C>, Undelivered> {
 fn request(address: &Address, body: &Body) -> Result<Request<Full<Bytes>>, Undelivered> {
     let agent = concat!("postgres-s3-backups/", env!("CARGO_PKG_VERSION"));
     let request = Request::builder()
-        .uri(address.uri.clone())
+        .uri(address.uri().clone())
         .header(USER_AGENT, agent);
     let request = match body {
         Body::None => request.method(Method::GET).body(Full::default()),
@@ -364,7 +237,7 @@ async fn exchange_plainly(
         .await
         .map_err(|error| broken(address, &error))?;
     let mut request = request(address, body)?;
-    if let Some(authority) = address.uri.authority()
+    if let Some(authority) = address.uri().authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         request.headers_mut().insert(HOST, host);
@@ -432,53 +305,6 @@ fn broken(address: &Address, error: &(dyn Error + 'static)) -> Undelivered {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn address(text: &str) -> Address {
-        Address::parse("HEARTBEAT_URL", text).unwrap()
-    }
-
-    #[test]
-    fn an_address_is_an_absolute_url_and_no_message_repeats_it() {
-        for text in [
-            "https://hc-ping.com/canary",
-            "http://10.0.0.1:3001/api/push/canary?status=up",
-            "http://[::1]:80/x",
-            "HTTPS://Host/x",
-        ] {
-            assert!(Address::parse("X", text).is_ok(), "{text}");
-        }
-        for text in [
-            "canary",
-            "/canary",
-            "canary.example.com/x",
-            "ftp://canary/x",
-            "https://",
-            "https:///canary",
-            "https://user:canary@host/x",
-            "https://host:canary/x",
-            "https://host:0/canary",
-            "https://host:/canary",
-            "https://host/can ary",
-            "https://host/canary#x",
-            "https://${{canary}}/x",
-        ] {
-            let said = Address::parse("X", text).unwrap_err();
-            assert!(!said.contains("canary"), "{text}: {said}");
-        }
-    }
-
-    #[test]
-    fn no_part_of_an_address_that_identifies_a_receiver_stays_in_a_text() {
-        let address =
-            address("https://hooks.example.com/services/T0AAAA/B0BBBB/canarycanary?key=secretkey");
-        let said = address.redact(
-            "https://hooks.example.com/services/T0AAAA/B0BBBB/canarycanary?key=secretkey: B0BBBB of hooks.example.com has no secretkey, token canarycanary",
-        );
-        for piece in ["T0AAAA", "B0BBBB", "canary", "secretkey", "example.com"] {
-            assert!(!said.contains(piece), "{piece}: {said}");
-        }
-        assert!(!format!("{address:?}").contains("canary"));
-    }
 
     #[test]
     fn what_waiting_does_not_mend_is_not_tried_again() {
