@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use postgres_s3_backups::progress::Terminal;
 use postgres_s3_backups::telemetry::{self, Channel, LogFormat};
 use serde_json::Value;
 
@@ -11,7 +12,12 @@ const PANICKING: &str = "PANICKING_ON_PURPOSE";
 #[test]
 fn a_panic_is_one_line_of_the_log_and_nothing_else() {
     if std::env::var_os(PANICKING).is_some() {
-        telemetry::start(LogFormat::Json, "info", Channel::Stdout);
+        telemetry::start(
+            LogFormat::Json,
+            "info",
+            Channel::Stdout,
+            &Terminal::new(false),
+        );
         let thread = std::thread::Builder::new().name("worker".to_owned());
         let panicking = thread.spawn(|| panic!("two\nlines of {}", "words"));
         assert!(panicking.unwrap().join().is_err());
