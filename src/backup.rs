@@ -189,7 +189,7 @@ async fn attempt(
     ) {
         Ok(started) => started,
         Err(error) => {
-            upload.abort().await;
+            upload.abort(early()).await;
             return Err(error.into());
         }
     };
@@ -212,7 +212,7 @@ async fn attempt(
     let (proof, text_bytes, timings) = match proof {
         Ok(proof) => proof,
         Err(error) => {
-            upload.abort().await;
+            upload.abort(early()).await;
             return Err(error);
         }
     };

@@ -74,7 +74,7 @@ pub async fn store(
     );
     let (dump, output) = match started_dump {
         Ok(started) => started,
-        Err(error) => return Err(given_up(upload, error.into()).await),
+        Err(error) => return Err(given_up(upload, error.into(), early()).await),
     };
     let head = head(&key, name, &server, client).line();
     let streamed = tokio::select! {
@@ -85,12 +85,12 @@ pub async fn store(
         Ok((output, _, _)) => output,
         Err(error) => {
             dump.stop().await;
-            return Err(given_up(upload, error).await);
+            return Err(given_up(upload, error, early()).await);
         }
     };
     let proof = match dump.finish(output).await {
         Ok(proof) => proof,
-        Err(error) => return Err(given_up(upload, error.into()).await),
+        Err(error) => return Err(given_up(upload, error.into(), early()).await),
     };
     let stored = upload.complete(proof, early()).await?;
     Ok(Stored {
@@ -101,8 +101,12 @@ pub async fn store(
     })
 }
 
-async fn given_up(upload: Upload, error: BackupError) -> BackupError {
-    upload.abort().await;
+async fn given_up(
+    upload: Upload,
+    error: BackupError,
+    over: impl Future<Output = BackupError>,
+) -> BackupError {
+    upload.abort(over).await;
     error
 }
 

@@ -3,16 +3,15 @@
 //!
 //! What holds, and where:
 //! - An object has a final name only if `pg_dump` exited 0, its output was read to the end, the dump's end marker was
-//!   there and every byte was acknowledged: [`upload::Upload::complete`] takes a [`dump::CleanExit`], which only
+//!   there and every byte was acknowledged: [`store::upload::Upload::complete`] takes a [`dump::CleanExit`], which only
 //!   [`dump::Dump::finish`] makes.
 //! - A restore is committed only after the object was read whole: [`restore`] needs a [`reader::ReadWhole`], which only
 //!   [`reader::read`] makes.
 //! - Nothing is written to disk, and what is held in memory does not grow with the database: [`backup`].
 //! - The bucket is the state: [`catalog`] reads names back; there is no index and no local file.
 //! - No child sees the database URL, and no log, error or answer a secret: [`postgres`], [`secret`].
-//! - Decisions are functions of data and the time: [`schedule`], [`health`], [`config`], [`check`], [`anomaly`],
-//!   [`alert`]. Only `main`
-//!   reads the environment and the clock.
+//! - Decisions are functions of data and the time: [`schedule`], [`board::health`], [`config`], [`check`], [`board::anomaly`],
+//!   [`watch::alert`]. Only `main` reads the environment and the clock.
 //! - A failed backup never ends the daemon: [`daemon`].
 //!
 //! What is deliberately absent: a trait with one implementation, a temporary file, a shell, a delete of an object.

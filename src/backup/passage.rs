@@ -1,5 +1,6 @@
 //! The way of a dump into an upload: read, compressed, cut into parts and sent.
 
+use std::future::ready;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub(crate) async fn begin(
         begun = &mut request => Ok(begun?),
         error = early => {
             tokio::select! {
-                begun = request => if let Ok(upload) = begun { upload.abort().await },
+                begun = request => if let Ok(upload) = begun { upload.abort(ready(())).await },
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
             }
             Err(error)

@@ -1,5 +1,7 @@
 //! A multipart upload: its parts are equal, few are on their way at a time, and it ends exactly once.
 
+use std::future::ready;
+use std::pin::pin;
 use std::time::Duration;
 
 use md5::{Digest, Md5};
@@ -253,14 +255,19 @@ impl Upload {
         _proof: CleanExit,
         early: impl Future<Output = E>,
     ) -> Result<Stored, E> {
-        let (ended, limit) = tokio::select! {
-            ended = self.commit() => (ended.map_err(E::from), PATIENCE),
-            error = early => (Err(error), PATIENCE_AT_THE_END),
-        };
-        if ended.is_err() {
-            self.abort_within(limit).await;
+        let mut early = pin!(early);
+        tokio::select! {
+            ended = self.commit() => {
+                if ended.is_err() {
+                    self.abort(early).await;
+                }
+                ended.map_err(E::from)
+            }
+            error = &mut early => {
+                self.abort(ready(())).await;
+                Err(error)
+            }
         }
-        ended
     }
 
     async fn commit(&mut self) -> Result<Stored, StoreError> {
@@ -380,18 +387,25 @@ impl Upload {
     }
 
     /// Ends the upload without making an object. A failure is logged, and never replaces the error that led here. A store that
-    /// does not answer is not waited for long, because a later start or run aborts what is left.
-    pub async fn abort(self) {
-        self.abort_within(PATIENCE).await;
-    }
-
-    async fn abort_within(mut self, limit: Duration) {
+    /// does not answer is not waited for long, because a later start or run aborts what is left: for a minute, and for five
+    /// seconds once the run's own time is over, which `over` tells.
+    pub async fn abort<T>(mut self, over: impl Future<Output = T>) {
         self.in_flight.shutdown().await;
+        let at_the_end = async {
+            over.await;
+            tokio::time::sleep(PATIENCE_AT_THE_END).await;
+        };
+        let limit = async {
+            tokio::select! {
+                () = tokio::time::sleep(PATIENCE) => {}
+                () = at_the_end => {}
+            }
+        };
         tokio::select! {
             aborted = self.store.abort_upload(&self.key, &self.id) => if let Err(error) = aborted {
                 tracing::warn!(key = self.key, upload = self.id, error = %error, "could not abort upload");
             },
-            () = tokio::time::sleep(limit) => {
+            () = limit => {
                 tracing::warn!(key = self.key, upload = self.id, error = "the store does not answer", "could not abort upload");
             }
         }
