@@ -3,8 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::common::postgres::Postgres;
 use crate::common::process::{Folder, LIMIT, free_port, wait_until};
+use crate::common::r2::{Action, Operation, R2};
 use crate::common::service::{Service, Variables, processes_with};
 use crate::common::{postgres, seaweedfs, unique};
 
@@ -258,4 +261,29 @@ fn the_password_is_in_no_command_line() {
         assert!(!String::from_utf8_lossy(&line).contains("testpass"));
     }
     service.terminate();
+}
+
+/// A dump that waits is ended by the run's time limit, and then the upload has to be aborted: on a store that answers with
+/// errors that is tried again and again, but not beyond the five seconds that are left to it.
+#[test]
+fn a_run_whose_time_is_over_does_not_go_on_aborting_its_upload() {
+    let locked = Locked::new();
+    let r2 = R2::start();
+    let refusal = Action::Answer(500, "InternalError");
+    r2.fail(Operation::AbortUpload, 0, usize::MAX, refusal);
+    let variables = Variables::on_r2(&r2, &postgres().url(&locked.database));
+    let ended = Service::start(&variables.with("BACKUP_TIMEOUT", "3s"), &["backup"]).end(LIMIT);
+    let failed = ended.failure();
+    assert_eq!(failed["kind"], "deadline", "{failed}");
+    assert!(
+        r2.seen(Operation::AbortUpload).len() > 1,
+        "{}",
+        ended.text()
+    );
+    // By the log's own clock.
+    let at = |event: &serde_json::Value| -> DateTime<Utc> {
+        event["timestamp"].as_str().unwrap().parse().unwrap()
+    };
+    let took = at(&failed) - at(&ended.event("backup started"));
+    assert!(took < TimeDelta::seconds(20), "{}", ended.text());
 }
