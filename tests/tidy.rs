@@ -687,6 +687,19 @@ fn upward<'a>(part: &str, code: &'a str) -> Vec<&'a str> {
 }
 
 #[test]
+fn the_architecture_page_has_the_parts_in_their_order() {
+    let page = read("docs/architecture.md");
+    let (_, section) = page.split_once("\n## Parts\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter_map(|line| {
+        let (part, about) = line.strip_prefix("| `")?.split_once("` | ")?;
+        assert!(about.len() > 20, "{line}");
+        Some(part)
+    });
+    pretty_assertions::assert_eq!(rows.collect::<Vec<_>>(), PARTS);
+}
+
+#[test]
 fn no_part_of_the_program_uses_one_above_it() {
     assert_eq!(upward("store", "use crate::backup::Made;"), ["backup"]);
     assert_eq!(upward("store", "use crate::unheard::Of;"), ["unheard"]);

@@ -1,3 +1,5 @@
+//! The whole configuration: variables in, a `Config` or all problems out.
+
 use std::collections::BTreeMap;
 
 use super::*;

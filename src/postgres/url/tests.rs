@@ -1,3 +1,5 @@
+//! Database URLs as people write them.
+
 use super::*;
 
 fn parsed(text: &str) -> DatabaseUrl {
