@@ -409,11 +409,15 @@ async fn aftermath(
     }
 }
 
-/// Whether the server has committed a transaction; none if it can't be asked, or the transaction is still open.
+/// Whether the server has committed a transaction whose session has ended; none if it can't be asked, or does not know yet.
 async fn is_committed(database: &Database<'_>, transaction: &Transaction) -> Option<bool> {
-    let question = Sql::new("SELECT pg_catalog.txid_status(")
+    // A server that crashed can have forgotten that it gave the number away, if the transaction wrote little and never ended:
+    // then the number lies ahead, and asking for its status is an error.
+    let question = Sql::new("SELECT CASE WHEN ")
         .number(transaction.number)
-        .sql(");");
+        .sql(" OPERATOR(pg_catalog.>=) pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) THEN 'aborted' ELSE pg_catalog.txid_status(")
+        .number(transaction.number)
+        .sql(") END;");
     match database.ask(&question, ENDING).await.ok()?.trim() {
         "committed" => Some(true),
         "aborted" => Some(false),
