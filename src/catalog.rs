@@ -252,18 +252,8 @@ fn newer(newest: Option<Backup>, other: Backup, now: DateTime<Utc>) -> Option<Ba
 
 #[cfg(test)]
 mod tests {
+    use super::backup::tests::{at, backup};
     use super::*;
-
-    const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
-
-    fn at(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap()
-    }
-
-    fn backup(named: &str, finished: &str, size_bytes: u64) -> Backup {
-        let name = Prefix::new(None, "db_").name_at(at(named));
-        Backup::new(name, at(finished), size_bytes, TIMEOUT)
-    }
 
     #[test]
     fn the_newest_is_the_latest_name_that_holds_something_and_is_not_dated_ahead() {

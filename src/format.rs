@@ -99,3 +99,38 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 pub(crate) fn quoted(word: &str) -> String {
     shell_words::quote(word).into_owned()
 }
+
+/// A name as SQL spells it, in quotes where it needs them. Keywords get none: this is for people to read and paste, and for names
+/// of schemas, none of which is called like a keyword.
+pub(crate) fn identifier(name: &str) -> String {
+    let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if is_plain {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_quotes_only_where_sql_needs_them() {
+        assert_eq!(
+            ["auth", "_a1", "1a", "A", "a b", "a\"b", ""].map(identifier),
+            [
+                "auth",
+                "_a1",
+                "\"1a\"",
+                "\"A\"",
+                "\"a b\"",
+                "\"a\"\"b\"",
+                "\"\""
+            ]
+        );
+    }
+}

@@ -89,17 +89,17 @@ impl Backup {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::catalog::Prefix;
 
-    const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+    pub(in crate::catalog) const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
-    fn at(text: &str) -> DateTime<Utc> {
+    pub(in crate::catalog) fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
     }
 
-    fn backup(named: &str, finished: &str, size_bytes: u64) -> Backup {
+    pub(in crate::catalog) fn backup(named: &str, finished: &str, size_bytes: u64) -> Backup {
         let name = Prefix::new(None, "db_").name_at(at(named));
         Backup::new(name, at(finished), size_bytes, TIMEOUT)
     }

@@ -46,10 +46,9 @@ pub(super) fn warning(
     hint: impl Into<String>,
 ) -> Finding {
     Finding {
-        name,
         outcome: Outcome::Warning,
-        text: text.into(),
         hint: Some(hint.into()),
+        ..ok(name, text)
     }
 }
 
@@ -59,10 +58,8 @@ pub(super) fn failed(
     hint: impl Into<String>,
 ) -> Finding {
     Finding {
-        name,
         outcome: Outcome::Failed,
-        text: text.into(),
-        hint: Some(hint.into()),
+        ..warning(name, text, hint)
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::dump::label::Setting;
+use crate::format::identifier;
 use crate::postgres::{Database, Sql};
 use crate::reader::Summary;
 
@@ -74,19 +75,6 @@ pub(super) fn shown(setting: &Setting, database: &str) -> String {
             identifier(role)
         ),
         None => format!("ALTER DATABASE {database} SET {name} TO {values};"),
-    }
-}
-
-/// An identifier for a person to paste.
-pub(super) fn identifier(name: &str) -> String {
-    let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if is_plain {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
     }
 }
 

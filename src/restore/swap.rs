@@ -6,7 +6,7 @@ use tokio::time::{Duration, Instant};
 
 use super::RestoreError;
 use super::create::{LIMIT, suffixed};
-use super::settings::identifier;
+use crate::format::identifier;
 use crate::format::text::shortened;
 use crate::postgres::{self, Database, DatabaseUrl, PostgresError, Sql};
 use crate::restore::target::Refusals;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::clean;
 use super::{Permits, Refusals};
+use crate::format::identifier;
 use crate::postgres::Sql;
 use stream::replay::{Needs, Omit, Skip, skip};
 
@@ -149,7 +150,8 @@ impl Rights {
         }
         if permits.clean {
             let staying = |schema: &&String| {
-                let named = |name: &String| name.strip_prefix("schema ") == Some(&quoted(schema));
+                let named =
+                    |name: &String| name.strip_prefix("schema ") == Some(&identifier(schema));
                 self.stays.names.iter().any(named)
             };
             let staying: Vec<&String> = needs.schemas.iter().filter(staying).collect();
@@ -260,19 +262,6 @@ pub fn some(names: &[impl AsRef<str>]) -> String {
 
 fn names(names: &BTreeSet<String>) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
-}
-
-/// A name as the server spells it with `%I`, but for keywords, which no schema of a provider's is called.
-fn quoted(name: &str) -> String {
-    let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if is_plain {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
 }
 
 /// The question to which [`Rights`] are the answer.
@@ -441,19 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_spelled_as_the_server_does_and_not_all_of_them() {
-        assert_eq!(
-            ["auth", "_a1", "1a", "A", "a b", "a\"b", ""].map(quoted),
-            [
-                "auth",
-                "_a1",
-                "\"1a\"",
-                "\"A\"",
-                "\"a b\"",
-                "\"a\"\"b\"",
-                "\"\""
-            ]
-        );
+    fn of_many_names_not_all_are_told() {
         assert_eq!(some(&["a", "b"]), "a, b");
         assert!(some(&["x"; 30]).ends_with("x, and 10 more"));
     }
