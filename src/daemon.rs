@@ -362,11 +362,6 @@ async fn follow(schedule: Schedule, bell: Bell, runs: Runs, start: Start, stop: 
     let mut alarm = Alarm::new(schedule, job.clock, bell);
     log_next(&alarm, board);
     if start.run_now {
-        // The list decides nothing for this run, but `/health` knows of older backups while it lasts.
-        tokio::select! {
-            listed = job.catalog.list((job.clock)()) => if let Ok(listing) = listed { take_over(listing, board, (job.clock)()) },
-            () = tokio::time::sleep(Duration::from_secs(10)) => {}
-        }
         run_one(&runs, &mut alarm, Trigger::Manual((job.clock)()), stop).await;
     }
     let mut list_at = Instant::now();
@@ -409,10 +404,26 @@ fn log_next(alarm: &Alarm, board: &Board) {
 }
 
 async fn run_one(runs: &Runs, alarm: &mut Alarm, trigger: Trigger, stop: &CancellationToken) {
+    if runs.board.read(|status| status.listed_at.is_none()) {
+        list_first(runs, stop).await;
+    }
     runs.run(trigger, stop).await;
     if !stop.is_cancelled() {
         alarm.skip_passed().log("a run was active");
         log_next(alarm, &runs.board);
+    }
+}
+
+/// Reads the bucket before a run that is due before it was ever read. The list decides nothing for this run, but without it
+/// `/health` would know of no older backup for as long as the run lasts. It is worth no more than a few seconds.
+async fn list_first(runs: &Runs, stop: &CancellationToken) {
+    let (job, board) = (&runs.job, &runs.board);
+    tokio::select! {
+        listed = job.catalog.list((job.clock)()) => if let Ok(listing) = listed {
+            take_over(listing, board, (job.clock)());
+        },
+        () = tokio::time::sleep(Duration::from_secs(10)) => {}
+        () = stop.cancelled() => {}
     }
 }
 

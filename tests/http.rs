@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::common::halted::Halted;
 use crate::common::process::{LIMIT, wait_until};
+use crate::common::r2::{Action, Operation, R2};
 use crate::common::service::{Service, Variables};
 use crate::common::{postgres, seaweedfs, unique};
 
@@ -67,6 +70,27 @@ fn health_is_running_while_a_backup_is_made_and_nothing_is_overdue() {
     assert_eq!((code, &json["status"]), (200, &"running".into()));
     halted.release();
     assert_eq!(service.wait_for_health("ok").0, 200);
+    service.terminate();
+}
+
+#[test]
+fn a_run_that_is_due_before_the_bucket_was_read_leaves_health_with_what_the_bucket_holds() {
+    let (r2, gate) = (R2::start(), Arc::<AtomicBool>::default());
+    let lists = r2.fail(Operation::ListObjects, 0, usize::MAX, Action::Await(gate.clone()));
+    let halted = Halted::new(postgres(), 10, 10);
+    let variables = Variables::on_r2(&r2, "").with("BACKUP_CRON_SCHEDULE", "* * * * * *");
+    let service = Service::daemon(&halted.variables(variables));
+    wait_until("a list", LIMIT, || (lists.struck() > 0).then_some(()));
+    let due = service.wait_for("next backup")["due_at"].clone();
+    let due = chrono::DateTime::parse_from_rfc3339(due.as_str().unwrap()).unwrap();
+    let passed = || (chrono::Utc::now() > due + chrono::TimeDelta::milliseconds(500)).then_some(());
+    wait_until("the due time", LIMIT, passed);
+    gate.store(true, Ordering::Relaxed);
+    halted.wait();
+    let (code, json) = service.health();
+    assert_eq!((code, &json["status"]), (200, &"running".into()));
+    halted.release();
+    service.wait_for("backup finished");
     service.terminate();
 }
 
@@ -249,7 +273,8 @@ fn answers_in_time(service: &Service, expected: u16, busy: impl Fn() -> bool) {
         for (path, code) in [("/health", expected), ("/live", 200)] {
             let before = machine_is_quick();
             let began = Instant::now();
-            assert_eq!(service.get(path).0, code);
+            let (status, answer) = service.get(path);
+            assert_eq!(status, code, "{path}: {answer}");
             let time = began.elapsed();
             if machine_is_quick() && before {
                 times.push(time);
