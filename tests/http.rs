@@ -76,7 +76,12 @@ fn health_is_running_while_a_backup_is_made_and_nothing_is_overdue() {
 #[test]
 fn a_run_that_is_due_before_the_bucket_was_read_leaves_health_with_what_the_bucket_holds() {
     let (r2, gate) = (R2::start(), Arc::<AtomicBool>::default());
-    let lists = r2.fail(Operation::ListObjects, 0, usize::MAX, Action::Await(gate.clone()));
+    let lists = r2.fail(
+        Operation::ListObjects,
+        0,
+        usize::MAX,
+        Action::Await(Arc::clone(&gate)),
+    );
     let halted = Halted::new(postgres(), 10, 10);
     let variables = Variables::on_r2(&r2, "").with("BACKUP_CRON_SCHEDULE", "* * * * * *");
     let service = Service::daemon(&halted.variables(variables));
