@@ -175,10 +175,10 @@ impl Diagnosed for DumpError {
                 "something killed pg_dump, often the memory limit of the container; the next attempt starts from the beginning"
             }
             Self::NotWhole { .. } => {
-                "nothing was stored; check that BACKUP_DATABASE_URL is valid and that BACKUP_OPTIONS leaves plain output on stdout"
+                "nothing was stored; check that BACKUP_OPTIONS leaves plain output on stdout, and look at pg_dump's own words in `error`"
             }
             Self::Lingers(_) | Self::Silent(_) => {
-                "the database or the network to it hangs; look for a stopped server behind BACKUP_DATABASE_URL"
+                "the database or the network to it hangs; look for a server that is stopped, or for a network that drops packets"
             }
             Self::NotRead | Self::Read(_) => {
                 "this is a defect of the service or of the machine; the next attempt starts from the beginning"
@@ -306,13 +306,7 @@ impl Dump {
             }
         };
         let said = self.program.said().await;
-        judge(status, &output.script, &said).map_err(|error| match error {
-            DumpError::Exit { status, said } => DumpError::Exit {
-                status,
-                said: said.about(&self.url),
-            },
-            error => error,
-        })
+        judge(status, &output.script, &said, &self.url)
     }
 
     /// Ends it before its output ended.
@@ -323,7 +317,12 @@ impl Dump {
     }
 }
 
-fn judge(status: ExitStatus, script: &Script, said: &Said) -> Result<CleanExit, DumpError> {
+fn judge(
+    status: ExitStatus,
+    script: &Script,
+    said: &Said,
+    url: &DatabaseUrl,
+) -> Result<CleanExit, DumpError> {
     if let Some(signal) = status.signal() {
         let said = said.shown().to_owned();
         return Err(DumpError::Signal { signal, said });
@@ -341,7 +340,7 @@ fn judge(status: ExitStatus, script: &Script, said: &Said) -> Result<CleanExit, 
             let status = code.unwrap_or(-1);
             Err(DumpError::Exit {
                 status,
-                said: PostgresError::of_pg_dump(said, script.contents().bytes > 0),
+                said: PostgresError::of_pg_dump(said, script.contents().bytes > 0, url),
             })
         }
     }

@@ -20,12 +20,20 @@ use crate::dump::Dump;
 use crate::dump::label::{self, Head, Origin};
 use crate::fault::Kind;
 use crate::format;
-use crate::postgres::{self, Client, Database, PostgresError, Server, Sql, random_key};
+use crate::postgres::{
+    self, Client, Database, DatabaseUrl, PostgresError, Server, Sql, random_key,
+};
 use crate::store::upload::{self, Upload};
 use stream::script::COUNTING;
 
-/// What to do if roles are stored without their passwords.
-pub const PASSWORDS_HINT: &str = "only superusers may read password hashes, so that after a restore the passwords have to be set anew; use a superuser in BACKUP_DATABASE_URL if the provider gives one, else keep the passwords elsewhere";
+/// What to do where the hashes of passwords may not be read by the user of that URL.
+#[must_use]
+pub fn passwords_hint(url: &DatabaseUrl) -> String {
+    format!(
+        "only superusers may read password hashes, so that after a restore the passwords have to be set anew; use a superuser in {} if the provider gives one, else keep the passwords elsewhere",
+        url.variable()
+    )
+}
 
 /// An object with the roles and settings of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]

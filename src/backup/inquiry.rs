@@ -51,7 +51,7 @@ pub(super) async fn look_closer(
         _ => None,
     };
     let said = match cause {
-        Some(cause) => said.because(cause).about(&job.database),
+        Some(cause) => said.because(cause, &job.database),
         None => said,
     };
     DumpError::Exit { status, said }

@@ -7,7 +7,9 @@ use super::{Check, LIMIT};
 use crate::format::{age, size};
 use crate::globals;
 use crate::postgres::rights::{Held, Named, Rights};
-use crate::postgres::{self, Client, Database, Locks, PostgresError, Server, Session, Unlogged};
+use crate::postgres::{
+    self, Client, Database, DatabaseUrl, Locks, PostgresError, Server, Session, Unlogged,
+};
 use crate::store::upload;
 
 impl Check {
@@ -33,7 +35,7 @@ impl Check {
         };
         match Rights::ask(&asked).await {
             Ok(rights) => {
-                findings.push(tls(&rights, self.database.is_private()));
+                findings.push(tls(&rights, &self.database));
                 findings.append(&mut judge(&rights, server.major, self.partial));
             }
             Err(error) => findings.push(failed("rights", error.text, error.hint)),
@@ -48,7 +50,7 @@ impl Check {
                 globals::may_read_passwords(&asked).await
             };
             findings.push(match asked.await {
-                Ok(passwords) => roles(passwords),
+                Ok(passwords) => roles(passwords, &self.database),
                 Err(error) => failed("globals", error.text, error.hint),
             });
         }
@@ -63,7 +65,7 @@ impl Check {
 }
 
 /// What is stored beside each backup of the server's roles.
-fn roles(passwords: bool) -> Finding {
+fn roles(passwords: bool, url: &DatabaseUrl) -> Finding {
     if passwords {
         ok(
             "globals",
@@ -73,7 +75,7 @@ fn roles(passwords: bool) -> Finding {
         warning(
             "globals",
             "the server's roles are stored beside each backup, but without passwords, which this user may not read",
-            globals::PASSWORDS_HINT,
+            globals::passwords_hint(url),
         )
     }
 }
@@ -117,14 +119,17 @@ fn reached(server: &Server, name: &str, chosen: Result<&Client, PostgresError>) 
 }
 
 /// Whether the connection is encrypted.
-fn tls(rights: &Rights, private: bool) -> Finding {
+fn tls(rights: &Rights, url: &DatabaseUrl) -> Finding {
     match &rights.tls {
         Some(version) => ok("tls", version.clone()),
-        None if private => ok("tls", "not used, on a private network"),
+        None if url.is_private() => ok("tls", "not used, on a private network"),
         None => warning(
             "tls",
             "not used: the password's exchange and all data travel unencrypted",
-            "add sslmode=require to BACKUP_DATABASE_URL; if the server does not offer TLS, turn it on there",
+            format!(
+                "add sslmode=require to {}; if the server does not offer TLS, turn it on there",
+                url.variable()
+            ),
         ),
     }
 }
@@ -376,16 +381,26 @@ mod tests {
         );
     }
 
+    fn url(host: &str) -> DatabaseUrl {
+        let text = format!("postgres://u:p@{host}/d");
+        DatabaseUrl::parse(&text).unwrap().0
+    }
+
     #[test]
     fn tls_is_asked_for_where_the_way_is_public() {
         let with = Rights {
             tls: Some("TLSv1.3".to_owned()),
             ..Rights::default()
         };
-        is(&tls(&with, false), Outcome::Ok, "TLSv1.3");
-        is(&tls(&Rights::default(), true), Outcome::Ok, "private");
+        let public = url("db.example.com");
+        is(&tls(&with, &public), Outcome::Ok, "TLSv1.3");
         is(
-            &tls(&Rights::default(), false),
+            &tls(&Rights::default(), &url("localhost")),
+            Outcome::Ok,
+            "private",
+        );
+        is(
+            &tls(&Rights::default(), &public),
             Outcome::Warning,
             "sslmode=require",
         );
@@ -397,10 +412,7 @@ mod tests {
             ("10.0.0.7", false),
             ("localhost,db.example.com", false),
         ] {
-            let url = DatabaseUrl::parse(&format!("postgres://u:p@{host}/d"))
-                .unwrap()
-                .0;
-            assert_eq!(url.is_private(), private, "{host}");
+            assert_eq!(url(host).is_private(), private, "{host}");
         }
     }
 

@@ -85,7 +85,7 @@ impl Runs {
                 if !stored.passwords && !told {
                     tracing::warn!(
                         name = stored.key,
-                        hint = globals::PASSWORDS_HINT,
+                        hint = globals::passwords_hint(&job.database),
                         "globals stored without passwords"
                     );
                 }

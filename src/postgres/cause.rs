@@ -4,6 +4,8 @@
 
 mod meaning;
 
+use self::meaning::Named;
+use super::DatabaseUrl;
 use crate::fault::Kind;
 
 /// Why a database can't be reached, asked or dumped.
@@ -177,6 +179,12 @@ impl Cause {
         Self::Dropped,
         Self::Other,
     ];
+
+    /// What to do about it, with the names that belong to this URL.
+    #[must_use]
+    pub fn hint(self, url: &DatabaseUrl) -> String {
+        (self.meaning().hint)(&Named::of(url))
+    }
 
     /// Whether another attempt would fail too, whatever the kind says.
     #[must_use]

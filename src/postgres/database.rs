@@ -81,7 +81,11 @@ impl Database<'_> {
             });
         }
         psql.kill().await;
-        Err(PostgresError::of_psql(&psql.said().await, Some(2)).about(self.url))
+        Err(PostgresError::of_psql(
+            &psql.said().await,
+            Some(2),
+            self.url,
+        ))
     }
 
     /// Asks a question. Nothing is changed by it, whatever functions the database has in its schemas.
@@ -178,22 +182,22 @@ impl Database<'_> {
             },
             () = tokio::time::sleep(limit) => {
                 let said = "timeout expired: the server accepted the connection but did not answer";
-                return Err(PostgresError::of(Cause::Unreachable, Kind::Connect, said).about(self.url));
+                return Err(PostgresError::of(Cause::Unreachable, Kind::Connect, said, self.url));
             }
         };
         if status.success() {
             return Ok(String::from_utf8_lossy(&answer).into_owned());
         }
-        let error = PostgresError::of_psql(&said, status.code());
+        let error = PostgresError::of_psql(&said, status.code(), self.url);
         let code = match error.cause {
             Cause::Refused => refusal::code(self.url).await,
             _ => None,
         };
         let error = match code {
-            Some(code) => error.with_code(&code),
+            Some(code) => error.with_code(&code, self.url),
             None => error,
         };
-        Err(error.about(self.url))
+        Err(error)
     }
 
     /// Starts a `psql` that reads a script from its standard input and stops at the first error.

@@ -61,67 +61,47 @@ impl PostgresError {
 
     /// A failure with a known cause. It gets the kind `otherwise` if the cause has none of its own.
     #[must_use]
-    pub(super) fn of(cause: Cause, otherwise: Kind, said: &str) -> Self {
+    pub(super) fn of(cause: Cause, otherwise: Kind, said: &str, url: &DatabaseUrl) -> Self {
         Self {
             kind: cause.kind(otherwise),
             cause,
             text: one_line(said),
-            hint: cause.meaning().hint.to_owned(),
+            hint: cause.hint(url),
             refused: None,
         }
     }
 
     /// The failure of a `psql` that asked one of our questions and ended with this status.
     #[must_use]
-    pub(super) fn of_psql(said: &Said, status: Option<i32>) -> Self {
+    pub(super) fn of_psql(said: &Said, status: Option<i32>, url: &DatabaseUrl) -> Self {
         let shown = message::without_codes(said.shown());
         // Status 2: there is no connection, or no longer one. 3: a statement failed. Anything else is a failure of psql itself.
         let (cause, otherwise) = match status {
             Some(2) => (words::of_lost_psql(said), Kind::Connect),
             _ => (words::of_statement(said), Kind::Internal),
         };
-        Self::of(cause, otherwise, &shown)
+        Self::of(cause, otherwise, &shown, url)
     }
 
     /// The failure of a `pg_dump` that ended with an error. `has_output` says that it had a session.
     #[must_use]
-    pub fn of_pg_dump(said: &Said, has_output: bool) -> Self {
+    pub fn of_pg_dump(said: &Said, has_output: bool, url: &DatabaseUrl) -> Self {
         let (cause, otherwise) = words::of_pg_dump(said, has_output);
-        Self::of(cause, otherwise, said.shown())
+        Self::of(cause, otherwise, said.shown(), url)
     }
 
     /// Adds the code with which the server refused.
     #[must_use]
-    pub(super) fn with_code(self, code: &str) -> Self {
+    pub(super) fn with_code(self, code: &str, url: &DatabaseUrl) -> Self {
         let text = format!("{} (SQLSTATE {code})", self.text);
         let cause = words::of_refusal_code(code);
-        Self::of(cause, self.kind, &text)
+        Self::of(cause, self.kind, &text, url)
     }
 
     /// The same failure, with a cause that was found out later.
     #[must_use]
-    pub fn because(self, cause: Cause) -> Self {
-        Self::of(cause, self.kind, &self.text)
-    }
-
-    /// Completes the hint: it names the variable that holds this URL, its user and its database.
-    #[must_use]
-    pub fn about(mut self, url: &DatabaseUrl) -> Self {
-        let redactor = url.redactor();
-        let quoted = |name: &str| {
-            // A name that is also the password is not shown.
-            if redactor.redact(name) == name {
-                format!("\"{}\"", name.replace('"', "\"\""))
-            } else {
-                "…".to_owned()
-            }
-        };
-        self.hint = self
-            .hint
-            .replace("BACKUP_DATABASE_URL", url.variable())
-            .replace("{user}", &quoted(url.user()))
-            .replace("{database}", &quoted(url.database()));
-        self
+    pub fn because(self, cause: Cause, url: &DatabaseUrl) -> Self {
+        Self::of(cause, self.kind, &self.text, url)
     }
 }
 
@@ -143,9 +123,7 @@ mod tests {
     fn names_in_a_hint_are_quoted_and_never_the_password() {
         let hint = |url: &str| {
             let url = DatabaseUrl::parse(url).unwrap().0;
-            PostgresError::of(Cause::NoConnectRight, Kind::Connect, "x")
-                .about(&url)
-                .hint
+            Cause::NoConnectRight.hint(&url)
         };
         assert!(
             hint("postgres://a%22b:secret@h/My%20Db")
@@ -154,24 +132,17 @@ mod tests {
         assert!(hint("postgres://postgres:postgres@h/d").ends_with("ON DATABASE \"d\" TO …;"));
         let url = DatabaseUrl::parse("postgres://u:p@h/d").unwrap().0;
         let url = url.from_variable("RESTORE_DATABASE_URL");
-        let error = PostgresError::of(Cause::Password, Kind::Connect, "x").about(&url);
-        assert!(
-            error.hint.starts_with("RESTORE_DATABASE_URL has"),
-            "{}",
-            error.hint
-        );
+        let hint = Cause::Password.hint(&url);
+        assert!(hint.starts_with("RESTORE_DATABASE_URL has"), "{hint}");
     }
 
     #[test]
-    fn a_hint_has_no_place_left_open_but_those_for_names() {
+    fn no_hint_names_another_variable_than_that_of_the_url() {
         for cause in Cause::ALL {
             let url = DatabaseUrl::parse("postgres://u:p@h/d").unwrap().0;
-            let hint = PostgresError::of(cause, Kind::DumpExit, "x")
-                .about(&url)
-                .hint;
-            let hint = hint.replace("${{Postgres.DATABASE_URL}}", "");
+            let hint = cause.hint(&url.from_variable("RESTORE_DATABASE_URL"));
             assert!(
-                !hint.contains(['{', '}']) && hint.len() > 30,
+                !hint.contains("BACKUP_DATABASE_URL") && hint.len() > 30,
                 "{cause:?}: {hint}"
             );
         }

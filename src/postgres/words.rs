@@ -677,8 +677,11 @@ mod tests {
         ] {
             assert_eq!(of(said), cause, "{said}");
         }
+        let url = crate::postgres::DatabaseUrl::parse("postgres://u:p@h/d")
+            .unwrap()
+            .0;
         let lost = "psql:<stdin>:3: SSL connection has been closed unexpectedly\npsql:<stdin>:3: error: connection to server was lost";
-        let error = PostgresError::of_psql(&Said::of(lost), Some(2));
+        let error = PostgresError::of_psql(&Said::of(lost), Some(2), &url);
         assert_eq!(
             (error.cause, error.kind),
             (Cause::ConnectionLost, Kind::Connect)
