@@ -19,7 +19,7 @@ pub use finding::{Finding, Outcome, log, report};
 pub use platform::Railway;
 
 use crate::catalog::Catalog;
-use crate::config::{Config, Drilling, Problem};
+use crate::config::{Config, Drilling, Problem, SeriesSettings};
 use crate::postgres::{Clients, DatabaseUrl};
 use crate::schedule::{Clock, Schedule};
 use crate::store::{Store, StorePatience};
@@ -27,12 +27,10 @@ use crate::store::{Store, StorePatience};
 /// What is looked at, and with what.
 #[derive(Debug)]
 pub struct Check {
-    /// What is odd about the variables. None in the daemon, which has logged it already.
-    warnings: Option<Vec<Problem>>,
+    /// What is said of the variables. None in the daemon, which has said it already.
+    variables: Option<Spoken>,
     schedule: Schedule,
     max_age: Duration,
-    /// The variables that name somebody to tell.
-    listeners: Vec<&'static str>,
     timeout: Duration,
     partial: bool,
     database: DatabaseUrl,
@@ -44,6 +42,15 @@ pub struct Check {
     clock: Clock,
     /// `BACKUP_GLOBALS`
     globals: bool,
+}
+
+/// What is said of the variables.
+#[derive(Debug)]
+struct Spoken {
+    /// What is odd about them.
+    warnings: Vec<Problem>,
+    /// Those that name somebody to tell.
+    listeners: Vec<&'static str>,
 }
 
 /// How long a question to a database may take.
@@ -59,47 +66,60 @@ fn patience() -> StorePatience {
 }
 
 impl Check {
-    /// A check of this configuration.
+    /// A check of this series, without what a daemon finds out and says by itself: the variables, and the backups that there
+    /// are.
     #[must_use]
-    pub fn new(config: &Config, clients: Clients, railway: Option<Railway>, clock: Clock) -> Self {
-        let store = Store::new(&config.store, patience());
+    pub fn new(settings: &SeriesSettings, clients: Clients, clock: Clock) -> Self {
+        let store = Store::new(&settings.store, patience());
         Self {
-            warnings: Some(config.warnings.clone()),
-            schedule: config.schedule.clone(),
-            max_age: config.max_age,
-            listeners: [&config.alerts, &config.heartbeat]
-                .into_iter()
-                .filter_map(|address| Some(address.as_ref()?.variable()))
-                .collect(),
-            timeout: config.timeout,
-            partial: config.is_partial(),
-            database: config.database.clone(),
+            variables: None,
+            schedule: settings.schedule.clone(),
+            max_age: settings.max_age,
+            timeout: settings.timeout,
+            partial: settings.is_partial(),
+            database: settings.database.clone(),
             clients,
-            catalog: Catalog::new(store, config.prefix.clone(), config.timeout),
-            drilling: config.drills.as_ref().map(|(_, drilling)| drilling.clone()),
-            railway,
+            catalog: Catalog::new(store, settings.prefix.clone(), settings.timeout),
+            drilling: settings
+                .drills
+                .as_ref()
+                .map(|(_, drilling)| drilling.clone()),
+            railway: None,
             clock,
-            globals: config.globals,
+            globals: settings.globals,
         }
     }
 
-    /// The same without what the daemon finds out and says by itself: the variables, and the backups that there are.
+    /// A check of this configuration and of all that it names.
     #[must_use]
-    pub fn for_daemon(self) -> Self {
+    pub fn of_all(config: &Config, clients: Clients, clock: Clock) -> Self {
+        let listeners = [&config.alerts, &config.series.heartbeat];
         Self {
-            warnings: None,
-            ..self
+            variables: Some(Spoken {
+                warnings: config.warnings.clone(),
+                listeners: listeners
+                    .into_iter()
+                    .filter_map(|address| Some(address.as_ref()?.variable()))
+                    .collect(),
+            }),
+            ..Self::new(&config.series, clients, clock)
         }
+    }
+
+    /// The same on Railway, if it runs there.
+    #[must_use]
+    pub fn on(self, railway: Option<Railway>) -> Self {
+        Self { railway, ..self }
     }
 
     /// Looks at everything. None if it was told to stop; an upload that was begun is aborted first.
     pub async fn run(&self, stop: &CancellationToken) -> Option<Vec<Finding>> {
         let now = (self.clock)();
         let mut findings = Vec::new();
-        if let Some(warnings) = &self.warnings {
-            findings.append(&mut settings::configuration(warnings));
+        if let Some(variables) = &self.variables {
+            findings.append(&mut settings::configuration(&variables.warnings));
             findings.push(settings::schedule(&self.schedule, self.max_age, now));
-            findings.push(settings::alerts(&self.listeners));
+            findings.push(settings::alerts(&variables.listeners));
         }
         let (tell_size, size) = oneshot::channel();
         let (mut database, mut bucket) = tokio::join!(

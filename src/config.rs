@@ -45,6 +45,23 @@ pub use variables::{ForReaders, Group, Unset, VARIABLES, Variable};
 /// A configuration that is valid as a whole.
 #[derive(Debug)]
 pub struct Config {
+    /// What is backed up. It is one series so far; all else speaks for as many as there are.
+    pub series: SeriesSettings,
+    /// `SINGLE_SHOT_MODE`
+    pub single_shot: bool,
+    /// `PORT`
+    pub port: u16,
+    /// `ALERT_WEBHOOK_URL`
+    pub alerts: Option<Address>,
+    /// `STATUS_TOKEN`
+    pub status_token: Option<Secret>,
+    /// What is odd but usable.
+    pub warnings: Vec<Problem>,
+}
+
+/// What one series of backups is: which database, where to and when.
+#[derive(Debug, Clone)]
+pub struct SeriesSettings {
     /// Where the backups go.
     pub store: StoreSettings,
     /// What is dumped.
@@ -57,12 +74,8 @@ pub struct Config {
     pub options: Vec<String>,
     /// `RUN_ON_STARTUP`
     pub run_on_startup: bool,
-    /// `SINGLE_SHOT_MODE`
-    pub single_shot: bool,
     /// `BACKUP_CATCH_UP`
     pub catch_up: bool,
-    /// `PORT`
-    pub port: u16,
     /// `BACKUP_MAX_AGE`
     pub max_age: Duration,
     /// `BACKUP_TIMEOUT`
@@ -75,27 +88,23 @@ pub struct Config {
     pub compression_threads: Option<usize>,
     /// `VERIFY_SCHEDULE`, with where and how to prove backups.
     pub drills: Option<(Schedule, Drilling)>,
-    /// `ALERT_WEBHOOK_URL`
-    pub alerts: Option<Address>,
     /// `HEARTBEAT_URL`
     pub heartbeat: Option<Address>,
     /// `ANOMALY_BELOW` and `ANOMALY_ABOVE`
     pub thresholds: Thresholds,
-    /// `STATUS_TOKEN`
-    pub status_token: Option<Secret>,
-    /// What is odd but usable.
-    pub warnings: Vec<Problem>,
     /// `BACKUP_GLOBALS`
     pub globals: bool,
 }
 
-impl Config {
+impl SeriesSettings {
     /// Whether `BACKUP_OPTIONS` leave part of the database out.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         Options::read(&self.options).is_partial()
     }
+}
 
+impl Config {
     /// Reads the variables. `read_file` is asked for the content of `NAME_FILE`.
     ///
     /// # Errors
@@ -142,30 +151,32 @@ impl Config {
             findings.warn(BACKUP_MAX_AGE.name, format!("is shorter than the longest gap of the schedule ({} s): /health will be 503 before each run", longest_gap.as_secs()));
         }
         Some(Self {
-            store: store?,
-            database: source?,
-            prefix: prefix?,
-            options: options?,
-            run_on_startup: settings.run_on_startup?,
-            single_shot: settings.single_shot_mode?,
-            catch_up: settings.backup_catch_up?,
-            port: settings.port?,
-            max_age: chosen_age.unwrap_or(longest_gap + Duration::from_secs(3600)),
-            timeout: settings.backup_timeout?,
-            retries: usize::from(settings.backup_retries?),
-            compression: settings.backup_compression?,
-            compression_threads: settings.backup_compression_threads.map(usize::from),
-            drills,
-            alerts,
-            heartbeat,
-            thresholds: Thresholds {
-                below: settings.anomaly_below?,
-                above: settings.anomaly_above?,
+            series: SeriesSettings {
+                store: store?,
+                database: source?,
+                prefix: prefix?,
+                options: options?,
+                run_on_startup: settings.run_on_startup?,
+                catch_up: settings.backup_catch_up?,
+                max_age: chosen_age.unwrap_or(longest_gap + Duration::from_secs(3600)),
+                timeout: settings.backup_timeout?,
+                retries: usize::from(settings.backup_retries?),
+                compression: settings.backup_compression?,
+                compression_threads: settings.backup_compression_threads.map(usize::from),
+                drills,
+                heartbeat,
+                thresholds: Thresholds {
+                    below: settings.anomaly_below?,
+                    above: settings.anomaly_above?,
+                },
+                schedule,
+                globals: settings.backup_globals?,
             },
+            single_shot: settings.single_shot_mode?,
+            port: settings.port?,
+            alerts,
             status_token: settings.status_token,
             warnings: Vec::new(),
-            schedule,
-            globals: settings.backup_globals?,
         })
     }
 }

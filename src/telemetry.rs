@@ -84,6 +84,19 @@ pub fn start(format: LogFormat, filter: &str, channel: Channel, terminal: &Termi
     std::panic::set_hook(Box::new(tell_panic));
 }
 
+tokio::task_local! {
+    /// The name of the series that a task works for.
+    static SERIES: String;
+}
+
+/// Runs a task whose lines carry the name of a series, if it has one.
+pub async fn within<T>(series: Option<String>, task: impl Future<Output = T>) -> T {
+    match series {
+        Some(name) => SERIES.scope(name, task).await,
+        None => task.await,
+    }
+}
+
 /// A panic is a line like any other. Without this it would be bare text on standard error.
 fn tell_panic(panic: &PanicHookInfo<'_>) {
     let message = panic.payload_as_str().unwrap_or("not a text");
@@ -113,6 +126,10 @@ where
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let mut fields = Fields::default();
         event.record(&mut fields);
+        // Lines of a task that was spawned by another one lack it: few, and those say whose they are by the name of the backup.
+        if let Ok(name) = SERIES.try_with(|name| bounded(name)) {
+            fields.others.push(("series", name.into()));
+        }
         let line = match self {
             Self::Json => json(&time, *event.metadata().level(), fields),
             Self::Text => text(&time, *event.metadata().level(), fields),

@@ -5,3 +5,4 @@ pub mod http;
 pub mod metrics;
 pub mod page;
 pub mod places;
+pub mod shown;

@@ -45,6 +45,7 @@ mod restore;
 mod rights;
 mod rotation;
 mod round_trip;
+mod series;
 mod speed;
 mod store;
 mod stores;

@@ -69,6 +69,28 @@ impl Verdict {
     }
 }
 
+/// The verdict on several series: that on the worst of them.
+#[must_use]
+pub fn worst(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
+    // A series about which nothing good can be said is worse than one that merely can't be read.
+    let order = [
+        Verdict::Stale,
+        Verdict::Failing,
+        Verdict::Unproven,
+        Verdict::Unknown,
+        Verdict::Unprovable,
+        Verdict::Waiting,
+        Verdict::Running,
+        Verdict::Ok,
+    ];
+    let rank = |verdict: &Verdict| order.iter().position(|other| other == verdict);
+    // Of no series at all, nothing is known.
+    verdicts
+        .into_iter()
+        .min_by_key(rank)
+        .unwrap_or(Verdict::Unknown)
+}
+
 /// Judges the status at a time.
 #[must_use]
 pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdict {
@@ -108,6 +130,36 @@ pub struct Health {
     version: &'static str,
 }
 
+/// What `/health` answers for several series: the worst verdict, and what it would answer for each of them.
+#[derive(Debug, Serialize)]
+pub struct Overall<'a> {
+    /// The worst of all verdicts.
+    pub status: Verdict,
+    /// Each series by its name.
+    #[serde(serialize_with = "serialize_by_name")]
+    series: &'a [(&'a str, Health)],
+    version: &'static str,
+}
+
+impl<'a> Overall<'a> {
+    /// That of these series.
+    #[must_use]
+    pub fn of(series: &'a [(&'a str, Health)]) -> Self {
+        Self {
+            status: worst(series.iter().map(|(_, health)| health.status)),
+            series,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+fn serialize_by_name<S: serde::Serializer>(
+    series: &[(&str, Health)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(series.iter().map(|(name, health)| (name, health)))
+}
+
 /// The newest good backup at a time.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct NewestBackup {
@@ -145,12 +197,6 @@ impl Health {
             max_age_seconds: max_age.as_secs(),
             version: env!("CARGO_PKG_VERSION"),
         }
-    }
-
-    /// Whether the HTTP status is 200.
-    #[must_use]
-    pub const fn is_healthy(&self) -> bool {
-        self.status.is_healthy()
     }
 }
 
@@ -207,6 +253,21 @@ mod tests {
             finished_at: now(),
             duration_seconds: 12,
         })
+    }
+
+    #[test]
+    fn several_series_are_as_well_as_the_worst_of_them() {
+        assert_eq!(worst([]), Verdict::Unknown);
+        for each in Verdict::ALL {
+            assert_eq!(worst([each]), each);
+            assert_eq!(worst([Verdict::Ok, each]), each);
+            let sick = !each.is_healthy();
+            for other in Verdict::ALL {
+                assert_eq!(worst([each, other]), worst([other, each]));
+                let well = worst([each, other]).is_healthy();
+                assert_eq!(well, !sick && other.is_healthy(), "{each:?} {other:?}");
+            }
+        }
     }
 
     #[test]

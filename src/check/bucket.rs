@@ -24,7 +24,7 @@ impl Check {
         let (store, prefix) = (self.catalog.store(), self.catalog.prefix().as_str());
         let looked = stop.run_until_cancelled(async {
             let mut findings = Vec::new();
-            if self.warnings.is_some() {
+            if self.variables.is_some() {
                 match self.catalog.list((self.clock)()).await {
                     Ok(listing) => {
                         findings.append(&mut contents(&listing, self.max_age, (self.clock)()));

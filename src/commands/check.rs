@@ -11,7 +11,7 @@ use crate::progress::Terminal;
 pub(super) async fn run(around: &Surroundings, options: &cli::Check) -> anyhow::Result<Ending> {
     let config = around.config()?;
     let clients = around.clients().await;
-    let check = Check::new(&config, clients, around.railway(), around.clock);
+    let check = Check::of_all(&config, clients, around.clock).on(around.railway());
     // There is no bar: nothing is read whose size is known.
     let (meter, terminal) = (Arc::default(), Terminal::default());
     // Boxed: the compiler has a limit for how deep futures lie in each other.

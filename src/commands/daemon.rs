@@ -8,7 +8,7 @@ use crate::process::signals::Signals;
 pub(super) async fn run(around: &Surroundings, signals: Signals) -> anyhow::Result<Ending> {
     let config = around.config()?;
     let (sources, path) = (around.sources(), around.path());
-    let (temporary, clock) = (&around.temporary, around.clock);
+    let (temporary, clock) = (around.temporary.clone(), around.clock);
     Ok(if config.single_shot {
         daemon::once(config, sources, path, clock, signals).await
     } else {

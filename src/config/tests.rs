@@ -86,7 +86,7 @@ fn warned(changes: &[(&str, &str)], pieces: &[&str]) -> Config {
 }
 
 fn keys(config: &Config) -> Keys {
-    match &config.store.credentials {
+    match &config.series.store.credentials {
         Credentials::Keys(keys) => keys.clone(),
         Credentials::Chain => panic!("no keys"),
     }
@@ -95,23 +95,23 @@ fn keys(config: &Config) -> Keys {
 #[test]
 fn what_is_not_set_has_its_default() {
     let config = warned(&[], &[]);
-    assert_eq!(config.store.region, "auto");
-    assert!(config.store.path_style);
+    assert_eq!(config.series.store.region, "auto");
+    assert!(config.series.store.path_style);
     assert!(keys(&config).session_token.is_none());
-    assert_eq!(config.schedule.expression(), "0 3 * * *");
-    assert_eq!(config.schedule.zone(), chrono_tz::UTC);
-    assert_eq!(config.prefix, Prefix::new(None, "vlvt_backup_"));
-    assert_eq!(config.prefix.as_str(), "vlvt_backup_");
-    assert!(config.options.is_empty());
-    assert!(!config.run_on_startup);
+    assert_eq!(config.series.schedule.expression(), "0 3 * * *");
+    assert_eq!(config.series.schedule.zone(), chrono_tz::UTC);
+    assert_eq!(config.series.prefix, Prefix::new(None, "vlvt_backup_"));
+    assert_eq!(config.series.prefix.as_str(), "vlvt_backup_");
+    assert!(config.series.options.is_empty());
+    assert!(!config.series.run_on_startup);
     assert!(!config.single_shot);
-    assert!(config.catch_up);
+    assert!(config.series.catch_up);
     assert_eq!(config.port, 8080);
-    assert_eq!(config.max_age, Duration::from_secs(25 * 3600));
-    assert_eq!(config.timeout, Duration::from_secs(6 * 3600));
-    assert_eq!(config.retries, 3);
-    assert_eq!(config.compression, Level::Auto);
-    assert_eq!(config.compression_threads, None);
+    assert_eq!(config.series.max_age, Duration::from_secs(25 * 3600));
+    assert_eq!(config.series.timeout, Duration::from_secs(6 * 3600));
+    assert_eq!(config.series.retries, 3);
+    assert_eq!(config.series.compression, Level::Auto);
+    assert_eq!(config.series.compression_threads, None);
     assert_eq!(
         log_settings(&with(&[]), false),
         (LogFormat::Json, "info".to_owned())
@@ -227,18 +227,18 @@ fn what_is_set_is_taken() {
         &[],
     );
     assert_eq!(keys(&config).session_token.unwrap().expose(), "token");
-    assert_eq!(config.store.region, "weur");
-    assert!(!config.store.path_style && !config.catch_up);
-    assert!(config.run_on_startup && config.single_shot);
-    assert_eq!(config.schedule.expression(), "@weekly");
-    assert_eq!(config.schedule.zone(), chrono_tz::Europe::Berlin);
-    assert_eq!(config.options, ["--no-owner", "--role=the owner"]);
+    assert_eq!(config.series.store.region, "weur");
+    assert!(!config.series.store.path_style && !config.series.catch_up);
+    assert!(config.series.run_on_startup && config.single_shot);
+    assert_eq!(config.series.schedule.expression(), "@weekly");
+    assert_eq!(config.series.schedule.zone(), chrono_tz::Europe::Berlin);
+    assert_eq!(config.series.options, ["--no-owner", "--role=the owner"]);
     assert_eq!(config.port, 3000);
-    assert_eq!(config.max_age, Duration::from_secs(9 * 86_400));
-    assert_eq!(config.timeout, Duration::from_secs(90 * 60));
-    assert_eq!(config.retries, 0);
-    assert_eq!(config.compression, Level::Fixed(9));
-    assert_eq!(config.compression_threads, Some(3));
+    assert_eq!(config.series.max_age, Duration::from_secs(9 * 86_400));
+    assert_eq!(config.series.timeout, Duration::from_secs(90 * 60));
+    assert_eq!(config.series.retries, 0);
+    assert_eq!(config.series.compression, Level::Fixed(9));
+    assert_eq!(config.series.compression_threads, Some(3));
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn the_default_age_follows_the_longest_gap_of_the_schedule() {
     ] {
         let config = good(&[("BACKUP_CRON_SCHEDULE", expression)]);
         assert_eq!(
-            config.max_age,
+            config.series.max_age,
             Duration::from_secs((hours + 1) * 3600),
             "{expression}"
         );
@@ -281,10 +281,10 @@ fn booleans_are_read_in_every_spelling_and_case() {
             for text in [spelling.to_owned(), spelling.to_uppercase(), capital] {
                 let config = good(&names.map(|name| (name, text.as_str())));
                 let read = [
-                    config.store.path_style,
-                    config.run_on_startup,
+                    config.series.store.path_style,
+                    config.series.run_on_startup,
                     config.single_shot,
-                    config.catch_up,
+                    config.series.catch_up,
                 ];
                 assert_eq!(read, [expected; 4], "{text}");
             }
@@ -313,7 +313,7 @@ fn durations_have_a_number_and_one_unit() {
         ("3650d", 315_360_000),
     ] {
         assert_eq!(
-            good(&[("BACKUP_TIMEOUT", text)]).timeout,
+            good(&[("BACKUP_TIMEOUT", text)]).series.timeout,
             Duration::from_secs(seconds),
             "{text}"
         );
@@ -353,7 +353,7 @@ fn numbers_are_in_range() {
     for text in ["21", "-1", "three", "1.0", "256"] {
         refused("BACKUP_RETRIES", text, "is not a number from 0 to 20");
     }
-    assert_eq!(good(&[("BACKUP_RETRIES", "20")]).retries, 20);
+    assert_eq!(good(&[("BACKUP_RETRIES", "20")]).series.retries, 20);
     for text in ["0", "10", "-1", "fast", "1.5"] {
         refused(
             "BACKUP_COMPRESSION",
@@ -362,7 +362,7 @@ fn numbers_are_in_range() {
         );
     }
     assert_eq!(
-        good(&[("BACKUP_COMPRESSION", "AUTO")]).compression,
+        good(&[("BACKUP_COMPRESSION", "AUTO")]).series.compression,
         Level::Auto
     );
     for text in ["0", "17", "auto", "300"] {
@@ -404,10 +404,10 @@ fn blank_is_unset_and_the_rest_is_trimmed() {
         ("TZ", " Asia/Tokyo "),
         ("BACKUP_FILE_PREFIX", " mine_ "),
     ]);
-    assert_eq!(config.store.bucket, "vlvt-backups");
-    assert_eq!((config.port, config.run_on_startup), (3000, true));
-    assert_eq!(config.schedule.zone(), chrono_tz::Asia::Tokyo);
-    assert_eq!(config.prefix.as_str(), "mine_");
+    assert_eq!(config.series.store.bucket, "vlvt-backups");
+    assert_eq!((config.port, config.series.run_on_startup), (3000, true));
+    assert_eq!(config.series.schedule.zone(), chrono_tz::Asia::Tokyo);
+    assert_eq!(config.series.prefix.as_str(), "mine_");
 }
 
 #[test]
@@ -427,7 +427,7 @@ fn quotes_around_a_value_are_refused_by_name() {
     }
     // There a shell's quotes mean something.
     let config = good(&[("BACKUP_OPTIONS", "'--no-owner' '--no-acl'")]);
-    assert_eq!(config.options, ["--no-owner", "--no-acl"]);
+    assert_eq!(config.series.options, ["--no-owner", "--no-acl"]);
 }
 
 #[test]
@@ -485,7 +485,7 @@ fn each_secret_may_come_from_a_file() {
     ];
     let config = warned(&files, &[]);
     assert_eq!(keys(&config).access_key_id.expose(), "d".repeat(32));
-    assert!(format!("{:?}", config.database).contains("elsewhere"));
+    assert!(format!("{:?}", config.series.database).contains("elsewhere"));
 }
 
 #[test]
@@ -663,7 +663,11 @@ fn endpoints_become_a_scheme_and_a_host() {
             ]);
         }
         let config = warned(&changes, warnings);
-        assert_eq!(config.store.endpoint.as_deref(), Some(endpoint), "{text}");
+        assert_eq!(
+            config.series.store.endpoint.as_deref(),
+            Some(endpoint),
+            "{text}"
+        );
     }
 }
 
@@ -810,7 +814,7 @@ fn aws_needs_a_region() {
             ("AWS_S3_REGION", "eu-central-1"),
             ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
         ]);
-        assert_eq!(config.store.region, "eu-central-1");
+        assert_eq!(config.series.store.region, "eu-central-1");
     }
     // Which store it is cannot be known from an endpoint that was refused.
     refused("AWS_S3_ENDPOINT", "\"https://s3.example.com\"", "quotes");
@@ -903,18 +907,18 @@ fn the_log_settings_are_checked_and_never_silence_the_service() {
 #[test]
 fn what_is_told_to_others_is_checked_at_start() {
     let config = warned(&[], &[]);
-    assert!(config.alerts.is_none() && config.heartbeat.is_none());
-    assert_eq!(config.thresholds.below, Some(Factor::HALF));
-    assert_eq!(config.thresholds.above, Some(Factor::THREE));
+    assert!(config.alerts.is_none() && config.series.heartbeat.is_none());
+    assert_eq!(config.series.thresholds.below, Some(Factor::HALF));
+    assert_eq!(config.series.thresholds.above, Some(Factor::THREE));
     let config = good(&[
         ("ALERT_WEBHOOK_URL", "https://hooks.slack.com/services/x"),
         ("HEARTBEAT_URL", "https://hc-ping.com/x"),
         ("ANOMALY_BELOW", "OFF"),
         ("ANOMALY_ABOVE", "1.5"),
     ]);
-    assert!(config.alerts.is_some() && config.heartbeat.is_some());
-    assert_eq!(config.thresholds.below, None);
-    assert_eq!(config.thresholds.above, Factor::parse("1.5"));
+    assert!(config.alerts.is_some() && config.series.heartbeat.is_some());
+    assert_eq!(config.series.thresholds.below, None);
+    assert_eq!(config.series.thresholds.above, Factor::parse("1.5"));
     for name in ["ALERT_WEBHOOK_URL", "HEARTBEAT_URL"] {
         refused(name, "hc-ping.com/x", "is not a URL");
         refused(name, "https://u:p@host/x", "holds a user or password");
@@ -944,7 +948,11 @@ fn prefixes_and_subfolders_make_a_key() {
             ("BUCKET_SUBFOLDER", subfolder),
             ("BACKUP_FILE_PREFIX", prefix),
         ]);
-        assert_eq!(config.prefix.as_str(), key, "{subfolder:?} {prefix:?}");
+        assert_eq!(
+            config.series.prefix.as_str(),
+            key,
+            "{subfolder:?} {prefix:?}"
+        );
     }
     let long = "x".repeat(901);
     for (value, piece) in [
@@ -1089,7 +1097,7 @@ fn other_options_pass_word_by_word() {
         ("--no-sync", &["--no-sync"]),
     ] {
         assert_eq!(
-            warned(&[("BACKUP_OPTIONS", options)], &[]).options,
+            warned(&[("BACKUP_OPTIONS", options)], &[]).series.options,
             words,
             "{options}"
         );
@@ -1128,7 +1136,7 @@ fn options_that_leave_something_out_are_warned_of() {
         "--filter=f",
     ] {
         let config = good(&[("BACKUP_OPTIONS", options)]);
-        assert!(config.is_partial(), "{options}");
+        assert!(config.series.is_partial(), "{options}");
         let said = lines(&config.warnings).join("\n");
         assert!(
             said.contains("leaves part of the database out"),
@@ -1198,7 +1206,7 @@ fn what_looks_like_a_variable_of_ours_is_warned_of() {
             .iter()
             .all(|line| line.contains("look for a misspelling"))
     );
-    assert_eq!(config.schedule.expression(), "0 3 * * *");
+    assert_eq!(config.series.schedule.expression(), "0 3 * * *");
 }
 
 #[cfg(unix)]

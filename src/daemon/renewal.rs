@@ -1,6 +1,6 @@
 //! Secrets that come from files are read again at each run: whoever rotates them does not restart this service.
 
-use crate::config::{Config, Sources};
+use crate::config::{Config, SeriesSettings, Sources};
 use crate::drill::DrillServer;
 use crate::postgres::DatabaseUrl;
 use crate::secret::Secret;
@@ -18,27 +18,44 @@ pub struct Renewal {
     pub database: Renewable<DatabaseUrl>,
     /// `VERIFY_DATABASE_URL`
     pub drills: Renewable<Option<DrillServer>>,
-    /// `ALERT_WEBHOOK_URL`
-    pub alerts: Renewable<Option<Address>>,
     /// `HEARTBEAT_URL`
     pub heartbeat: Renewable<Option<Address>>,
+    /// What it shares with other series.
+    shared: Shared,
+}
+
+/// The secrets that belong to no single series.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// `ALERT_WEBHOOK_URL`
+    pub alerts: Renewable<Option<Address>>,
     /// `STATUS_TOKEN`
     pub status_token: Renewable<Option<Secret>>,
+}
+
+impl Shared {
+    /// Begins with what was read at the start.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            alerts: Renewable::new(config.alerts.clone()),
+            status_token: Renewable::new(config.status_token.clone()),
+        }
+    }
 }
 
 impl Renewal {
     /// Begins with what was read at the start.
     #[must_use]
-    pub fn new(config: &Config, sources: Sources, store: Store) -> Self {
-        let drills = config.drills.as_ref();
+    pub fn new(settings: &SeriesSettings, sources: Sources, store: Store, shared: &Shared) -> Self {
+        let drills = settings.drills.as_ref();
         Self {
             sources,
             store,
-            database: Renewable::new(config.database.clone()),
+            database: Renewable::new(settings.database.clone()),
             drills: Renewable::new(drills.map(|(_, drilling)| drilling.server.clone())),
-            alerts: Renewable::new(config.alerts.clone()),
-            heartbeat: Renewable::new(config.heartbeat.clone()),
-            status_token: Renewable::new(config.status_token.clone()),
+            heartbeat: Renewable::new(settings.heartbeat.clone()),
+            shared: shared.clone(),
         }
     }
 
@@ -71,13 +88,13 @@ impl Renewal {
             self.drills.set(Some(server));
         }
         if let Some(address) = read.alerts {
-            self.alerts.set(Some(address));
+            self.shared.alerts.set(Some(address));
         }
         if let Some(address) = read.heartbeat {
             self.heartbeat.set(Some(address));
         }
         if let Some(token) = read.status_token {
-            self.status_token.set(Some(token));
+            self.shared.status_token.set(Some(token));
         }
     }
 }

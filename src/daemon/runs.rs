@@ -1,7 +1,9 @@
 //! Runs, and what becomes known by each: to the board, to the heartbeat, and against the backups before it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::backup::{self, BackupError, Job, Made, Outcome, Trigger};
@@ -27,6 +29,8 @@ pub struct Runs {
     pub thresholds: Thresholds,
     /// `HEARTBEAT_URL`
     pub heartbeat: Heartbeat,
+    /// One permit for the runs of all series.
+    pub turns: Arc<Semaphore>,
 }
 
 impl Runs {
@@ -46,7 +50,20 @@ impl Runs {
         done
     }
 
-    /// One run of a daemon.
+    /// Waits until no other series makes a backup. None if it was told to stop before that.
+    pub async fn turn(&self, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+        let turns = || Arc::clone(&self.turns);
+        if let Ok(turn) = turns().try_acquire_owned() {
+            return Some(turn);
+        }
+        tracing::info!("waiting for the backup of another series");
+        // Nobody closes it.
+        stop.run_until_cancelled(turns().acquire_owned())
+            .await?
+            .ok()
+    }
+
+    /// One run of a daemon, in its turn.
     pub async fn run(&self, trigger: Trigger, stop: &CancellationToken) {
         let job = self.renewed().await;
         self.begin();

@@ -6,15 +6,15 @@ use tokio::task::{Id, JoinSet};
 
 /// Tasks that run until they are told to stop.
 #[derive(Debug, Default)]
-pub(super) struct Tasks {
+pub struct Tasks {
     running: JoinSet<()>,
-    names: HashMap<Id, &'static str>,
+    names: HashMap<Id, String>,
 }
 
 /// A task that ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ended {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// How it died, if it did not end by itself.
     pub(super) error: Option<String>,
 }
@@ -23,11 +23,11 @@ impl Tasks {
     /// Starts a task of that name.
     pub(super) fn spawn(
         &mut self,
-        name: &'static str,
+        name: impl Into<String>,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let id = self.running.spawn(task).id();
-        self.names.insert(id, name);
+        self.names.insert(id, name.into());
     }
 
     /// The next task that ends, none if there is none left. Dropping it loses nothing.
@@ -43,7 +43,7 @@ impl Tasks {
     }
 
     /// Waits until all of them have ended, and says which of them died.
-    pub(super) async fn all(&mut self) {
+    pub async fn all(&mut self) {
         while let Some(ended) = self.next().await {
             if let Some(error) = ended.error {
                 tracing::error!(
@@ -70,7 +70,7 @@ mod tests {
         assert!(ended.error.unwrap().contains("no such day"));
         tasks.spawn("backups", async {});
         let ended = Ended {
-            name: "backups",
+            name: "backups".to_owned(),
             error: None,
         };
         assert_eq!(tasks.next().await, Some(ended));

@@ -64,6 +64,8 @@ impl Event {
 /// Whose backups they are: an operator may have several services that tell the same channel.
 #[derive(Debug, Clone)]
 pub struct Subject {
+    /// The name of the series, if there are several.
+    pub series: Option<String>,
     /// `AWS_S3_BUCKET`
     pub bucket: String,
     /// `BUCKET_SUBFOLDER` and `BACKUP_FILE_PREFIX`.
@@ -404,6 +406,7 @@ mod tests {
             recovered_from: Vec::new(),
         };
         let subject = Subject {
+            series: None,
             bucket: "vlvt-backups".to_owned(),
             prefix: "b_".to_owned(),
             max_age: MAX_AGE,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -18,15 +18,14 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::board::Board;
-use crate::board::health::Health;
+use crate::board::health::{Health, Overall};
 use crate::format::hex;
 use crate::schedule::Clock;
-use crate::store::PartCounts;
 use crate::web::gate::{self, Gate};
 use crate::web::metrics;
-use crate::web::page::{self, Setting};
+use crate::web::page;
 use crate::web::places::{self, PLACES};
+use crate::web::shown::Shown;
 
 /// A connection that has not sent a whole header by then is closed, and so is an idle one.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
@@ -41,25 +40,12 @@ const RAILWAY_HOST: &str = "healthcheck.railway.app";
 /// What the router answers from.
 #[derive(Debug, Clone)]
 pub struct Answers {
-    /// What the daemon knows.
-    pub board: Board,
-    /// `BACKUP_MAX_AGE`
-    pub max_age: Duration,
+    /// The series of backups.
+    pub series: Arc<[Shown]>,
     /// The wall clock.
     pub clock: Clock,
-    /// What is told to those who have `STATUS_TOKEN`; nothing if it is not set.
-    pub inside: Option<Arc<Inside>>,
-}
-
-/// What the page and the metrics say besides what the daemon knows, and who may see them.
-#[derive(Debug)]
-pub struct Inside {
-    /// The door.
-    pub gate: Gate,
-    /// For the page.
-    pub setting: Setting,
-    /// The parts that were sent.
-    pub sent: PartCounts,
+    /// The door before the page and the metrics; none if `STATUS_TOKEN` is not set, and then nobody sees them.
+    pub gate: Option<Arc<Gate>>,
 }
 
 /// Takes the port, on IPv6 and IPv4 alike; on IPv4 alone where the machine has no IPv6.
@@ -154,13 +140,19 @@ async fn converse(stream: TcpStream, router: Router) {
 }
 
 fn router(answers: Answers) -> Router {
-    let inside = answers.inside.clone().map_or_else(Router::new, |inside| {
-        Router::new()
+    let inside = answers.gate.clone().map(|gate| {
+        let inside = Router::new()
             .route("/", get(page))
-            .route("/metrics", get(metrics))
-            .with_state((answers.clone(), inside))
+            .route("/metrics", get(metrics));
+        let inside = if answers.series.len() > 1 {
+            inside.route("/series/{name}", get(page_of))
+        } else {
+            inside
+        };
+        inside.with_state((answers.clone(), gate))
     });
     inside
+        .unwrap_or_default()
         .route("/health", get(health))
         .route("/health/", get(health))
         .route("/live", get(live))
@@ -183,53 +175,74 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
 }
 
 async fn health(State(answers): State<Answers>, uri: Uri, headers: HeaderMap) -> Response {
-    let health = answers
-        .board
-        .read(|status| Health::at(status, answers.max_age, (answers.clock)()));
+    let now = (answers.clock)();
+    let healths: Vec<(&str, Health)> = answers
+        .series
+        .iter()
+        .map(|shown| (shown.name.as_str(), shown.health(now)))
+        .collect();
+    let overall = Overall::of(&healths);
     let asked_by_railway = host(&uri, &headers).is_some_and(|host| host == RAILWAY_HOST);
-    let status = if health.is_healthy() || asked_by_railway {
+    let status = if overall.status.is_healthy() || asked_by_railway {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    answer(status, health)
+    match &healths[..] {
+        [(_, only)] => answer(status, only),
+        _ => answer(status, overall),
+    }
 }
 
 async fn metrics(
-    State((answers, inside)): State<(Answers, Arc<Inside>)>,
+    State((answers, gate)): State<(Answers, Arc<Gate>)>,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(refusal) = refusal(&inside.gate, &headers) {
+    if let Some(refusal) = refusal(&gate, &headers) {
         return refusal;
     }
-    let now = (answers.clock)();
-    let text = answers
-        .board
-        .read(|status| metrics::text(status, &inside.sent, answers.max_age, now));
     let headers = [
         (header::CONTENT_TYPE, metrics::CONTENT_TYPE),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (headers, text).into_response()
+    (headers, metrics::text(&answers.series, (answers.clock)())).into_response()
 }
 
-async fn page(
-    State((answers, inside)): State<(Answers, Arc<Inside>)>,
-    headers: HeaderMap,
-) -> Response {
-    if let Some(refusal) = refusal(&inside.gate, &headers) {
+/// The page of the only series, or that which leads to those of several.
+async fn page(State((answers, gate)): State<(Answers, Arc<Gate>)>, headers: HeaderMap) -> Response {
+    if let Some(refusal) = refusal(&gate, &headers) {
         return refusal;
     }
+    let now = (answers.clock)();
+    html(|nonce| match &*answers.series {
+        [only] => page::of(only, now, nonce),
+        several => page::overview(several, now, nonce),
+    })
+}
+
+/// The page of one series of several.
+async fn page_of(
+    State((answers, gate)): State<(Answers, Arc<Gate>)>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refusal) = refusal(&gate, &headers) {
+        return refusal;
+    }
+    let Some(shown) = answers.series.iter().find(|shown| shown.name == name) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    html(|nonce| page::of(shown, (answers.clock)(), nonce))
+}
+
+/// A page, whose style and script alone a browser takes.
+fn html(write: impl FnOnce(&str) -> String) -> Response {
     let mut nonce = [0; 16];
     if let Err(error) = getrandom::fill(&mut nonce) {
         tracing::error!(%error, "no random number can be had");
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let nonce = hex(&nonce);
-    let now = (answers.clock)();
-    let html = answers
-        .board
-        .read(|status| page::html(status, &inside.setting, now, &nonce));
     let policy = format!(
         "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
@@ -240,7 +253,7 @@ async fn page(
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
-    (headers, html).into_response()
+    (headers, write(&nonce)).into_response()
 }
 
 /// What a request is answered with that does not bring the token.

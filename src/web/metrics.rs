@@ -10,7 +10,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 use crate::board::health::{self, Verdict};
 use crate::board::{DrillOutcome, RunOutcome, Status};
 use crate::fault::Kind;
-use crate::store::PartCounts;
+use crate::web::shown::Shown;
 
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -21,27 +21,18 @@ pub const PREFIX: &str = "postgres_s3_backups_";
 /// The `kind` of what did not fail.
 const NO_KIND: &str = "none";
 
-/// The text that Prometheus scrapes. What is not known has no series, since a 0 would be a lie.
+/// The text that Prometheus scrapes. What is not known has no series of numbers, since a 0 would be a lie. Where there are
+/// several series of backups, each number has the name of its own as the label `series`.
 #[must_use]
-pub fn text(status: &Status, sent: &PartCounts, max_age: Duration, now: DateTime<Utc>) -> String {
+pub fn text(series: &[Shown], now: DateTime<Utc>) -> String {
     let mut families = Families::default();
-    verdict(&mut families, status, max_age, now);
-    newest(&mut families, status, now);
-    bucket(&mut families, status);
-    runs(&mut families, status);
-    families.add(
-        MetricType::COUNTER,
-        "parts_total",
-        "Parts that the store acknowledged.",
-        [(&[][..], number(sent.parts()))],
-    );
-    families.add(
-        MetricType::COUNTER,
-        "part_retries_total",
-        "Times that a part was sent again.",
-        [(&[][..], number(sent.retries()))],
-    );
-    drills(&mut families, status, now);
+    for shown in series {
+        families.series = (series.len() > 1).then(|| shown.name.clone());
+        shown
+            .board
+            .read(|status| tell(&mut families, status, shown, now));
+    }
+    families.series = None;
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     families.add(
         MetricType::GAUGE,
@@ -51,8 +42,28 @@ pub fn text(status: &Status, sent: &PartCounts, max_age: Duration, now: DateTime
     );
     // It fails for a family without a name or a series only, and `add` lets none of them in.
     TextEncoder::new()
-        .encode_to_string(&families.0)
+        .encode_to_string(&families.all)
         .unwrap_or_default()
+}
+
+fn tell(families: &mut Families, status: &Status, shown: &Shown, now: DateTime<Utc>) {
+    verdict(families, status, shown.setting.max_age, now);
+    newest(families, status, now);
+    bucket(families, status);
+    runs(families, status);
+    families.add(
+        MetricType::COUNTER,
+        "parts_total",
+        "Parts that the store acknowledged.",
+        [(&[][..], number(shown.sent.parts()))],
+    );
+    families.add(
+        MetricType::COUNTER,
+        "part_retries_total",
+        "Times that a part was sent again.",
+        [(&[][..], number(shown.sent.retries()))],
+    );
+    drills(families, status, now);
 }
 
 fn verdict(families: &mut Families, status: &Status, max_age: Duration, now: DateTime<Utc>) {
@@ -261,7 +272,11 @@ fn drills(families: &mut Families, status: &Status, now: DateTime<Utc>) {
 }
 
 #[derive(Default)]
-struct Families(Vec<MetricFamily>);
+struct Families {
+    all: Vec<MetricFamily>,
+    /// The label of what is added now.
+    series: Option<String>,
+}
 
 impl Families {
     fn gauge(&mut self, name: &str, help: &str, value: Option<f64>) {
@@ -273,7 +288,7 @@ impl Families {
         );
     }
 
-    /// A family with these series, if there are any.
+    /// These series of a family, if there are any.
     fn add<'a>(
         &mut self,
         kind: MetricType,
@@ -282,10 +297,11 @@ impl Families {
         series: impl IntoIterator<Item = (&'a [(&'static str, &'static str)], f64)>,
     ) {
         let series = series.into_iter().map(|(labels, value)| {
-            let labels = labels.iter().map(|(name, value)| {
+            let own = self.series.as_deref().map(|name| ("series", name));
+            let labels = labels.iter().copied().chain(own).map(|(name, value)| {
                 let mut pair = LabelPair::default();
-                pair.set_name((*name).to_owned());
-                pair.set_value((*value).to_owned());
+                pair.set_name(name.to_owned());
+                pair.set_value(value.to_owned());
                 pair
             });
             let mut metric = Metric::from_label(labels.collect());
@@ -304,12 +320,17 @@ impl Families {
         if series.is_empty() {
             return;
         }
+        let name = format!("{PREFIX}{name}");
+        if let Some(family) = self.all.iter_mut().find(|family| family.name() == name) {
+            family.mut_metric().extend(series);
+            return;
+        }
         let mut family = MetricFamily::default();
-        family.set_name(format!("{PREFIX}{name}"));
+        family.set_name(name);
         family.set_help(help.to_owned());
         family.set_field_type(kind);
         family.set_metric(series);
-        self.0.push(family);
+        self.all.push(family);
     }
 }
 
@@ -334,20 +355,58 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::board::{LastDrill, LastRun};
+    use crate::board::{Board, LastDrill, LastRun};
     use crate::catalog::{Backup, Prefix};
+    use crate::schedule::Schedule;
+    use crate::store::PartCounts;
+    use crate::web::page::Setting;
 
     fn now() -> DateTime<Utc> {
         "2026-01-26T04:00:00Z".parse().unwrap()
     }
 
+    fn shown(name: &str) -> Shown {
+        let schedule = Schedule::parse("0 3 * * *", chrono_tz::UTC, now()).unwrap();
+        Shown {
+            name: name.to_owned(),
+            board: Board::default(),
+            setting: Setting {
+                schedule,
+                max_age: Duration::from_secs(90_000),
+                bucket: "b".to_owned(),
+                prefix: "b_".to_owned(),
+                endpoint_option: String::new(),
+                drills: false,
+            },
+            sent: PartCounts::default(),
+        }
+    }
+
+    #[test]
+    fn several_series_are_told_apart_by_a_label_and_one_has_none() {
+        let one = text(&[shown("shop")], now());
+        assert_eq!(value(&one, "healthy"), Some(0.0));
+        assert!(!one.contains("series="), "{one}");
+        let two = [shown("shop"), shown("wiki")];
+        two[1].board.listed(Vec::new(), now());
+        let two = text(&two, now());
+        assert_eq!(value(&two, r#"healthy{series="shop"}"#), Some(0.0));
+        assert_eq!(value(&two, r#"healthy{series="wiki"}"#), Some(1.0));
+        let failed = r#"runs_total{outcome="failed",kind="auth",series="wiki"}"#;
+        assert_eq!(value(&two, failed), Some(0.0));
+        // Each family is declared once, and the version belongs to all.
+        assert_eq!(
+            two.matches("# TYPE postgres_s3_backups_healthy ").count(),
+            1
+        );
+        assert_eq!(two.matches("build_info{").count(), 1);
+    }
+
     fn render(status: &Status) -> String {
-        text(
-            status,
-            &PartCounts::default(),
-            Duration::from_secs(90_000),
-            now(),
-        )
+        let mut families = Families::default();
+        tell(&mut families, status, &shown("backups"), now());
+        let encoder = TextEncoder::new();
+        encoder.encode_to_string(&families.all).unwrap()
     }
 
     fn value(text: &str, series: &str) -> Option<f64> {

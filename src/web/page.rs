@@ -9,6 +9,7 @@ mod drill;
 mod facts;
 mod headline;
 mod list;
+mod overview;
 mod restore;
 
 use chrono::{DateTime, Utc};
@@ -21,6 +22,9 @@ use crate::format::span;
 use crate::format::text::visible;
 use crate::schedule::Schedule;
 use crate::web::page::headline::Headline;
+use crate::web::shown::Shown;
+
+pub use overview::overview;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -49,6 +53,14 @@ impl Setting {
     fn restore(&self, name: &BackupName) -> String {
         restore_command(&self.bucket, name, &self.endpoint_option)
     }
+}
+
+/// The page of one series.
+#[must_use]
+pub fn of(shown: &Shown, now: DateTime<Utc>, nonce: &str) -> String {
+    shown
+        .board
+        .read(|status| html(status, &shown.setting, now, nonce))
 }
 
 /// The whole page. The nonce is what the header of the answer names, so that a browser takes the style and the script.

@@ -25,6 +25,8 @@ pub(super) struct Alert {
     pub(super) anomalies: Vec<String>,
     pub(super) anomalies_left_out: usize,
     pub(super) newest_backup: Option<NewestBackup>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) series: Option<String>,
     pub(super) bucket: String,
     pub(super) prefix: String,
     #[serde(serialize_with = "serialize_utc")]
@@ -121,6 +123,7 @@ pub(super) fn compose(news: News, status: &Status, subject: &Subject, now: DateT
             },
         )),
     );
+    with("Series", subject.series.as_ref());
     with(
         "Where",
         Some(&format!(
@@ -144,6 +147,7 @@ pub(super) fn compose(news: News, status: &Status, subject: &Subject, now: DateT
         anomalies,
         anomalies_left_out: left_out,
         newest_backup: newest,
+        series: subject.series.clone(),
         bucket: subject.bucket.clone(),
         prefix: subject.prefix.clone(),
         at: now,
