@@ -1,7 +1,7 @@
-//! Variables turned into a [`Config`], or into the list of everything that is wrong with them.
+//! Turns the variables into a [`Config`], or into the list of everything that is wrong with them.
 //!
-//! No problem's text repeats a value: half of the variables hold secrets, and operators paste the wrong one into the
-//! wrong field.
+//! The text of a problem never repeats a value: half of the variables hold secrets, and operators sometimes paste a secret
+//! into the wrong variable.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -84,9 +84,9 @@ pub struct SeriesSettings {
     pub retries: usize,
     /// `BACKUP_COMPRESSION`
     pub compression: Level,
-    /// `BACKUP_COMPRESSION_THREADS`; none means that it depends on the machine.
+    /// `BACKUP_COMPRESSION_THREADS`; if there is none, the number depends on the machine.
     pub compression_threads: Option<usize>,
-    /// `VERIFY_SCHEDULE`, with where and how to prove backups.
+    /// `VERIFY_SCHEDULE`, and where and how backups are proven.
     pub drills: Option<(Schedule, Drilling)>,
     /// `HEARTBEAT_URL`
     pub heartbeat: Option<Address>,
@@ -97,7 +97,7 @@ pub struct SeriesSettings {
 }
 
 impl SeriesSettings {
-    /// Whether `BACKUP_OPTIONS` leave part of the database out.
+    /// Whether `BACKUP_OPTIONS` leaves part of the database out.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         Options::read(&self.options).is_partial()
@@ -108,7 +108,7 @@ impl Config {
     /// Reads the variables. `read_file` is asked for the content of `NAME_FILE`.
     ///
     /// # Errors
-    /// Every problem of every variable, in the order of [`VARIABLES`].
+    /// Returns every problem of every variable, in the order of [`VARIABLES`].
     pub fn from_variables(
         variables: &[(OsString, OsString)],
         read_file: impl Fn(&str) -> Result<String, String>,
@@ -127,7 +127,7 @@ impl Config {
         }
     }
 
-    /// Puts the variables together. Each part is looked at, whatever is wrong with the ones before it.
+    /// Puts the variables together. Each part is checked, even if an earlier one has a problem.
     fn judge(given: Given, findings: &mut Findings, now: DateTime<Utc>) -> Option<Self> {
         let store = store::settings(&given, findings);
         findings.require(
@@ -181,15 +181,15 @@ impl Config {
     }
 }
 
-/// What the commands need that read backups. A wrong schedule must not stop a restore, so only the variables that matter
-/// to these commands are looked at.
+/// What the commands that read backups need. A wrong schedule must not stop a restore, so only the variables that matter to
+/// these commands are checked.
 #[derive(Debug)]
 pub struct Access {
     /// Where the backups are.
     pub store: StoreSettings,
     /// `BUCKET_SUBFOLDER` and `BACKUP_FILE_PREFIX`.
     pub prefix: Prefix,
-    /// `BACKUP_DATABASE_URL`, so that a restore can't hit it by accident.
+    /// `BACKUP_DATABASE_URL`, so that a restore can't overwrite that database by accident.
     pub source: Option<DatabaseUrl>,
     /// `RESTORE_DATABASE_URL`
     pub target: Option<DatabaseUrl>,
@@ -207,7 +207,7 @@ impl Access {
     /// Reads the variables that matter for reading backups.
     ///
     /// # Errors
-    /// Every problem of these variables.
+    /// Returns every problem of these variables.
     pub fn from_variables(
         variables: &[(OsString, OsString)],
         read_file: impl Fn(&str) -> Result<String, String>,
@@ -245,12 +245,12 @@ impl Access {
     }
 }
 
-/// All that was given, each variable read by itself.
+/// All variables that were given, each read by itself.
 struct Given {
     settings: Settings,
-    /// libpq's own variables, which count under `BACKUP_DATABASE_URL`.
+    /// libpq's own variables. They apply where `BACKUP_DATABASE_URL` leaves something out.
     inherited: Inherited,
-    /// The way out.
+    /// The proxies.
     proxies: Proxies,
 }
 
@@ -293,7 +293,7 @@ impl Given {
     }
 }
 
-/// A database's URL, if it is set and understood whole.
+/// The URL of a database, if it is set and every part of it is understood.
 fn database(
     variable: &'static Variable,
     url: Option<&Secret>,
@@ -317,7 +317,7 @@ fn database(
     }
 }
 
-/// The ways out, where they can be used.
+/// The proxies that can be used.
 fn proxies(variables: &[(OsString, OsString)], findings: &mut Findings) -> Proxies {
     match Proxies::from_variables(variables) {
         Ok(proxies) => proxies,
@@ -330,7 +330,7 @@ fn proxies(variables: &[(OsString, OsString)], findings: &mut Findings) -> Proxi
     }
 }
 
-/// Where messages go, if that is set and can be used.
+/// The address that messages go to, if it is set and can be used.
 fn address(
     variable: &'static Variable,
     url: Option<&Secret>,

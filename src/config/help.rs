@@ -2,13 +2,13 @@
 
 use super::variables::{Group, Unset, VARIABLES, Variable};
 
-/// How wide a line may be.
+/// The longest line, in characters.
 const WIDTH: usize = 80;
 
-/// How far the sentences stand in.
+/// How far the sentences are indented.
 const INDENT: usize = 6;
 
-/// All variables, those that are needed first.
+/// All variables. Those that are needed come first.
 #[must_use]
 pub fn text() -> String {
     let mut text = String::from(
@@ -39,7 +39,7 @@ fn push(text: &mut String, variable: &Variable) {
     wrap(text, &format!("{}.", plain(variable.about)), INDENT);
 }
 
-/// What counts where a variable is not set, in a few words of Markdown.
+/// What applies when a variable is not set, in a few words of Markdown.
 #[must_use]
 pub fn default(default: Unset) -> String {
     match default {
@@ -53,13 +53,13 @@ pub fn default(default: Unset) -> String {
     }
 }
 
-/// Markdown without its marks, for where nobody renders it.
+/// Removes the marks of Markdown from a text that will not be rendered.
 #[must_use]
 pub fn plain(markdown: &str) -> String {
     markdown.replace('`', "")
 }
 
-/// Adds a sentence in lines of [`WIDTH`], each of them indented.
+/// Adds a sentence, wrapped at [`WIDTH`] characters, with each line indented.
 fn wrap(text: &mut String, sentence: &str, indent: usize) {
     let mut line = String::new();
     for word in sentence.split(' ') {

@@ -1,4 +1,4 @@
-//! What has to be known before everything else, whatever is wrong with the other variables.
+//! What has to be known first, whatever is wrong with the other variables.
 
 use std::ffi::OsString;
 
@@ -7,7 +7,7 @@ use super::values::present;
 use super::variables::Settings;
 use crate::telemetry::LogFormat;
 
-/// How lines are to be written, found out before anything else so that the other problems can be told.
+/// How log lines are written. This is read first, so that the other problems can be logged.
 #[must_use]
 pub fn log_settings(variables: &[(OsString, OsString)], terminal: bool) -> (LogFormat, String) {
     let settings = alone(variables);
@@ -22,14 +22,15 @@ pub fn log_settings(variables: &[(OsString, OsString)], terminal: bool) -> (LogF
     )
 }
 
-/// `PORT`, for the probe of a running daemon, which needs nothing else.
+/// `PORT`, which is all that the probe of a running daemon needs.
 #[must_use]
 pub fn port(variables: &[(OsString, OsString)]) -> u16 {
-    // The table has a default for it, which counts in the place of a wrong value too.
+    // The default of the table is also used in place of a wrong value.
     alone(variables).port.unwrap_or_default()
 }
 
-/// The variables, each by itself and without those that come from files; what is wrong is told of later.
+/// The variables, each by itself, without those that come from files. Problems are dropped here, because they are reported
+/// later.
 fn alone(variables: &[(OsString, OsString)]) -> Settings {
     let mut untold = Findings::default();
     let present = present(variables, |_| Err(String::new()), &mut untold);

@@ -1,5 +1,5 @@
-//! Options of `pg_dump`, read as its `getopt_long` reads them: what they would change, and what a backup that is made with
-//! them lacks (pure).
+//! The options of `pg_dump`, read as its `getopt_long` reads them: what they would change, and what a backup made with them
+//! lacks (pure).
 
 use std::collections::BTreeSet;
 
@@ -15,21 +15,21 @@ struct Known {
     effect: Effect,
 }
 
-/// What an option does, as far as it matters to whoever must restore the backup.
+/// What an option does, as far as it matters to the person who restores the backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Effect {
     /// Nothing that matters.
     Fine,
-    /// Would change where the output goes, what it is, or which database is dumped.
+    /// It would change where the output goes, its format, or which database is dumped. The text says why it is refused.
     Refused(&'static str),
     Creates,
     Cleans,
     IfExists,
-    /// Chooses schemas or tables.
+    /// It chooses schemas or tables.
     Selects,
-    /// Chooses extensions.
+    /// It chooses extensions.
     SelectsExtensions,
-    /// Leaves out what it names.
+    /// It leaves out what it names.
     LeavesOut,
     DataOnly,
     SchemaOnly,
@@ -37,7 +37,7 @@ enum Effect {
     Section,
 }
 
-/// What of a database one section holds.
+/// The part of a database that one section holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Tables,
@@ -240,14 +240,16 @@ impl Options {
         if words.iter().any(|word| word.contains('\0')) {
             options.refuse("holds a NUL character");
         }
-        // "--exclude-table-data=logs --no-owner" in quotes is a pattern that no table has: nothing would be left out.
+        // Quotes around "--exclude-table-data=logs --no-owner" make it one pattern, which matches no table: nothing would be
+        // left out.
         if words.iter().any(|word| holds_another(word)) {
             options.refuse("has quotes around several options together, which makes them one; give each its own quotes, or none");
         }
         options
     }
 
-    /// Takes whatever the option can be, with the value that is tied to it or comes next, and says whether it takes one.
+    /// Records every option that this one may stand for, with its value (attached to it, or the next word). Returns whether
+    /// it takes a value.
     fn take<'a>(
         &mut self,
         candidates: &[&Known],
@@ -300,7 +302,7 @@ impl Options {
             || self.has(Effect::Section) && !self.sections.contains(&part)
     }
 
-    /// Whether they leave part of the database out.
+    /// Whether the options leave part of the database out.
     pub(super) fn is_partial(&self) -> bool {
         let leaving = [
             Effect::Selects,
@@ -310,7 +312,7 @@ impl Options {
         leaving.iter().any(|effect| self.has(*effect)) || PARTS.iter().any(|part| self.lacks(*part))
     }
 
-    /// What whoever restores such a backup must know now.
+    /// What the operator has to know now about restoring such a backup later.
     pub(super) fn warnings(&self) -> Vec<&'static str> {
         let keys_only_are_missing = self.lacks(Part::Keys) && !self.lacks(Part::Tables);
         [
@@ -334,7 +336,8 @@ impl Options {
     }
 }
 
-/// The options that a name can stand for: getopt takes any abbreviation that is not ambiguous, which depends on the major.
+/// The options that a name can stand for: getopt accepts any unambiguous abbreviation, and which ones are unambiguous
+/// depends on the major version.
 fn named(name: &str) -> Vec<&'static Known> {
     if let Some(exact) = KNOWN.iter().find(|known| known.long == name) {
         return vec![exact];
@@ -423,7 +426,7 @@ mod tests {
         ] {
             assert_eq!(warned(options), texts, "{options}");
         }
-        // Values are no options.
+        // Values are not taken for options.
         assert_eq!(warned("--role=-a -S -c --role --clean -E -s"), [""; 0]);
     }
 }

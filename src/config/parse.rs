@@ -97,7 +97,7 @@ pub(super) fn zone(text: &str) -> Result<Tz, Wrong> {
         .map_err(|_| "is not a time zone of the IANA database such as UTC or Europe/Berlin".into())
 }
 
-/// A part of what is usual, or `off`.
+/// A fraction of the usual amount, or `off`.
 pub(super) fn below(text: &str) -> Result<Option<Factor>, Wrong> {
     factor(
         text,
@@ -106,7 +106,7 @@ pub(super) fn below(text: &str) -> Result<Option<Factor>, Wrong> {
     )
 }
 
-/// A multiple of what is usual, or `off`.
+/// A multiple of the usual amount, or `off`.
 pub(super) fn above(text: &str) -> Result<Option<Factor>, Wrong> {
     factor(
         text,
@@ -129,7 +129,7 @@ fn factor(
         .ok_or_else(|| wrong.into())
 }
 
-/// Statements of SQL that can be put together with others.
+/// SQL statements that can be joined with others.
 pub(super) fn statements(text: &str) -> Result<String, Wrong> {
     if drill::ends_in_a_quote(text) {
         return Err("ends inside a quote or a comment".into());
@@ -137,7 +137,7 @@ pub(super) fn statements(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// A token that can't be guessed.
+/// A token that is hard to guess.
 pub(super) fn token(text: &str) -> Result<Secret, Wrong> {
     const LEAST: usize = 16;
     const REMEDY: &str = "make one with: openssl rand -hex 24";
@@ -157,7 +157,7 @@ pub(super) fn token(text: &str) -> Result<Secret, Wrong> {
     Ok(Secret::new(text.to_owned()))
 }
 
-/// The form of the log.
+/// The format of the log.
 pub(super) fn log_format(text: &str) -> Result<LogFormat, Wrong> {
     match text.to_ascii_lowercase().as_str() {
         "json" => Ok(LogFormat::Json),
@@ -166,8 +166,8 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, Wrong> {
     }
 }
 
-/// Levels, and levels of targets. A bare word that is no level would be taken for a target: `RUST_LOG=verbose` would silence
-/// every line of this service, the failures among them.
+/// Log levels, for everything or for single targets. A bare word that is not a level would be taken for a target:
+/// `RUST_LOG=verbose` would silence every line of this service, including the failures.
 pub(super) fn log_filter(text: &str) -> Result<String, Wrong> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));

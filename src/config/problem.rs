@@ -1,4 +1,4 @@
-//! What is wrong with a variable, or odd about it: its name, the cause and the remedy.
+//! What is wrong or unusual about a variable: its name, the cause and the remedy.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,7 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    /// A cause, and what to do about it.
+    /// Puts a cause together with what to do about it.
     pub fn new(cause: impl Into<Cow<'static, str>>, remedy: impl Into<Cow<'static, str>>) -> Self {
         Self {
             cause: cause.into(),
@@ -49,9 +49,9 @@ impl fmt::Display for Wrong {
 /// Something about one variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The variable's name; that of the form with `_FILE` where the file is meant.
+    /// The name of the variable, with `_FILE` at its end if the problem is in the file.
     pub variable: String,
-    /// What is wrong with it, or odd about it.
+    /// What is wrong or unusual about it.
     pub wrong: Wrong,
 }
 
@@ -64,14 +64,15 @@ impl fmt::Display for Problem {
 /// What is found while the variables are read.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What makes the configuration unusable, in the order of the table of variables.
+    /// The problems that make the configuration unusable, in the order of the table of variables.
     pub problems: Vec<Problem>,
-    /// What is odd: a misspelt name among them, which may be why another is "not set".
+    /// What is unusual but does not make it unusable. A misspelt name is among these, and may explain why another variable
+    /// is "not set".
     pub warnings: Vec<Problem>,
 }
 
 impl Findings {
-    /// Puts the problems into the order of the table; first come those of variables that are not in it.
+    /// Puts the problems into the order of the table. Problems of variables that are not in it come first.
     pub(super) fn sort(&mut self) {
         self.problems
             .sort_by_key(|problem| Variable::place_of(&problem.variable));
@@ -91,7 +92,8 @@ impl Findings {
         });
     }
 
-    /// Keeps what matters to the commands that read backups. What they would use, but for being wrong, becomes a warning.
+    /// Keeps the problems that matter to the commands that read backups. Where these commands can do without a variable, its
+    /// problem becomes a warning.
     pub(super) fn keep_for_readers(&mut self) {
         for problem in std::mem::take(&mut self.problems) {
             let known = Variable::called(&problem.variable);
@@ -113,7 +115,7 @@ impl Findings {
             .any(|problem| variable.is_called(&problem.variable))
     }
 
-    /// Refuses a variable that must be set and is not. One that was refused already is not "not set" as well.
+    /// Reports a required variable that is not set, unless it was refused already.
     pub(super) fn require(&mut self, variable: &Variable, is_set: bool, remedy: &'static str) {
         if !is_set && !self.has_refused(variable) {
             self.refuse(variable.name, Wrong::new("is not set", remedy));

@@ -21,7 +21,7 @@ pub struct Drilling {
     pub may_be_unconfined: bool,
 }
 
-/// `VERIFY_SCHEDULE` and what goes with it.
+/// `VERIFY_SCHEDULE` and the variables that belong to it.
 pub(super) fn drills(
     given: &Given,
     findings: &mut Findings,

@@ -1,4 +1,4 @@
-//! Where the values of variables come from: what is in a file can be another value later.
+//! Where the values of variables come from. A value that comes from a file can change while the service runs.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::store::StoreSettings;
 /// Reads the file of a `NAME_FILE` variable.
 pub type ReadFile = fn(&str) -> Result<String, String>;
 
-/// Where the values of variables come from: what is in a file can be another value later.
+/// The variables of the process, and the function that reads the files which some of them name.
 #[derive(Clone)]
 pub struct Sources {
     variables: Vec<(OsString, OsString)>,
@@ -28,7 +28,7 @@ impl fmt::Debug for Sources {
     }
 }
 
-/// What the files held when they were read again; none where that can't be used.
+/// What the files held when they were read again. A value is absent if it was not set or can't be used.
 #[derive(Debug, Default)]
 pub struct Secrets {
     /// The store's keys.
@@ -43,12 +43,12 @@ pub struct Secrets {
     pub heartbeat: Option<Address>,
     /// `STATUS_TOKEN`
     pub status_token: Option<Secret>,
-    /// What is wrong with the others.
+    /// What is wrong with those that can't be used.
     pub problems: Vec<Problem>,
 }
 
 impl Sources {
-    /// These variables, and what reads their files.
+    /// Puts the variables together with the function that reads their files.
     #[must_use]
     pub fn new(variables: &[(OsString, OsString)], read_file: ReadFile) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl Sources {
             ..Secrets::default()
         };
         secrets.status_token = given.settings.status_token;
-        // The keys belong together: with one of them wrong, the others are not used either.
+        // The keys belong together: if one of them is wrong, the others are not used either.
         if !store::CONNECTION
             .iter()
             .any(|variable| findings.has_refused(variable))

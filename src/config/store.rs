@@ -1,4 +1,4 @@
-//! Where the backups go: the store, the keys for it, the bucket, and the beginning of the names.
+//! Where the backups go: the store, the keys for it, the bucket, and how the names begin.
 
 use super::Given;
 use super::problem::{Findings, Wrong};
@@ -12,7 +12,7 @@ use crate::secret::Secret;
 use crate::store::endpoint::Endpoint;
 use crate::store::{Credentials, Keys, StoreSettings};
 
-/// The variables that are used together for each connection to the store.
+/// The variables that every connection to the store uses together.
 pub(super) const CONNECTION: [&Variable; 8] = [
     &AWS_ACCESS_KEY_ID,
     &AWS_SECRET_ACCESS_KEY,
@@ -43,7 +43,8 @@ pub(super) fn settings(given: &Given, findings: &mut Findings) -> Option<StoreSe
     let is_plain = endpoint
         .as_ref()
         .is_some_and(|endpoint| endpoint.url.starts_with("http://"));
-    // Where the bucket stood before the host, the store answers there. R2's certificates do not always hold for it.
+    // If the host began with the bucket's name, the store answers under that host. R2's certificates are not always valid
+    // for such a host.
     let path_style = is_r2 || !endpoint.as_ref().is_some_and(|found| found.named_bucket);
     Some(StoreSettings {
         credentials: credentials?,
@@ -55,7 +56,8 @@ pub(super) fn settings(given: &Given, findings: &mut Findings) -> Option<StoreSe
     })
 }
 
-/// Whether the keys are those of a role, which AWS hands out. It must be said, since it is asked for on the network.
+/// Whether the keys are those of a role, which AWS hands out. This has to be set explicitly, because the keys are then
+/// requested over the network.
 fn uses_chain(settings: &Settings, findings: &mut Findings) -> bool {
     let Some(word) = settings.aws_credentials.as_deref() else {
         return false;
@@ -121,7 +123,7 @@ fn keys(settings: &Settings, findings: &mut Findings) -> Option<Credentials> {
     }))
 }
 
-/// R2's keys have one length each, which tells them apart.
+/// R2's two keys have fixed lengths, which differ, so swapped keys can be recognized.
 fn lengths_at_r2(settings: &Settings, findings: &mut Findings) {
     const ID: usize = 32;
     const SECRET: usize = 64;
@@ -168,7 +170,7 @@ fn bucket(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// The endpoint without what does not belong to it.
+/// The endpoint, without anything that does not belong to it.
 fn endpoint(settings: &Settings, findings: &mut Findings) -> Option<Endpoint> {
     let text = settings.aws_s3_endpoint.as_deref()?;
     match Endpoint::parse(text, settings.aws_s3_bucket.as_deref()) {
@@ -185,7 +187,7 @@ fn endpoint(settings: &Settings, findings: &mut Findings) -> Option<Endpoint> {
     }
 }
 
-/// Whether the region is one that this store can have, and the store one that takes the keys of a role.
+/// The region, if this store can have it. Also checks that the store accepts the keys of a role.
 fn region(
     settings: &Settings,
     findings: &mut Findings,
@@ -213,7 +215,7 @@ fn region(
             ),
         );
     }
-    // Which store it is can't be known from an endpoint that was refused.
+    // An endpoint that was refused does not show which store it is.
     if region == "auto" && is_aws && !findings.has_refused(&AWS_S3_ENDPOINT) {
         findings.refuse(
             AWS_S3_REGION.name,
@@ -229,7 +231,7 @@ fn region(
 pub(super) fn prefix(settings: &Settings, findings: &mut Findings) -> Option<Prefix> {
     let folder = settings.bucket_subfolder.as_deref();
     let beginning = settings.backup_file_prefix.as_deref()?;
-    // Both are looked at, whatever is wrong with the first.
+    // Both are checked, even if the first one is wrong.
     let are_usable = [
         is_usable_in_key(&BACKUP_FILE_PREFIX, beginning, findings),
         is_usable_in_key(

@@ -1,4 +1,4 @@
-//! The whole configuration: variables in, a `Config` or all problems out.
+//! The whole configuration: variables go in, and a `Config` or all problems come out.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ fn now() -> DateTime<Utc> {
     "2026-01-25T12:00:00Z".parse().unwrap()
 }
 
-/// A valid configuration of nothing but what is required, with these set on top.
+/// The smallest valid configuration, with these changes.
 fn with(changes: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     let endpoint = format!("https://{ACCOUNT}.r2.cloudflarestorage.com");
     let (id, secret) = ("a".repeat(32), "b".repeat(64));
@@ -64,7 +64,7 @@ fn bad(changes: &[(&str, &str)]) -> Vec<String> {
     }
 }
 
-/// One problem and no more, which begins with the variable's name and holds `piece`.
+/// There is exactly one problem. It begins with the variable's name and contains `piece`.
 fn refused(variable: &str, value: &str, piece: &str) {
     let problems = bad(&[(variable, value)]);
     assert_eq!(problems.len(), 1, "{variable}={value}: {problems:#?}");
@@ -74,7 +74,7 @@ fn refused(variable: &str, value: &str, piece: &str) {
     );
 }
 
-/// Accepted with exactly these warnings, each by a piece of it.
+/// It is accepted with exactly these warnings. Each is recognized by a piece of its text.
 fn warned(changes: &[(&str, &str)], pieces: &[&str]) -> Config {
     let config = good(changes);
     let warnings = lines(&config.warnings);
@@ -120,7 +120,7 @@ fn what_is_not_set_has_its_default() {
     assert_eq!(port(&with(&[])), 8080);
 }
 
-/// The pages show the defaults of the table, so these must be the ones that count.
+/// The documentation shows the defaults of the table, so these must be the defaults that apply.
 #[test]
 fn a_default_that_is_set_changes_nothing() {
     let by_default = format!("{:?}", good(&[]));
@@ -425,7 +425,7 @@ fn quotes_around_a_value_are_refused_by_name() {
             "{told:#?}"
         );
     }
-    // There a shell's quotes mean something.
+    // In this variable, a shell's quotes have a meaning.
     let config = good(&[("BACKUP_OPTIONS", "'--no-owner' '--no-acl'")]);
     assert_eq!(config.series.options, ["--no-owner", "--no-acl"]);
 }
@@ -464,7 +464,7 @@ fn each_secret_may_come_from_a_file() {
             both,
             [format!("{name} and {file_name} are both set; remove one")]
         );
-        // A blank one is not set, so there is no conflict.
+        // A blank value counts as not set, so there is no conflict.
         let mut variables = with(&[(name, " "), (&file_name, "/run/url")]);
         let problems = match parse(&variables) {
             Ok(_) => Vec::new(),
@@ -656,7 +656,7 @@ fn endpoints_become_a_scheme_and_a_host() {
     ] {
         let mut changes = vec![("AWS_S3_ENDPOINT", text.as_str())];
         if !text.contains("r2.cloud") {
-            // What R2 asks of keys it asks of nobody else.
+            // Only R2's keys have to be of a certain length.
             changes.extend([
                 ("AWS_ACCESS_KEY_ID", "short"),
                 ("AWS_SECRET_ACCESS_KEY", "short"),
@@ -1085,7 +1085,7 @@ fn other_options_pass_word_by_word() {
         ("-xOcb --if-exists", &["-xOcb", "--if-exists"]),
         ("-w --verbose", &["-w", "--verbose"]),
         ("--no-password", &["--no-password"]),
-        // Values that look like options, and one that a shell would have run.
+        // These are values that look like options, and one that a shell would run.
         ("-S -f", &["-S", "-f"]),
         ("--role --file", &["--role", "--file"]),
         ("--role=-s", &["--role=-s"]),

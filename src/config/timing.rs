@@ -32,7 +32,7 @@ pub(super) fn schedule(
     }
 }
 
-/// What is wrong with a schedule, and how one is written.
+/// What is wrong with a schedule, and how to write a correct one.
 pub(super) fn not_a_schedule(error: &ScheduleError) -> Wrong {
     Wrong::new(
         format!("is not a schedule: {error}"),

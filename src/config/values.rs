@@ -1,7 +1,8 @@
-//! Variables as dashboards and files hand them over: made clean, and held against the same rules, whichever they are.
+//! The values of variables as dashboards and files hand them over. They are cleaned, and all of them are checked against the
+//! same rules.
 //!
-//! A value that was not meant so is refused here, before anybody asks what it means: quotes that belong to a file's
-//! syntax, a reference that nobody resolved, a comment, a sign that nobody can see.
+//! A value that cannot have been intended is refused here, before anything asks what it means: quotes that belong to the
+//! syntax of a file, a reference that was not resolved, a comment, or an invisible character.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,17 +10,19 @@ use std::ffi::OsString;
 use super::problem::{Findings, Wrong};
 use super::variables::{BACKUP_OPTIONS, FAMILIES, VARIABLES, VERIFY_SQL, Variable};
 
-/// SQL has operators that look like a comment, braces and blanks of its own: only its quotes are held against the rules.
+/// In SQL, operators can look like comments, and braces and blanks are normal. So only its quotes are checked against the
+/// rules.
 fn is_sql(name: &str) -> bool {
     name == VERIFY_SQL.name
 }
 
-/// A shell's quotes protect what is in them.
+/// Whether the value is read as a shell would, where quotes protect what they enclose.
 fn is_of_shell(name: &str) -> bool {
     name == BACKUP_OPTIONS.name
 }
 
-/// Our own variables, trimmed, the empty ones left out, the `_FILE` ones read, and those that were refused left out.
+/// The variables of this service: trimmed, with the content of the `_FILE` ones, and without those that are empty or
+/// refused.
 pub(super) fn present(
     variables: &[(OsString, OsString)],
     read_file: impl Fn(&str) -> Result<String, String>,
@@ -50,7 +53,7 @@ pub(super) fn present(
             }
         }
     }
-    // The path of a file is a value like any other.
+    // The path of a file is checked like any other value.
     refuse_accidents(&mut ours, findings);
     for variable in VARIABLES {
         let name = variable.name;
@@ -95,13 +98,13 @@ fn refuse_accidents(ours: &mut BTreeMap<String, String>, findings: &mut Findings
     });
 }
 
-/// Without blanks, line ends and invisible signs around it, such as the byte order mark that editors on Windows put before a
-/// file's text.
+/// Removes blanks, line ends and invisible characters around a text, such as the byte order mark that editors on Windows put
+/// before a file's text.
 pub(super) fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c))
 }
 
-/// Signs that have no width and no meaning in any value of ours.
+/// Characters that have no width, and no meaning in any variable of this service.
 const fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -109,7 +112,7 @@ const fn is_invisible(c: char) -> bool {
     )
 }
 
-/// What shows that a value is not the one that was meant.
+/// Looks for signs that a value is not the intended one.
 fn accident(name: &str, value: &str) -> Option<Wrong> {
     if is_quoted(name, value) {
         return Some(Wrong::new("has quotes around its value", "remove them"));
@@ -150,7 +153,7 @@ fn accident(name: &str, value: &str) -> Option<Wrong> {
         })
 }
 
-/// Whether quotes stand around the whole value, as `docker --env-file` and some dashboards keep them.
+/// Whether there are quotes around the whole value. `docker --env-file` and some dashboards keep them.
 fn is_quoted(name: &str, value: &str) -> bool {
     const PAIRS: [(char, char); 7] = [
         ('"', '"'),
@@ -165,7 +168,7 @@ fn is_quoted(name: &str, value: &str) -> bool {
         let inner = value
             .strip_prefix(*opening)
             .and_then(|rest| rest.strip_suffix(*closing));
-        // A shell's words may each have quotes: "-t a" "-t b".
+        // Each word of a shell may have quotes of its own: "-t a" "-t b".
         inner.is_some_and(|inner| !is_of_shell(name) || !has_unescaped(inner, *closing))
     })
 }
@@ -179,13 +182,13 @@ fn has_unescaped(text: &str, quote: char) -> bool {
     })
 }
 
-/// Whether a platform's way to name another variable is still there.
+/// Whether the value still holds a reference to another variable, in the syntax of some platform.
 fn is_reference(value: &str) -> bool {
     let is_name = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     };
-    // Kubernetes leaves $(NAME) as it is where it knows no NAME.
+    // Kubernetes leaves $(NAME) as it is if it knows no variable NAME.
     let in_parentheses = value.split("$(").skip(1).any(|after| {
         after
             .split_once(')')
@@ -198,7 +201,7 @@ fn is_reference(value: &str) -> bool {
     value.contains("${") || in_parentheses || is_shells || is_template
 }
 
-/// Whether a `#` follows a blank, or a blank follows it at the beginning, outside a shell's quotes.
+/// Whether there is a `#` after a blank, or a `#` at the beginning with a blank after it, outside a shell's quotes.
 fn has_comment(name: &str, value: &str) -> bool {
     let mut before = None;
     let mut quote = None;
@@ -223,7 +226,7 @@ fn has_comment(name: &str, value: &str) -> bool {
     })
 }
 
-/// Whether Kubernetes or Docker put the variable there for a service that is named so: a service `backup` brings
+/// Whether Kubernetes or Docker made the variable, because a service has such a name: for a service `backup` they set
 /// `BACKUP_SERVICE_HOST`, `BACKUP_PORT=tcp://…` and `BACKUP_PORT_80_TCP_ADDR`.
 fn is_injected(name: &str, value: Option<&str>) -> bool {
     const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];

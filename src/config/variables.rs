@@ -1,7 +1,8 @@
-//! The variables, one row each. Whatever else is known about them is made from these rows: how they are read, the forms with
-//! `_FILE`, the order of the problems, the misspellings, `--help-env`, `.env.example` and the tables of the pages.
+//! The variables, one row each. Everything else about them is derived from these rows: how they are read, the forms with
+//! `_FILE`, the order of the problems, the misspellings, `--help-env`, `.env.example` and the tables in the documentation.
 //!
-//! A new variable is a row here, a field of [`super::Config`] and the code that uses it; `make variables` writes the pages.
+//! A new variable needs a row here, a field of [`super::Config`] and the code that uses it. `make variables` writes the
+//! documentation.
 
 use std::time::Duration;
 
@@ -18,20 +19,20 @@ use crate::board::anomaly::Factor;
 use crate::secret::Secret;
 use crate::telemetry::LogFormat;
 
-/// One variable that is read.
+/// A variable that this service reads.
 #[derive(Debug)]
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
-    /// Which question it answers.
+    /// The question that it answers.
     pub group: Group,
-    /// What counts where it is not set.
+    /// What applies when it is not set.
     pub default: Unset,
-    /// Whether it holds a secret, and so may come from a file that `NAME_FILE` names.
+    /// Whether it holds a secret. A secret may come from a file that `NAME_FILE` names.
     pub secret: bool,
     /// What a wrong value means for the commands that read backups. A wrong schedule must not stop a restore.
     pub wrong_for_readers: ForReaders,
-    /// What it is, in one sentence of Markdown without a period at its end.
+    /// What it is, in one sentence of Markdown without a full stop at its end.
     pub about: &'static str,
 }
 
@@ -48,12 +49,12 @@ pub enum Group {
     Where,
     /// How it is restored and proven.
     Restore,
-    /// How others learn of it.
+    /// How people learn about it.
     Watch,
 }
 
 impl Group {
-    /// All of them, the one that is needed first.
+    /// All groups. The one that every installation needs comes first.
     pub const ALL: [Self; 6] = [
         Self::Needed,
         Self::When,
@@ -63,7 +64,7 @@ impl Group {
         Self::Watch,
     ];
 
-    /// What stands above its variables.
+    /// The heading above its variables.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -77,27 +78,27 @@ impl Group {
     }
 }
 
-/// What counts where a variable is not set.
+/// What applies when a variable is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unset {
     /// It must be set.
     Required,
-    /// It must be set, but for one case; which.
+    /// It must be set, except in the case that the text names.
     RequiredBut(&'static str),
     /// This value, as if it had been set.
     Is(&'static str),
-    /// This value, but for one case; which.
+    /// This value, except in the case that the second text names.
     Usually(&'static str, &'static str),
-    /// It depends on something; on what, and what that often comes to.
+    /// It depends on what the first text names. The second text is what that usually comes to.
     Depends(&'static str, &'static str),
-    /// Nothing.
+    /// There is no value.
     None,
-    /// Nothing; what that means.
+    /// There is no value; the text says what that means.
     Means(&'static str),
 }
 
 impl Unset {
-    /// The text that is read in the place of a value.
+    /// The text that is read in place of a value.
     const fn text(self) -> Option<&'static str> {
         match self {
             Self::Is(text) => Some(text),
@@ -111,26 +112,26 @@ impl Unset {
 pub enum ForReaders {
     /// They can't run.
     Stops,
-    /// They run as if it was not set, with a warning.
+    /// They warn, and run as if it were not set.
     IsNotUsed,
-    /// Nothing: they don't look at it.
+    /// Nothing, because they don't use it.
     Nothing,
 }
 
 impl Variable {
-    /// The name of the form that names a file, where there is one.
+    /// The name of the form with `_FILE`, if there is one.
     #[must_use]
     pub fn file_name(&self) -> Option<String> {
         self.secret.then(|| format!("{}_FILE", self.name))
     }
 
-    /// Whether it, or its form that names a file, is called so.
+    /// Whether this is the name of the variable, or of its form with `_FILE`.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         name == self.name || self.secret && name.strip_suffix("_FILE") == Some(self.name)
     }
 
-    /// The variable that is called so, or whose form that names a file is.
+    /// The variable of this name, with or without `_FILE`.
     #[must_use]
     pub fn called(name: &str) -> Option<&'static Self> {
         VARIABLES
@@ -139,14 +140,14 @@ impl Variable {
             .find(|variable| variable.is_called(name))
     }
 
-    /// Where it stands in the table.
+    /// Its position in the table.
     pub(super) fn place_of(name: &str) -> Option<usize> {
         VARIABLES
             .iter()
             .position(|variable| variable.is_called(name))
     }
 
-    /// The value of it, or what counts in its place; a value that is wrong is told of.
+    /// The value, or its default. A wrong value is added to the findings.
     fn value<T>(
         &self,
         given: Option<&str>,
@@ -162,8 +163,8 @@ impl Variable {
     }
 }
 
-/// What names of ours begin with, so that another one that does may be a misspelling. The other first words are those of
-/// programs all around, such as `AWS_` and `LOG_`.
+/// How the names of this service's own variables begin: an unknown name that begins so may be a misspelling. The beginnings
+/// that other programs use as well, such as `AWS_` and `LOG_`, are left out.
 pub(super) const FAMILIES: [&str; 8] = [
     "BACKUP_",
     "AWS_S3_",
@@ -175,7 +176,8 @@ pub(super) const FAMILIES: [&str; 8] = [
     "VERIFY_",
 ];
 
-/// The table: the name, the field that `envy` fills and that is read into, the type, what reads it, and the row.
+/// The table. Each row gives the name, the field for it in `Raw` (which `envy` fills) and in `Settings`, the type, the
+/// parser, and the facts of [`Variable`].
 macro_rules! variables {
     ($($(#[$attribute:meta])* $name:ident $field:ident: $type:ty = $parse:expr, { $($column:ident: $value:expr,)+ })+) => {
         $(pub(super) static $name: Variable = Variable {
@@ -186,23 +188,24 @@ macro_rules! variables {
         /// Every variable that is read.
         pub static VARIABLES: &[&Variable] = &[$(&$name),+];
 
-        /// The variables as `envy` fills them in: present, trimmed and not empty, or absent. Secrets are bare here, so it has
-        /// no `Debug`.
+        /// The variables as `envy` fills them in: each is either absent, or trimmed and not empty. Secrets are not wrapped
+        /// here, so this type has no `Debug`.
         #[derive(Default, Deserialize)]
         struct Raw {
             $($field: Option<String>,)+
         }
 
-        /// The variables, each read by itself. What is not set and has no default is absent, and so is what was refused.
+        /// The variables, each read by itself. A variable is absent if it was refused, or if it is not set and has no
+        /// default.
         #[derive(Debug)]
         pub(super) struct Settings {
             $($(#[$attribute])* pub(super) $field: Option<$type>,)+
         }
 
         impl Settings {
-            /// Reads what is present; what is wrong is told of.
+            /// Reads the variables that are present, and adds their problems to the findings.
             pub(super) fn read(present: Vec<(String, String)>, findings: &mut Findings) -> Self {
-                // Every field is an optional text, so nothing can fail here.
+                // Every field is an optional text, so this can't fail.
                 let raw: Raw = envy::from_iter(present).unwrap_or_default();
                 Self {
                     $($field: $name.value(raw.$field.as_deref(), $parse, findings),)+
@@ -398,7 +401,7 @@ variables! {
         about: "How hard to compress: `auto` uses the time there is; or a level from `1` (fastest) to `9` (smallest)",
     }
 
-    // Nothing that one `pg_dump` gives keeps more threads busy, and each holds 2 MiB or more.
+    // The output of one `pg_dump` can't keep more threads busy, and each thread holds 2 MiB or more.
     BACKUP_COMPRESSION_THREADS backup_compression_threads: u8 = |text| number(text, &(1..=16)), {
         group: Group::How,
         default: Unset::Depends("the number of cores, at most 4", "2"),
