@@ -1,14 +1,16 @@
-//! Programs that run a stranger's code, kept away from everything of ours.
+//! Confines the programs that run a stranger's code, so that they can't reach anything that belongs to this service.
 //!
-//! A restore runs the code that its backup holds: functions in checks and indexes, and on a server where it is superuser
-//! any program. In an embedded drill that server is this service's own child and runs as the same user, so it could read
-//! this process's environment and with it the keys to the bucket and to the database. So such a program is started through
-//! this program itself, which gives up what it could reach, for ever, before it becomes the other one.
+//! A restore runs the code in its backup: functions in checks and indexes and, where the restore's user is a superuser, any
+//! program on the server's machine. In an embedded drill the server is a child of this service and runs as the same user. It
+//! could read this process's environment, and so the keys to the bucket and to the database. That is why such a program is
+//! started by way of this program, which first gives up, for ever, all rights that the other program must not have, and then
+//! becomes it.
 //!
-//! What confines is the kernel: a process gives up rights that neither it nor its children get back, which takes no
-//! privilege and works in a container. Landlock takes files, signals and other processes' insides; a filter of system calls
-//! (seccomp) takes every kind of socket but Unix ones, over which a drill is talked to, and what changes the limits of other
-//! processes. Or else the code in a backup could send a copy of the whole database anywhere.
+//! The kernel does the confining: a process gives up rights that neither it nor its children can get back. That needs no
+//! privilege, and works in a container. Landlock takes away files, signals, and access to the memory of other processes. A
+//! filter of system calls (seccomp) takes away all sockets except Unix ones, which the drill's clients use, and the calls
+//! that change the limits of other processes. Otherwise the code in a backup could send a copy of the whole database
+//! anywhere.
 
 use std::ffi::OsString;
 use std::io;
@@ -39,13 +41,13 @@ use super::running;
 pub struct Confinement {
     /// The one folder it may write to.
     pub folder: PathBuf,
-    /// Whom it runs as, if not as this process's user.
+    /// The user that it runs as, if that is not this process's user.
     pub user: Option<u32>,
-    /// Whether the kernel confines it. If not, it is an ordinary child, which the operator must have allowed.
+    /// Whether the kernel confines it. If not, it is an ordinary child; that happens only if the operator allowed it.
     pub enforced: bool,
 }
 
-/// The system's libraries and what they read. Of `/etc`, where secrets may be mounted, single files only.
+/// The system's libraries and what they read. Only single files of `/etc` are listed, since secrets may be mounted there.
 const SYSTEM: &[&str] = &[
     "/lib",
     "/lib64",
@@ -68,16 +70,16 @@ const SYSTEM: &[&str] = &[
     "/dev/zero",
 ];
 
-/// The newest rights that are given up where the kernel knows them.
+/// The newest version of Landlock whose rights are given up, if the kernel knows them.
 const NEWEST: ABI = ABI::V9;
 
-/// Whether this kernel can confine a program's files, which is the least that is asked of it.
+/// Whether this kernel can confine a program's access to files, which is the minimum that is required.
 #[must_use]
 pub fn is_possible() -> bool {
     rights().and_then(Ruleset::create).is_ok()
 }
 
-/// The rights that are given up: those to files always, the others where the kernel knows them.
+/// The rights that are given up: those to files always, and the others if the kernel knows them.
 fn rights() -> Result<Ruleset, RulesetError> {
     Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -89,7 +91,7 @@ fn rights() -> Result<Ruleset, RulesetError> {
 }
 
 impl Confined {
-    /// Whether this process stays beside the program.
+    /// Whether this process stays and watches the program.
     #[must_use]
     pub const fn watches(&self) -> bool {
         self.watch.is_some()
@@ -97,14 +99,14 @@ impl Confined {
 }
 
 impl Confinement {
-    /// A command for a server, with all that it starts: none of that outlives it, nor this process. At SIGQUIT it ends.
+    /// A command for a server. Nothing that the server starts outlives it or this process. SIGQUIT ends it.
     #[must_use]
     pub fn server(&self, programs: &Path, name: &str) -> Command {
         self.any(programs, name, true)
     }
 
-    /// A command for one of the programs in a folder. It may read and run these, with the libraries and files beside them.
-    /// Its environment is empty.
+    /// A command for one of the programs in a folder. It may read and run everything in that folder, and the libraries and
+    /// files that belong to it. Its environment is empty.
     #[must_use]
     pub fn command(&self, programs: &Path, name: &str) -> Command {
         self.any(programs, name, false)
@@ -113,13 +115,13 @@ impl Confinement {
     fn any(&self, programs: &Path, name: &str, watch: bool) -> Command {
         let program = programs.join(name);
         let mut command = if self.enforced {
-            // By this link, since another user may not enter the folder that this program lies in.
+            // This link is used because another user may not be allowed to enter the folder of this program.
             let mut command = Command::new("/proc/self/exe");
             command.arg(SUBCOMMAND);
             if watch {
                 command.arg("--watch").arg(process::id().to_string());
             }
-            // The folder may hold links to programs that lie elsewhere.
+            // The folder may hold links to programs in other folders.
             let real = program.canonicalize();
             let real = real.ok().and_then(|path| path.parent().map(Path::to_owned));
             for folder in [Some(programs.to_owned()), real].into_iter().flatten() {
@@ -134,7 +136,8 @@ impl Confinement {
         } else {
             Command::new(program)
         };
-        // Ctrl-C at a terminal goes to the whole group; what becomes of these is this process's business.
+        // Ctrl-C at a terminal reaches the whole process group. This process decides when its children end, so they get a
+        // group of their own.
         command.env_clear().process_group(0);
         if let Some(user) = self.user {
             command.uid(user).gid(user);
@@ -146,16 +149,16 @@ impl Confinement {
 /// The name of the command that [`enter`] carries out.
 const SUBCOMMAND: &str = "confined";
 
-/// What the command `confined` was given.
+/// The arguments of the command `confined`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct Confined {
-    /// Stay beside the program, and see to it that nothing it starts outlives it, nor this process that started all of it
+    /// Watch the program, and make sure that nothing it starts outlives it or the process with this number, which started it
     #[arg(long, value_name = "PROCESS")]
     watch: Option<u32>,
-    /// A folder of programs
+    /// A folder with programs that may be read and run
     #[arg(long)]
     program: Vec<PathBuf>,
-    /// The folder to write to
+    /// The folder that may be written to
     #[arg(long)]
     folder: PathBuf,
     /// The program and its arguments
@@ -163,14 +166,14 @@ pub struct Confined {
     command: Vec<OsString>,
 }
 
-/// How often it is looked whether the service is still there.
+/// How long to wait between two checks whether the service still runs.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How long a server may take to end when it is told to, and what it started to be ended.
+/// How long a server may take to end when it is told to, and the same for what it started.
 const ENDING: Duration = Duration::from_secs(5);
 
-/// Starts the program, confined, and stays beside it. What it starts can leave its process group and its session, but not
-/// this process: whatever loses its parent becomes a child of this one, and is ended with the program.
+/// Starts the program, confined, and watches it. What it starts can leave its process group and its session, but can't
+/// escape from this process: a process that loses its parent becomes a child of this one, and is ended with the program.
 ///
 /// # Errors
 /// When it can't be started.
@@ -213,7 +216,7 @@ pub fn watch(confined: &Confined) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends what the program left, and what that leaves, until there is nothing left.
+/// Ends the processes that the program left behind, and those that they leave behind, until there are none.
 fn end_children() {
     let began = Instant::now();
     while began.elapsed() < ENDING {
@@ -229,7 +232,7 @@ fn end_children() {
                 kill_process(id, Signal::KILL).ok();
             }
         }
-        // An error says that there is none any more.
+        // An error means that no child is left.
         while let Ok(ended) = wait(WaitOptions::NOHANG) {
             if ended.is_none() {
                 break;
@@ -242,9 +245,9 @@ fn end_children() {
     }
 }
 
-/// Gives everything up but what the arguments name, and becomes the program. It comes back only if that failed.
+/// Gives up everything that the arguments don't name, and becomes the program. It returns only if that failed.
 ///
-/// It must be called before this process has a second thread: the others would keep their rights.
+/// It must be called before this process has a second thread, because other threads would keep their rights.
 #[must_use]
 pub fn enter(confined: &Confined) -> io::Error {
     let Some((program, arguments)) = confined.command.split_first() else {
@@ -259,9 +262,9 @@ pub fn enter(confined: &Confined) -> io::Error {
 fn give_up(confined: &Confined) -> io::Result<()> {
     // A server must not outlive the drill that started it. At this signal PostgreSQL stops at once.
     set_parent_process_death_signal(Some(Signal::QUIT))?;
-    // Whatever this process was started with besides its standard streams, and was left open by mistake.
+    // Descriptors other than the standard streams that this process inherited by mistake are closed.
     close_fds::set_fds_cloexec(3, &[]);
-    // Once restricted, a process can't gain privileges from the programs it runs either.
+    // A restricted process can't gain privileges from the programs that it runs either.
     rules(confined)
         .and_then(RulesetCreated::restrict_self)
         .map_err(io::Error::other)?;
@@ -269,10 +272,10 @@ fn give_up(confined: &Confined) -> io::Result<()> {
     seccompiler::apply_filter(&filter).map_err(io::Error::other)
 }
 
-/// Refuses every socket but a Unix one, in whatever way it is made, and what changes the limits and the turns of another
-/// process of the same user, such as this service.
+/// Refuses every way to make a socket that is not a Unix one, and every call that changes the limits or the scheduling of
+/// another process of the same user, such as this service.
 fn refused_calls() -> Result<BpfProgram, seccompiler::BackendError> {
-    /// What marks the calls of x86-64's second set of system calls, which few kernels have.
+    /// The bit that marks calls of x32, the second set of system calls on x86-64, which few kernels have.
     const X32: i64 = 0x4000_0000;
     let unless = |argument: u8, allowed: u64| -> Result<_, seccompiler::BackendError> {
         let (length, is_not) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Ne);
@@ -283,7 +286,7 @@ fn refused_calls() -> Result<BpfProgram, seccompiler::BackendError> {
     // 0 stands for the process itself.
     let rules = [
         (libc::SYS_socket, unless(0, unix)?),
-        // It can make sockets too, and does so past this filter.
+        // This can make sockets too, and the filter would not see it.
         (libc::SYS_io_uring_setup, Vec::new()),
         (libc::SYS_prlimit64, unless(0, 0)?),
         (libc::SYS_setpriority, unless(1, 0)?),

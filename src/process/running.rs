@@ -1,4 +1,4 @@
-//! A child program: started, listened to, waited for and stopped.
+//! A child program: it is started, its standard error is read, and it is waited for or stopped.
 
 use std::future::pending;
 use std::io;
@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 use super::said::{self, Said};
 use crate::secret::Redactor;
 
-/// How long the last words of a program that has ended may take: one of its own children can keep its stderr open.
+/// How long to wait for the end of stderr after a program has ended: one of its own children can keep it open.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// A program that runs. Dropped means killed.
+/// A program that runs. Dropping it kills the program.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -72,7 +72,7 @@ impl Running {
         self.child.stdout.take()
     }
 
-    /// Lets it have no more memory than this for its data.
+    /// Limits the memory that it may have for its data.
     pub fn limit_memory(&self, most_bytes: u64) {
         let limit = Rlimit {
             current: Some(most_bytes),
@@ -93,12 +93,12 @@ impl Running {
         self.child.wait().await
     }
 
-    /// Waits until it ends, and kills it if that takes longer than `patience`. None if it was killed.
+    /// Waits until it ends, and kills it if that takes longer than `patience`. Returns `None` if it was killed.
     pub async fn end_within(&mut self, patience: Duration) -> Option<ExitStatus> {
         end_within(&mut self.child, self.program, patience).await
     }
 
-    /// Sends it a signal, and kills it if it lives on for longer than `patience`. None if it was killed.
+    /// Sends it a signal, and kills it if it lives on for longer than `patience`. Returns `None` if it was killed.
     pub async fn stop(&mut self, signal: Signal, patience: Duration) -> Option<ExitStatus> {
         stop(&mut self.child, self.program, signal, patience).await
     }
@@ -123,7 +123,7 @@ impl Running {
     }
 }
 
-/// The number of a child that was not waited for yet. After that the number can belong to a stranger.
+/// The process number of a child that has not been waited for. Afterwards, the number can belong to a stranger's process.
 fn id(child: &Child) -> Option<Pid> {
     child
         .id()
@@ -183,7 +183,7 @@ mod tests {
         Running::start_silent(command, "sh", Redactor::default()).unwrap()
     }
 
-    /// Longer than any of this takes; a test that waits for all of it has failed.
+    /// Longer than any of these steps takes. A test that waits this long has failed.
     const LONG: Duration = Duration::from_secs(600);
 
     #[tokio::test]

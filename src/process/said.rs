@@ -11,14 +11,14 @@ use crate::secret::Redactor;
 /// A longer line is cut, because an error can quote data of any length.
 const LINE_BYTES: usize = 2048;
 
-/// The last lines explain an error. What came before them can be anything, and any amount of it.
+/// How many lines are kept. The last lines explain an error; before them there can be any amount of other text.
 const KEPT_LINES: usize = 20;
 
-/// A dump can raise warnings in a loop. With more than this many, the log would hold nothing else.
+/// How many warnings are logged. A dump can raise warnings in a loop, and the log would hold nothing else.
 const MOST_WARNINGS: u32 = 1000;
 
 /// The last lines that a program wrote, in two forms: without secrets, for people, and unchanged, for decisions. If the
-/// password is a word such as `database`, removing it would change the words that tell what is wrong.
+/// password is a word such as `database`, removing it would change the words that say what is wrong.
 #[derive(Clone, Default)]
 pub struct Said {
     shown: String,
@@ -49,7 +49,7 @@ impl Said {
 
 #[cfg(test)]
 impl Said {
-    /// All that was said, without a secret in it.
+    /// A text that is everything the program said, and holds no secret.
     pub(crate) fn of(said: &str) -> Self {
         Self {
             shown: said.to_owned(),
@@ -58,7 +58,7 @@ impl Said {
         }
     }
 
-    /// The end of something.
+    /// The last lines of a longer text.
     pub(crate) fn cut(said: &str) -> Self {
         Self {
             is_whole: false,
@@ -107,13 +107,13 @@ pub(super) async fn keep(stderr: ChildStderr, redactor: Redactor) -> Said {
 struct Warnings(u32);
 
 impl Warnings {
-    /// Counts one more. Whether it is logged as one.
+    /// Counts one more warning, and returns whether it is logged as a warning.
     fn is_logged(&mut self) -> bool {
         self.0 = self.0.saturating_add(1);
         self.0 <= MOST_WARNINGS
     }
 
-    /// Whether the one that was counted is the last that is logged as one.
+    /// Whether the warning just counted is the last that is logged as a warning.
     const fn is_last(&self) -> bool {
         self.0 == MOST_WARNINGS
     }
@@ -125,7 +125,7 @@ async fn last_lines(
     redactor: &Redactor,
     mut each: impl FnMut(&str),
 ) -> Said {
-    // A secret that lies across the cut is whole here, so that it is found before the line is cut.
+    // More is held than is shown, so that a secret which lies across the cut is found before the line is cut.
     let held_bytes = LINE_BYTES.saturating_add(redactor.longest());
     let mut reader = BufReader::new(stream);
     let mut kept = VecDeque::new();
@@ -152,7 +152,7 @@ async fn last_lines(
             let raw = String::from_utf8_lossy(&line).trim_end().to_owned();
             let mut text = redactor.redact(&raw);
             if is_cut {
-                // The beginning of a secret may be all that there is of it at the end.
+                // The text may end in the middle of a secret.
                 let sure = text.len().saturating_sub(redactor.longest());
                 text.truncate(text.floor_char_boundary(sure));
             }

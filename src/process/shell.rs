@@ -1,5 +1,5 @@
-//! The one thing that `pg_dumpall` has a shell do: ask the `pg_dump` beside it for its version. The image has no shell, so there
-//! this program stands in its place, under the name `sh`, and does nothing else.
+//! The only use that `pg_dumpall` makes of a shell: it asks the `pg_dump` in its own folder for its version. The image has
+//! no shell. There, this program takes its place under the name `sh`, and does only this.
 
 use std::ffi::OsString;
 use std::io;
@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process;
 
-/// What a shell answers that could not run a command.
+/// The exit code of a shell that could not run a command.
 pub const NOT_RUN: u8 = 127;
 
 /// Whether this program was started under the name of a shell.
@@ -17,7 +17,7 @@ pub fn is_meant(name: Option<&OsString>) -> bool {
     name.is_some_and(|name| name == "sh")
 }
 
-/// Becomes the `pg_dump` that is to tell its version. It returns only if that can't be done.
+/// Becomes the `pg_dump` whose version is asked for. It returns only if that can't be done.
 #[must_use]
 pub fn run(arguments: &[OsString]) -> io::Error {
     match wanted(arguments) {

@@ -1,4 +1,4 @@
-//! The signals that end a process, caught: process 1 of a container would ignore them otherwise.
+//! Catches the signals that end a process. Without a handler, process 1 of a container ignores them.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -10,7 +10,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From now on they are caught.
+    /// Begins to catch them.
     ///
     /// # Errors
     /// What the system answered.
