@@ -1,4 +1,4 @@
-//! The closed set of names for what can go wrong, and what every failure can tell of itself.
+//! The closed list of names for what can go wrong, and what every failure says about itself.
 //!
 //! Operators filter logs by these names and monitors read them from `/health`, so a name never holds a value.
 
@@ -13,15 +13,15 @@ pub enum Fault {
     Surroundings,
     /// Nothing: it can't be proven in that place until somebody changes a setting there.
     Unprovable,
-    /// It is not there any more, or another object has its name.
+    /// The backup is not there any more, or another object has its name.
     Gone,
     /// Nothing: the service was told to stop.
     Stopped,
 }
 
-/// What every failure can tell of itself, beside its text.
+/// What every failure says about itself, besides its text.
 pub trait Diagnosed: std::error::Error {
-    /// The name of it, which is the only thing that a metric's label or `/health` shows.
+    /// The name of its kind. This is all that `/health` and the labels of metrics show of it.
     fn kind(&self) -> Kind;
 
     /// What to do about it.
@@ -64,7 +64,7 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// Every one, in the order of the table.
+            /// Every kind, in the order of the table.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
 
             /// The name as it appears in logs and in `/health`.
@@ -97,25 +97,25 @@ kinds! {
     Version = "version", retryable = false;
     /// A table, schema or large object may not be read by this user.
     Permission = "permission", retryable = false;
-    /// Another session held a lock for longer than the dump waits.
+    /// Another session held a lock for longer than a dump waits.
     LockWait = "lock_wait", retryable = true;
     /// `pg_dump` ended with an error of its own.
     DumpExit = "dump_exit", retryable = true;
     /// `pg_dump` was ended by a signal.
     DumpSignal = "dump_signal", retryable = true;
-    /// `pg_dump` gave no byte for too long.
+    /// `pg_dump` wrote nothing for too long.
     DumpStalled = "dump_stalled", retryable = true;
-    /// `pg_dump` said it ended well, but its output is not a whole dump.
+    /// `pg_dump` reported success, but its output is not a whole dump.
     DumpInvalid = "dump_invalid", retryable = true;
     /// The compressor failed.
     Compress = "compress", retryable = true;
-    /// The store refused the credentials or the right.
+    /// The store refused the credentials, or the right to do something.
     StoreDenied = "store_denied", retryable = false;
-    /// The store refused the request itself: no such bucket, a rule broken.
+    /// The store refused the request itself: the bucket does not exist, or a rule was broken.
     StoreRejected = "store_rejected", retryable = false;
     /// Somebody else's object already holds the name.
     StoreConflict = "store_conflict", retryable = true;
-    /// The store could not be reached or answered with an error of its own.
+    /// The store could not be reached, or answered with an error of its own.
     StoreUnavailable = "store_unavailable", retryable = true;
     /// The store did not answer in time.
     StoreTimeout = "store_timeout", retryable = true;
@@ -125,13 +125,13 @@ kinds! {
     Clock = "clock", retryable = false;
     /// An object in the bucket is not a whole backup.
     Damaged = "damaged", retryable = false;
-    /// Something was asked that could destroy data, or that can't work; nothing was changed.
+    /// The request could destroy data, or can't work. Nothing was changed.
     Refused = "refused", retryable = false;
     /// `psql` ended with an error of its own during a restore.
     Restore = "restore", retryable = false;
     /// What was restored is not what was dumped.
     Unproven = "unproven", retryable = false;
-    /// A drill where this backup can't be proven: an extension, a locale or a right is missing there.
+    /// The backup can't be proven where the drill took place: an extension, a locale or a right is missing there.
     Unprovable = "unprovable", retryable = false;
     /// The attempt ran into `BACKUP_TIMEOUT`.
     Deadline = "deadline", retryable = false;

@@ -50,7 +50,7 @@ pub(crate) fn span(duration: Duration) -> String {
     }
 }
 
-/// Bytes in the unit a person would say, in powers of ten as stores bill them.
+/// A number of bytes in the unit that a person would choose, in powers of ten as stores bill them.
 pub(crate) fn size(bytes: u64) -> String {
     let (unit, name) = match bytes {
         1_000_000_000.. => (1_000_000_000, "GB"),
@@ -61,7 +61,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
 }
 
-/// How much larger the second is than the first, in percent, to one digit.
+/// How much larger the second number is than the first, in percent, with one digit after the point.
 pub(crate) fn change_percent(before: u64, after: u64) -> Option<f64> {
     let per_mille = u128::from(after)
         .saturating_mul(1000)
@@ -100,8 +100,8 @@ pub(crate) fn quoted(word: &str) -> String {
     shell_words::quote(word).into_owned()
 }
 
-/// A name as SQL spells it, in quotes where it needs them. Keywords get none: this is for people to read and paste, and for names
-/// of schemas, none of which is called like a keyword.
+/// A name as SQL spells it, in quotes if it needs them. Keywords are not quoted: people read and paste these names, which
+/// are names of schemas, and hardly any schema has the name of a keyword.
 pub(crate) fn identifier(name: &str) -> String {
     let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name

@@ -314,7 +314,7 @@ mod tests {
             ),
             ("5432", "port 54321, 5432", "port 54321, [redacted]"),
             ("a", "a bad day", "[redacted] bad day"),
-            // With a digit in it, or long, it is no word that stands anywhere by chance.
+            // A secret that has a digit in it, or is long, does not appear in a text by chance.
             ("hunter2", "xhunter2x", "x[redacted]x"),
             ("abcdefghijkl", "xabcdefghijklx", "x[redacted]x"),
         ] {

@@ -1,10 +1,10 @@
-//! The tracing subscriber: one line an event, on stdout, fields at the top level.
+//! The tracing subscriber. It writes each event as one line on stdout, with its fields at the top level.
 //!
-//! Railway reads `message` and `level` at the top level of a JSON line and marks everything on stderr as an error.
+//! Railway reads `message` and `level` at the top level of a JSON line, and marks everything on stderr as an error.
 //!
-//! Values are often the words of others: names in a database, answers of servers. So both forms are written here and not at
-//! the many places that log: whatever a value holds, the line stays one line, its fields stay those that were logged, and
-//! every character of it can be seen.
+//! Values often come from strangers: names in a database, answers of servers. That is why both formats are written here, and
+//! not at the many places that log. Whatever a value holds, an event stays one line, its fields stay those that were logged,
+//! and every character can be seen.
 
 use std::fmt::{self, Debug, Write};
 use std::panic::PanicHookInfo;
@@ -25,7 +25,7 @@ use crate::format::text::{visible, visible_json};
 use crate::progress::{Stdout, Terminal};
 use crate::store::HTTP_CLIENT;
 
-/// A value that is longer is cut: no name and no error may fill the log.
+/// A longer value is cut, so that no name and no error can fill the log.
 const MOST_BYTES: usize = 16 * 1024;
 
 /// How a line is written.
@@ -40,13 +40,14 @@ pub enum LogFormat {
 /// Where lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
-    /// To standard output, as everything that this service says.
+    /// Standard output, where the daemon writes everything.
     Stdout,
-    /// To standard error, because standard output carries the answer of a command.
+    /// Standard error, because standard output holds the result of a command.
     Stderr,
 }
 
-/// Starts logging for the process, whose `terminal` may show a bar. It is called once, before anything else; a second call is ignored.
+/// Starts logging for the process. `terminal` may show a progress bar. It is called once, before anything else; a second
+/// call is ignored.
 pub fn start(format: LogFormat, filter: &str, channel: Channel, terminal: &Terminal) {
     let terminal = terminal.clone();
     let writer = move || -> Box<dyn std::io::Write> {
@@ -55,18 +56,18 @@ pub fn start(format: LogFormat, filter: &str, channel: Channel, terminal: &Termi
             Channel::Stderr => Box::new(std::io::stderr()),
         }
     };
-    // Targets and levels are all there is to choose from, since nothing here opens spans: `EnvFilter` would bring a whole
-    // regular expression engine for them.
+    // Only targets and levels can be filtered, since nothing here opens spans. For spans, `EnvFilter` would bring a whole
+    // regular expression engine.
     let filter = filter
         .parse::<Targets>()
         .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
-    // The libraries below print whole requests at debug and trace, signatures and all: they are held at info whatever
-    // RUST_LOG says. The client of HTTP asks for a report of each answer that is not HTTP, which this service logs itself.
+    // At debug and trace, these libraries print whole requests, including signatures. So they stay at info, whatever
+    // RUST_LOG says. The HTTP client logs each answer that is not HTTP, which this service logs itself.
     let filter = filter.and(filter_fn(|metadata| {
         let most = match metadata.target() {
             ours if ours.starts_with("postgres_s3_backups") => Level::TRACE,
             client if client.starts_with(HTTP_CLIENT) => Level::ERROR,
-            // It tells of each job and of lost rings, which change nothing.
+            // The scheduler logs each job and each lost ring, which change nothing.
             bells if bells.starts_with("tokio_cron_scheduler") => return false,
             _ => Level::INFO,
         };
@@ -97,7 +98,7 @@ pub async fn within<T>(series: Option<String>, task: impl Future<Output = T>) ->
     }
 }
 
-/// A panic is a line like any other. Without this it would be bare text on standard error.
+/// Logs a panic as a line like any other. Otherwise it would be bare text on standard error.
 fn tell_panic(panic: &PanicHookInfo<'_>) {
     let message = panic.payload_as_str().unwrap_or("not a text");
     let at = panic.location().map(ToString::to_string);
@@ -138,7 +139,7 @@ where
     }
 }
 
-/// What was logged with an event, in the order of the call.
+/// The fields that were logged with an event, in the order of the call.
 #[derive(Debug, Default)]
 struct Fields {
     message: String,
@@ -231,12 +232,12 @@ fn text(time: &str, level: Level, fields: Fields) -> String {
     line
 }
 
-/// Whether a character can stand in a value without quotes, and the value's end is still plain.
+/// Whether a value with this character needs no quotes, because it is still clear where the value ends.
 const fn is_bare(c: char) -> bool {
     c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '=')
 }
 
-/// In quotes, with quotes and backslashes escaped, so that the end of it and each escape are unmistakable.
+/// The value in quotes. Quotes and backslashes in it are escaped, so that its end and each escape are unmistakable.
 fn quoted(value: &str) -> String {
     let value = value.replace('\\', r"\\").replace('"', r#"\""#);
     format!("\"{}\"", visible(&value))

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::io;
 
-/// An error and its causes. What an error of `std::io` wraps is none of its sources, but it is the cause that is looked for.
+/// An error and its causes. The error that a `std::io::Error` wraps is not one of its sources, but it is the cause that
+/// matters.
 pub fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

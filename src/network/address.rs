@@ -1,4 +1,4 @@
-//! The URL of something that speaks HTTP: held against one set of rules, whoever it belongs to.
+//! The URLs of services that speak HTTP. All of them are checked against the same rules.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use axum::http::uri::{PathAndQuery, Scheme};
 use crate::network::proxy::Proxy;
 use crate::secret::{Redactor, Secret};
 
-/// The address of a receiver. All of it is a secret: whoever knows it can send there.
+/// The address of a receiver. All of it is a secret, because anybody who knows it can send there.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     uri: Uri,
@@ -26,7 +26,7 @@ impl Address {
     /// Reads the value of a variable.
     ///
     /// # Errors
-    /// What is wrong, as the rest of a sentence that begins with the variable's name; never its value.
+    /// What is wrong, as the rest of a sentence that begins with the variable's name. It never contains the value.
     pub fn parse(variable: &'static str, text: &str) -> Result<Self, &'static str> {
         const NO_URL: &str =
             "is not a URL that begins with https:// or http://; copy it again from the receiver";
@@ -76,13 +76,13 @@ impl Address {
         self.uri.query().unwrap_or_default()
     }
 
-    /// Whether what is sent there can be read on the way.
+    /// Whether others can read on the way what is sent there.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.uri.scheme() == Some(&Scheme::HTTP)
     }
 
-    /// The same receiver under another path and query.
+    /// The same receiver, with another path and query.
     #[must_use]
     pub fn with(&self, path: &str, query: &str) -> Self {
         let text = if query.is_empty() {
@@ -101,14 +101,14 @@ impl Address {
         }
     }
 
-    /// The same receiver, reached through a proxy unless its host is excepted.
+    /// The same receiver, reached through a proxy unless its host is an exception.
     #[must_use]
     pub fn through(mut self, proxy: Option<Proxy>) -> Self {
         self.proxy = proxy.filter(|proxy| proxy.is_for(&self.uri));
         self
     }
 
-    /// All of it, for the one place that sends there.
+    /// The whole address, for the one place that sends there.
     pub(crate) const fn uri(&self) -> &Uri {
         &self.uri
     }
@@ -118,7 +118,7 @@ impl Address {
         self.proxy.as_ref()
     }
 
-    /// Takes the address, and whatever of it can identify a receiver, out of a text.
+    /// Removes the address, and every part of it that can identify a receiver, from a text.
     pub(crate) fn redact(&self, text: &str) -> String {
         const TOKEN: usize = 6;
         let pieces = self
@@ -139,7 +139,7 @@ impl Address {
     }
 }
 
-/// Whether it is a host, or a host and a port.
+/// Whether a text is a host, or a host and a port.
 pub(crate) fn is_authority(authority: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     let name = host(authority);
@@ -165,7 +165,7 @@ pub(crate) fn host(endpoint: &str) -> &str {
     authority.split(':').next().unwrap_or(authority)
 }
 
-/// Whether nobody outside can listen on the way there.
+/// Whether the way to a host is private, so that no outsider can listen.
 pub(crate) fn is_local(host: &str) -> bool {
     ["localhost", "127.0.0.1", "[::1]"].contains(&host)
         || host.ends_with(".internal")

@@ -1,4 +1,4 @@
-//! Connections through a proxy, as `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+//! Connections through a proxy, according to `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -39,7 +39,7 @@ impl Proxies {
     /// Reads the variables. Each may be in capitals or in small letters; as with curl, small letters come first.
     ///
     /// # Errors
-    /// The variables that can't be used, each with what is wrong, as the rest of a sentence that begins with its name.
+    /// The variables that can't be used. For each, the rest of a sentence that begins with its name says what is wrong.
     pub fn from_variables(
         variables: &[(OsString, OsString)],
     ) -> Result<Self, Vec<(String, &'static str)>> {
@@ -173,7 +173,7 @@ impl Proxy {
             .is_some()
     }
 
-    /// The header that tells the proxy who this service is.
+    /// The header by which this service logs in to the proxy.
     #[must_use]
     pub fn authorization(&self) -> Option<(header::HeaderName, HeaderValue)> {
         let (name, password) = self.user.as_ref()?;
