@@ -1,4 +1,4 @@
-//! When something is due: [`Schedule`] is pure, and an expression, a zone and a time give the next due time.
+//! When something is due. [`Schedule`] is pure: it computes the next due time from an expression, a time zone and a time.
 //!
 //! [`alarm::Alarm`] waits for due times, and [`bells::Bells`] wakes it. Neither of them decides what is due.
 
@@ -17,13 +17,14 @@ mod fields;
 use crate::format::text::{shortened, visible};
 use crate::schedule::fields::Field;
 
-/// How much of a wrong expression an error repeats.
+/// How many characters of a wrong expression an error repeats.
 const MOST_SHOWN: usize = 24;
 
-/// 29 February can be eight years away, and forty on a given day of the week; what is further away never comes.
+/// How far ahead to search. The next 29 February can be eight years away, or forty if the weekday is fixed as well. What is
+/// further away never comes.
 const HORIZON: TimeDelta = TimeDelta::days(50 * 366);
 
-/// What the template accepted through npm's `cron`, and the two common names it lacked.
+/// The nicknames that Railway's template accepted through npm's `cron`, and the two common ones that it lacked.
 const NICKNAMES: [(&str, &str); 11] = [
     ("@secondly", "* * * * * *"),
     ("@minutely", "* * * * *"),
@@ -40,35 +41,36 @@ const NICKNAMES: [(&str, &str); 11] = [
 
 /// A cron expression in a time zone.
 ///
-/// Daylight saving follows Debian's cron. A job at a fixed time (neither its minute nor its hour begins with `*`) that
-/// falls into the hour skipped in spring runs once, right after it, and in the hour repeated in autumn it runs once, the
-/// first time. Any other job follows the wall clock: it skips what is skipped and repeats what is repeated.
+/// Daylight saving time is treated as by Debian's cron. A job at a fixed time (neither its minute nor its hour begins with
+/// `*`) runs once, right after the gap, if its time falls into the hour that is skipped in spring. If its time falls into
+/// the hour that is repeated in autumn, it runs once, the first time. Any other job follows the wall clock: it leaves out
+/// what the clock skips, and runs again when the clock repeats.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     expression: String,
     zone: Tz,
-    /// Only ever asked about wall-clock readings dressed as UTC, which has neither gap nor fold. Its own rules for those
-    /// are not cron's (with them, hundreds of the cases in `tests/schedule.rs` fail).
+    /// It is only asked about readings of the wall clock that are passed as UTC, which has neither gaps nor repeated hours.
+    /// Its own rules for those are not cron's: with them, hundreds of the cases in `tests/schedule.rs` fail.
     cron: Cron,
     fixed_time: bool,
 }
 
-/// Why an expression is no schedule.
+/// Why an expression is not a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
-    /// Nothing but blanks.
+    /// It is empty.
     #[error("empty")]
     Empty,
-    /// Neither five nor six fields.
+    /// It has neither five nor six fields.
     #[error("expected five fields, or six with leading seconds, found {0}")]
     FieldCount(usize),
-    /// Seven fields, which some programs read as one with a year.
+    /// It has seven fields. Some programs read the last one as a year.
     #[error("expected five fields, or six with leading seconds, found 7: a year is not supported")]
     Year,
-    /// A word with `@` that stands for nothing.
+    /// It is a word with `@` that is not a known nickname.
     #[error("unknown nickname, expected one of {}", NICKNAMES.map(|(nickname, _)| nickname).join(" "))]
     Nickname,
-    /// One field cannot be read.
+    /// One of its fields can't be read.
     #[error("{field} {text}: {problem}")]
     Field {
         /// The name of the field.
@@ -78,10 +80,10 @@ pub enum ScheduleError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Another program's way to write a schedule, with the form that is right here.
+    /// It is written in another program's form. The text shows the form that is right here.
     #[error("{0}")]
     Foreign(String),
-    /// Every field is good, but no day is like that, as with 30 February.
+    /// Every field is valid, but there is no such day, for example 30 February.
     #[error("never fires: no day in the next fifty years matches")]
     NeverFires,
 }
@@ -91,7 +93,7 @@ impl Schedule {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or would not fire within fifty years after `now`.
+    /// If it can't be read, or has no due time within fifty years after `now`.
     pub fn parse(expression: &str, zone: Tz, now: DateTime<Utc>) -> Result<Self, ScheduleError> {
         let expression = expression.trim();
         let fields = dialects::fields(expression)?;
@@ -141,7 +143,7 @@ impl Schedule {
         &self.expression
     }
 
-    /// The zone its fields are meant in.
+    /// The time zone that its fields refer to.
     #[must_use]
     pub const fn zone(&self) -> Tz {
         self.zone
@@ -150,16 +152,17 @@ impl Schedule {
     /// The first due time after `now`, never `now` itself.
     #[must_use]
     pub fn next_after(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        // It fires (see `parse`), and the calendar repeats every 400 years, so only the end of time has no next.
+        // `parse` made sure that it is due at some time, and the calendar repeats every 400 years. So a next due time is
+        // missing only at the end of the range of times.
         self.find_after(now).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     /// The latest due time that is not after `now`, if there was one in the last fifty years.
     ///
-    /// It is found by bisection over [`Self::next_after`], so the two cannot disagree about a gap or a fold.
+    /// It is found by bisection over [`Self::next_after`], so the two can't disagree about a gap or a repeated hour.
     #[must_use]
     pub fn last_at_or_before(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        // Where to begin is asked of croner. The days to spare are for the offset from UTC and for changes of it.
+        // Croner says where to begin. The additional days allow for the offset from UTC and for its changes.
         let mut reading = now.checked_sub_days(Days::new(2))?;
         let mut due = loop {
             reading = self
@@ -192,10 +195,10 @@ impl Schedule {
         self.due_after(now).take(count).collect()
     }
 
-    /// The longest time between two due times in a row, changes of the clock included.
+    /// The longest time between two successive due times, changes of the clock included.
     ///
-    /// It looks at the next 1500 due times or twelve years; where that is less than 400 days, it goes on to their end
-    /// for gaps of more than an hour.
+    /// It looks at the next 1500 due times or twelve years. If these cover less than 400 days, it goes on until the 400 days
+    /// are over, looking only for gaps of more than an hour.
     #[must_use]
     pub fn longest_gap(&self, now: DateTime<Utc>) -> Duration {
         let near = self.near(now);
@@ -206,7 +209,7 @@ impl Schedule {
         let end = now + TimeDelta::days(400);
         let (mut at, mut found) = (last, longest.max(TimeDelta::hours(1)));
         while at < end {
-            // No gap within `at..=hop` can be longer than `found`, so only the way on from its last due time matters.
+            // No gap within `at..=hop` can be longer than `found`, so only the gap after its last due time matters.
             let hop = at + found;
             let middle = self.next_after(at + found / 2);
             let from = if middle <= hop {
@@ -225,7 +228,7 @@ impl Schedule {
         })
     }
 
-    /// The shortest time between two due times in a row, among the next 1500 or twelve years.
+    /// The shortest time between two successive due times, among the next 1500 or twelve years.
     #[must_use]
     pub fn shortest_gap(&self, now: DateTime<Utc>) -> Duration {
         std_duration(gaps(&self.near(now)).min().unwrap_or(HORIZON))
@@ -256,20 +259,21 @@ impl Schedule {
         }
     }
 
-    /// Follows the wall clock's readings; each reading happens at its first instant, or right after the gap it fell into.
+    /// Follows the readings of the wall clock. A reading that occurs twice counts at its first instant, and one that is
+    /// skipped counts right after the gap.
     fn fixed_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let mut reading = now.naive_utc().checked_add_offset(self.offset_at(now))?;
         loop {
             reading = self.match_after(reading)?;
             let due = self.instant_of(reading)?;
-            // The wall clock may be in its repeated hour, whose readings were all due the first time.
+            // The wall clock may be repeating an hour whose readings were all due the first time.
             if due > now {
                 return Some(due);
             }
         }
     }
 
-    /// Follows real time; within one offset from UTC, the wall clock and real time run alike.
+    /// Follows real time. While the offset from UTC does not change, the wall clock and real time advance together.
     fn interval_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let mut since = now;
         let mut offset = self.offset_at(now);
@@ -284,7 +288,7 @@ impl Schedule {
             };
             since = change;
             offset = self.offset_at(change);
-            // The second before, so that the first reading under the new offset can match.
+            // The search begins one second earlier, so that the first reading under the new offset can match.
             reading = change.naive_utc().checked_add_offset(offset)? - TimeDelta::seconds(1);
         }
     }
@@ -300,7 +304,8 @@ impl Schedule {
         if let Some(instant) = self.zone.from_local_datetime(&reading).earliest() {
             return Some(instant.to_utc());
         }
-        // In a gap. A day to either side is on firm ground: no zone has skipped more than a day.
+        // The reading is in a gap. A day before and a day after it are outside the gap, because no zone has skipped more
+        // than a day.
         let (before, after) = (reading - TimeDelta::days(1), reading + TimeDelta::days(1));
         let before = self.zone.from_local_datetime(&before).earliest()?.to_utc();
         let after = self.zone.from_local_datetime(&after).earliest()?.to_utc();
@@ -310,7 +315,7 @@ impl Schedule {
     /// The first instant in `(since, until]` whose offset from UTC differs from that at `since`.
     fn offset_change(&self, since: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let offset = self.offset_at(since);
-        // Two changes have always been more than a day apart.
+        // Successive changes have always been more than a day apart.
         let mut early = since.trunc_subsecs(0);
         let mut late = early;
         while self.offset_at(late) == offset {
@@ -346,7 +351,7 @@ fn std_duration(delta: TimeDelta) -> Duration {
     delta.to_std().unwrap_or_default()
 }
 
-/// Where the time comes from; only `main` names the real one.
+/// Where the time comes from. Only `main` uses the real clock.
 pub type Clock = fn() -> DateTime<Utc>;
 
 #[cfg(test)]
@@ -411,7 +416,7 @@ mod tests {
                 "0 3 1 jan,JUL *",
                 ["2027-01-01 03", "2027-07-01 03", "2028-01-01 03"],
             ),
-            // Either day, unless one of the fields begins with a star.
+            // Either of the two day fields may match, unless one of them begins with a star.
             (
                 "0 3 13 * 5",
                 ["2026-11-27 03", "2026-12-04 03", "2026-12-11 03"],
@@ -587,7 +592,7 @@ mod tests {
             let error = Schedule::parse(expression, Tz::UTC, at("2026-11-24 02:15")).unwrap_err();
             assert_eq!(error.to_string(), expected, "{expression}");
         }
-        // Always within the hour that Berlin skips.
+        // These times are always within the hour that Berlin skips.
         let error = Schedule::parse("*/10 2 * 3 0L", Tz::Europe__Berlin, at("2026-11-24 02:15"))
             .unwrap_err();
         assert_eq!(error, ScheduleError::NeverFires);
@@ -596,7 +601,7 @@ mod tests {
     #[test]
     fn daylight_saving_is_crons() {
         for (expression, zone, now, expected) in [
-            // 02:00 to 03:00 does not exist: right after it, once.
+            // 02:00 to 03:00 does not exist: a job at a fixed time runs once, right after it.
             (
                 "30 2 * * *",
                 "Europe/Berlin",
@@ -633,7 +638,7 @@ mod tests {
                 "2026-03-29 00:00",
                 ["2026-03-29 00:30", "2026-03-29 01:30"],
             ),
-            // 02:00 to 03:00 comes twice: the first time, once; an interval each time.
+            // 02:00 to 03:00 comes twice: a job at a fixed time runs once, the first time; an interval runs both times.
             (
                 "30 2 * * *",
                 "Europe/Berlin",
@@ -658,7 +663,7 @@ mod tests {
                 "2026-10-25 00:00",
                 ["2026-10-25 00:30", "2026-10-25 01:30"],
             ),
-            // Half an hour: 02:00 to 02:30 does not exist, 01:30 to 02:00 comes twice.
+            // Here the clock changes by half an hour: 02:00 to 02:30 does not exist, and 01:30 to 02:00 comes twice.
             (
                 "15 2 * * *",
                 "Australia/Lord_Howe",

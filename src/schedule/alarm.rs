@@ -1,4 +1,4 @@
-//! The alarm: it waits for the due times of a schedule, one at a time, and notices when the wall clock jumps.
+//! The alarm waits for the due times of a schedule, one at a time, and notices when the wall clock jumps.
 
 use std::time::Duration;
 
@@ -9,15 +9,16 @@ use super::{Clock, Schedule, std_duration};
 use crate::format::utc;
 use crate::schedule::bells::Bell;
 
-/// The longest sleep in one piece. The monotonic clock stands still while a machine is suspended and knows nothing of a
-/// wall clock that was set, so this is how late either can be noticed.
+/// The longest uninterrupted sleep. The monotonic clock stands still while a machine is suspended, and does not show that
+/// the wall clock was set. So each of these can be noticed this much too late.
 const HOP: Duration = Duration::from_secs(30);
 
-/// A wall clock that gains or loses this much between two looks was set, or the machine was suspended; time servers
-/// correct less than this by slewing or by a step that does not matter to a schedule.
+/// If the wall clock gains or loses this much between two looks, it was set, or the machine was suspended. The corrections
+/// of time servers are smaller, and don't matter to a schedule.
 const JUMP: TimeDelta = TimeDelta::seconds(60);
 
-/// Enough to see what happened; a clock that jumped a year over a schedule of minutes must not fill memory or the log.
+/// How many missed due times are kept: enough to see what happened. If the clock jumps by a year and the schedule counts
+/// minutes, they must not fill the memory or the log.
 const MOST_MISSED: usize = 100;
 
 /// Waits for due times, one at a time, and notices when the wall clock jumps.
@@ -26,7 +27,7 @@ pub struct Alarm {
     schedule: Schedule,
     clock: Clock,
     next_due: DateTime<Utc>,
-    /// The look at both clocks that a jump is measured from.
+    /// The last look at both clocks. A jump is measured from here.
     looked_at: Look,
     bell: Bell,
 }
@@ -37,17 +38,18 @@ type Look = (DateTime<Utc>, Instant);
 /// Why a wait ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wake {
-    /// Run this one. None after a jump that passed no due time: look at [`Alarm::next_due`] again.
+    /// The due time to run now. It is `None` after a jump that passed no due time; then [`Alarm::next_due`] has to be read
+    /// again.
     pub due: Option<DateTime<Utc>>,
-    /// Due times that passed and shall not be run, at most the first hundred.
+    /// Due times that passed and are not run. At most the first hundred are kept.
     pub missed: Vec<DateTime<Utc>>,
-    /// How far the wall clock moved beyond the time that passed, if it jumped.
+    /// If the wall clock jumped, the difference between its movement and the time that really passed.
     pub clock_jumped: Option<TimeDelta>,
 }
 
 impl Wake {
-    /// Says what passed unseen, and why. Due times that passed are not made up for one by one: the run that follows, or
-    /// just ended, is newer than all of them.
+    /// Logs the due times that were missed, and why. They are not made up for one by one: the run that follows, or has just
+    /// ended, is newer than all of them.
     pub fn log(&self, reason: &str) {
         if let Some(jump) = self.clock_jumped {
             tracing::warn!(seconds = jump.num_seconds(), "clock jumped");
@@ -78,13 +80,13 @@ impl Alarm {
         }
     }
 
-    /// What it is set to.
+    /// The due time that it is set to.
     #[must_use]
     pub const fn next_due(&self) -> DateTime<Utc> {
         self.next_due
     }
 
-    /// Waits until something is due or the clock has jumped. Dropping it loses nothing.
+    /// Waits until something is due or the clock has jumped. Dropping this future loses nothing.
     ///
     /// It sleeps until the due time, or for one hop if that is further away, and then looks at the clock. The bell only
     /// makes it look earlier: what a look finds depends on the schedule and the clocks and never on why it was taken.
@@ -106,7 +108,7 @@ impl Alarm {
                     () = tokio::time::sleep_until(until) => break,
                     () = self.bell.rung() => {}
                 }
-                // `looked_at` stays as it is, so that a jump counts from the last hop, however often the bell rings.
+                // `looked_at` is not changed, so that a jump is measured from the last hop, however often the bell rings.
                 match self.look().0 {
                     Step::Sleep(time) => until = until.min(Instant::now() + time),
                     Step::Wake(..) => break,
@@ -115,7 +117,8 @@ impl Alarm {
         }
     }
 
-    /// Passes over what became due while the caller was busy with a run, so that one run does not directly follow another.
+    /// Skips the due times that passed while the caller was busy with a run, so that one run does not directly follow
+    /// another.
     pub fn skip_passed(&mut self) -> Wake {
         let (step, looked_at) = self.look();
         self.looked_at = looked_at;
@@ -129,7 +132,7 @@ impl Alarm {
         }
     }
 
-    /// What a look at both clocks finds, and what they show.
+    /// Looks at both clocks. Returns what to do now, and what the clocks show.
     fn look(&self) -> (Step, Look) {
         let (now, instant) = ((self.clock)(), Instant::now());
         let (then, then_instant) = self.looked_at;
@@ -144,15 +147,15 @@ impl Alarm {
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Sleep(Duration),
-    /// Wake the caller, and be set to that due time from then on.
+    /// Wake the caller. The due time is the one that the alarm is set to from now on.
     Wake(Wake, DateTime<Utc>),
 }
 
-/// Decides, given how far the wall clock ran ahead of (or fell behind) real time since the last look.
+/// Decides what to do. `gained` is how far the wall clock ran ahead of real time, or fell behind it, since the last look.
 ///
-/// Of several due times that passed, only the last is run: a backup taken now serves them all. A clock set back far
-/// makes earlier times due again, for the clock may have been wrong before; whether one was done is for the bucket to
-/// say, by its name. A clock set back a little does not.
+/// If several due times passed, only the last one is run, because a backup made now serves them all. If the clock is set
+/// back far, earlier times become due again, since it may have been wrong before; the names in the bucket show whether one
+/// of them was done. If it is set back a little, they do not.
 fn step(
     schedule: &Schedule,
     next_due: DateTime<Utc>,
@@ -348,7 +351,7 @@ mod tests {
     }
 
     thread_local! {
-        /// Added to the time that tokio's paused clock makes pass.
+        /// This is added to the time that passes on tokio's paused clock.
         static OFFSET: Cell<TimeDelta> = const { Cell::new(TimeDelta::zero()) };
         static START: Cell<Option<Instant>> = const { Cell::new(None) };
     }
@@ -361,11 +364,11 @@ mod tests {
         at("2026-01-25 02:00") + TimeDelta::from_std(start.elapsed()).unwrap() + OFFSET.get()
     }
 
-    /// What becomes of the rings that an alarm asks for.
+    /// What happens to the rings that an alarm asks for.
     #[derive(Debug, Clone, Copy)]
     enum Rings {
         Lost,
-        /// Again and again, in most cases long before anything is due.
+        /// The bell rings again and again, mostly long before anything is due.
         Early,
         Late,
         Doubled,
@@ -381,7 +384,7 @@ mod tests {
         Rings::ShutDown,
     ];
 
-    /// A bell whose rings are spoilt on purpose.
+    /// A bell whose rings are disturbed on purpose.
     fn bell(rings: Rings, ringers: &mut JoinSet<()>) -> Bell {
         let (bells, mut ringer) = Bells::new(clock);
         let bell = bells.bell("backups");
@@ -491,7 +494,7 @@ mod tests {
         );
         assert_eq!(alarm.next_due(), at("2026-01-25 03:00"));
         assert_eq!(alarm.wait().await.due, Some(at("2026-01-25 03:00")));
-        // Two nights pass in a run that does not end.
+        // Two nights pass during a run that does not end.
         tokio::time::advance(Duration::from_secs(49 * 3600)).await;
         let wake = alarm.skip_passed();
         assert_eq!(
@@ -529,7 +532,7 @@ mod tests {
         let set = async {
             for _ in 0..20 {
                 let order = ringer.next().await.unwrap();
-                // Each step by itself is a correction, and all of them within one hop are a jump.
+                // Each step alone is a correction. All of them together, within one hop, are a jump.
                 OFFSET.set(OFFSET.get() - TimeDelta::seconds(40));
                 order.ring();
                 tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,9 +1,9 @@
 //! The bells: one scheduler that holds a job for each clock by name, and rings when the job's time has come.
 //!
-//! A ring says which clock rang and nothing else. Whether something is due is decided by the [`Schedule`] alone, each time
-//! that an [`Alarm`] looks at the clock, so a ring that is early, late, lost or doubled changes nothing. What a ring is good
-//! for: `tokio-cron-scheduler` compares the wall clock twice a second. A machine that wakes up, or a clock that is set ahead
-//! over a due time, is noticed then, and not only after the sleep of up to 30 s that the alarm is in.
+//! A ring says which clock rang, and nothing else. The [`Schedule`] alone decides whether something is due, each time that
+//! an [`Alarm`] looks at the clock. So a ring that is early, late, lost or doubled changes nothing. A ring is useful because
+//! `tokio-cron-scheduler` compares the wall clock twice a second: when a machine wakes up, or a clock is set ahead past a
+//! due time, that is noticed at once, and not only after the alarm's sleep of up to 30 s.
 //!
 //! [`Alarm`]: crate::schedule::alarm::Alarm
 //! [`Schedule`]: crate::schedule::Schedule
@@ -20,13 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Clock, std_duration};
 
-/// The furthest time that a job is given. A ring that comes too early does no harm, and it is asked for again.
+/// The furthest time that a job is set to. If the ring then comes too early, that does no harm, and another one is asked
+/// for.
 const FURTHEST: Duration = Duration::from_secs(366 * 86400);
 
-/// How many messages wait between the parts of the scheduler. There are a few for each ring, and each clock rings seldom.
+/// How many messages can wait between the parts of the scheduler. Each ring takes a few, and each clock rings seldom.
 const CHANNEL_SIZE: usize = 64;
 
-/// Where each clock gets its bell.
+/// The source of the bells, one for each clock.
 #[derive(Debug, Clone)]
 pub struct Bells(UnboundedSender<Order>);
 
@@ -40,7 +41,7 @@ pub struct Bell {
     set_to: Option<DateTime<Utc>>,
 }
 
-/// The time at which a clock wants its bell to be rung, in place of the one that it named before.
+/// The time at which a clock wants its bell to ring. It replaces the time that the clock named before.
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) name: String,
@@ -48,7 +49,7 @@ pub(super) struct Order {
     rings: Arc<Notify>,
 }
 
-/// Who rings the bells: the task that owns the scheduler.
+/// The task that owns the scheduler and rings the bells.
 #[derive(Debug)]
 pub struct Ringer {
     orders: UnboundedReceiver<Order>,
@@ -56,14 +57,14 @@ pub struct Ringer {
 }
 
 impl Bells {
-    /// The bells, and who rings them as soon as it is run.
+    /// The bells, and the task that rings them once it runs.
     #[must_use]
     pub fn new(clock: Clock) -> (Self, Ringer) {
         let (sender, orders) = unbounded_channel();
         (Self(sender), Ringer { orders, clock })
     }
 
-    /// The bell of the clock of that name.
+    /// The bell of the clock with this name.
     #[must_use]
     pub fn bell(&self, name: impl Into<String>) -> Bell {
         Bell {
@@ -76,7 +77,7 @@ impl Bells {
 }
 
 impl Bell {
-    /// Asks for a ring at that time, in place of the one that was asked for before.
+    /// Asks for a ring at this time. It replaces the time that was asked for before.
     pub(super) fn set(&mut self, due: DateTime<Utc>) {
         if self.set_to.replace(due) == Some(due) {
             return;
@@ -91,7 +92,7 @@ impl Bell {
         }
     }
 
-    /// Waits for a ring. Dropping it loses none.
+    /// Waits for a ring. Dropping this future loses none.
     pub(super) async fn rung(&mut self) {
         self.rings.notified().await;
         self.set_to = None;
@@ -106,7 +107,7 @@ impl Order {
 }
 
 impl Ringer {
-    /// The task that rings the bells until it is told to stop. If it fails, the alarms go off as ever.
+    /// Rings the bells until it is told to stop. If it fails, the alarms work as before.
     pub async fn run(mut self, stop: CancellationToken) {
         if let Err(error) = self.ring(&stop).await {
             tracing::debug!(%error, "the bells can't be rung");
@@ -140,13 +141,14 @@ impl Ringer {
         Ok(())
     }
 
-    /// The next order. Dropping it loses none.
+    /// The next order. Dropping this future loses none.
     pub(super) async fn next(&mut self) -> Option<Order> {
         self.orders.recv().await
     }
 }
 
-/// The scheduler counts in whole seconds and cuts what it is given: rounded up, a ring comes at its time or after it.
+/// The scheduler counts in whole seconds and rounds down. The time is rounded up here, so that a ring comes at its time or
+/// after it.
 fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
@@ -170,7 +172,7 @@ mod tests {
         tasks.spawn(ringer.run(stop.clone()));
         let [mut backups, mut drills, mut pruning] =
             ["backups", "drills", "pruning"].map(|name| bells.bell(name));
-        // Like each due time it is a whole second.
+        // Like every due time, this is a whole second.
         let due = clock().trunc_subsecs(0) + TimeDelta::seconds(2);
         drills.set(due);
         drills.set(due + TimeDelta::hours(1));
@@ -181,7 +183,7 @@ mod tests {
             clock() >= due,
             "the scheduler has been asked for no ring before that"
         );
-        // It is set anew after each ring, and rings again; a time that has passed makes it ring soon.
+        // After each ring it is set again, and rings again. If it is set to a time that has passed, it rings soon.
         backups.set(due);
         tokio::select! {
             biased;
@@ -191,7 +193,7 @@ mod tests {
         }
         stop.cancel();
         tasks.join_next().await.unwrap().unwrap();
-        // Nobody rings any more, and whoever asks for it does not notice.
+        // The task has ended, so there are no more rings. Asking for one does not fail.
         backups.set(due);
         assert_eq!(backups.set_to, Some(due));
     }

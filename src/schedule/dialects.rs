@@ -1,13 +1,13 @@
-//! How other programs write a schedule. What means the same here is read; what does not gets its own word, with the form
-//! that is right.
+//! How other programs write a schedule. A form that means the same here is accepted. For any other form, the error says why,
+//! and shows the form that is right here.
 
 use chrono_tz::Tz;
 
 use super::{NICKNAMES, ScheduleError};
 
-/// The fields of an expression as cron writes them: five, or six with leading seconds.
+/// The fields of an expression in cron's form: five, or six with leading seconds.
 ///
-/// Numbers of weekdays count from 1 for Sunday in Quartz and at AWS, and from 0 here, so they are not read in their forms.
+/// In Quartz and at AWS, Sunday is weekday 1; here it is 0. So numbers of weekdays are refused in their forms.
 pub(super) fn fields(expression: &str) -> Result<String, ScheduleError> {
     let expression = expression.trim();
     let lower = expression.to_ascii_lowercase();
@@ -77,14 +77,14 @@ fn foreign(text: String) -> ScheduleError {
     ScheduleError::Foreign(text)
 }
 
-/// What stands in the parentheses of `name(…)`.
+/// The text in the parentheses of `name(…)`.
 fn call<'a>(expression: &'a str, name: &str) -> Option<&'a str> {
     let (word, rest) = expression.split_once('(')?;
     let inner = rest.trim_end().strip_suffix(')')?;
     word.trim().eq_ignore_ascii_case(name).then(|| inner.trim())
 }
 
-/// `Europe/Berlin 0 3 * * *`, whose beginning was taken off. Only what is a zone is repeated.
+/// The error for `TZ=Europe/Berlin 0 3 * * *`. `rest` is what follows `TZ=`. The zone is repeated only if it is one.
 fn zoned(expression: &str, rest: &str) -> String {
     let given = expression
         .get(expression.len() - rest.len()..)
@@ -106,7 +106,7 @@ fn zoned(expression: &str, rest: &str) -> String {
     }
 }
 
-/// Whether a text has only what fields are made of, and can be repeated.
+/// Whether a text consists only of characters that occur in fields, so that an error may repeat it.
 fn is_plain(text: &str) -> bool {
     text.len() <= 60
         && text.split_whitespace().all(|word| {
@@ -117,7 +117,7 @@ fn is_plain(text: &str) -> bool {
         })
 }
 
-/// AWS writes minute, hour, day, month, weekday, year.
+/// AWS's fields are minute, hour, day, month, weekday and year.
 fn aws(inner: &str) -> Result<String, ScheduleError> {
     let words: Vec<&str> = inner.split_whitespace().collect();
     let [minute, hour, day, month, weekday, year] = *words.as_slice() else {
@@ -135,7 +135,7 @@ fn aws(inner: &str) -> Result<String, ScheduleError> {
 }
 
 fn has_numbered_day(weekday: &str) -> bool {
-    // The number after # or / is not one of a day.
+    // The number after # or / is not a weekday.
     weekday.split([',', '-']).any(|item| {
         let day = item.split(['/', '#']).next().unwrap_or_default();
         day.starts_with(|c: char| c.is_ascii_digit())
@@ -159,7 +159,7 @@ fn nickname(expression: &str) -> Result<String, ScheduleError> {
         .ok_or(ScheduleError::Nickname)
 }
 
-/// An interval has no time of day: it would begin anew with each start.
+/// An interval has no time of day: it would begin again at each start.
 fn every(form: &str, interval: &str) -> ScheduleError {
     let advice = minutes(interval).and_then(fields_of).map_or_else(
         || "write the times of day, such as 0 3 * * * (03:00 every day) or 0 */6 * * * (every six hours)".to_owned(),
@@ -195,7 +195,7 @@ fn minutes(text: &str) -> Option<u32> {
     Some(sum)
 }
 
-/// The fields that are due as often, where there are such.
+/// Cron fields that are due equally often, if there are any.
 fn fields_of(minutes: u32) -> Option<String> {
     let hours = minutes / 60;
     match minutes {

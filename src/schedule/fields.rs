@@ -1,4 +1,4 @@
-//! The fields of an expression, checked one by one and written as croner reads them.
+//! Checks the fields of an expression one by one, and writes them as croner reads them.
 
 use super::{MOST_SHOWN, ScheduleError};
 use crate::format::text::{shortened, visible};
@@ -21,7 +21,7 @@ const MONTHS: [&str; 12] = [
 const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
 impl Field {
-    /// What an error calls it.
+    /// Its name in an error.
     const fn name(self) -> &'static str {
         match self {
             Self::Second => "second",
@@ -51,7 +51,7 @@ impl Field {
         }
     }
 
-    /// The names that can stand for its values, from the least one on.
+    /// The names that can stand for its values, beginning with the smallest value.
     const fn words(self) -> &'static [&'static str] {
         match self {
             Self::Month => &MONTHS,
@@ -60,10 +60,10 @@ impl Field {
         }
     }
 
-    /// Checks a field and writes it as croner reads it.
+    /// Checks a field, and writes it as croner reads it.
     ///
-    /// Croner replaces names in every field, `SUN 3 * * *` being minute 0 to it, skips empty items of a list, knows no
-    /// `*` within one, takes `7L` for a day that never comes, and does not say which field is wrong.
+    /// Croner replaces names in every field, so that `SUN 3 * * *` means minute 0. It skips empty items of a list, does not
+    /// accept `*` as an item, takes `7L` for a day that never comes, and does not say which field is wrong.
     pub(super) fn normalise(self, text: &str) -> Result<String, ScheduleError> {
         let items: Vec<&str> = text.split(',').collect();
         let alone = items.len() == 1;
@@ -85,7 +85,7 @@ impl Field {
             let Some(steps) = number(step).filter(|steps| *steps > 0) else {
                 return Err("a step is a number above 0".to_owned());
             };
-            // Only the first value would be left: */90 would be due every hour.
+            // Only the first value would remain: */90 would be due every hour.
             if steps > self.round() {
                 return Err(format!(
                     "a step of {steps} goes beyond the field, which has {} values; list the times, or put the step into the next larger field (0 */2 * * * is every two hours)",
@@ -108,7 +108,7 @@ impl Field {
         }
     }
 
-    /// `15W` in the day of the month; `5L` and `5#2` in the day of the week.
+    /// Reads `15W` in the day of the month, and `5L` and `5#2` in the day of the week.
     fn special(self, item: &str) -> Option<Result<String, String>> {
         if self == Self::DayOfMonth {
             let day = item.strip_suffix(['W', 'w'])?;
@@ -169,7 +169,7 @@ impl Field {
         }
     }
 
-    /// How many values it has before it begins anew.
+    /// How many values it has before it begins again.
     fn round(self) -> u16 {
         if self == Self::DayOfWeek {
             7
@@ -184,7 +184,7 @@ impl Field {
 }
 
 fn number(text: &str) -> Option<u16> {
-    // `parse` alone would take a leading plus sign.
+    // `parse` alone would accept a leading plus sign.
     text.bytes()
         .all(|byte| byte.is_ascii_digit())
         .then(|| text.parse().ok())
