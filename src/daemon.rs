@@ -1,4 +1,4 @@
-//! The daemon: it owns the tasks, follows the schedules, and outlives every run that fails.
+//! The daemon owns the tasks, follows the schedules, and goes on after every run that fails.
 
 mod course;
 mod listing;
@@ -37,26 +37,27 @@ use crate::watch::heartbeat::Heartbeat;
 use crate::web::gate::Gate;
 use crate::web::http::{self, Answers};
 
-/// How long a run gets to stop its dump and abort its upload. Platforms kill after their own grace, so it is short.
+/// How long a run may take to stop its dump and abort its upload. It is short, because platforms kill the process after a
+/// grace period of their own.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// How long messages that are on their way get then: less than the run, or its end would be called unclean.
+/// How long messages that are being sent may take then. It is less than a run gets, or the end would be logged as unclean.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
-/// How long one backup that was made, or not, waits for its messages before the process ends.
+/// How long a process that makes one backup waits for its messages before it ends.
 const ONCE_LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// What the variables of today describe is one series, and nobody sees its name.
+/// The name of the only series. Nobody sees it.
 const ONLY: &str = "backups";
 
-/// The series of backups, and what they share.
+/// The daemon: the series of backups, and what they share.
 #[derive(Debug)]
 pub struct Daemon {
     /// At least one.
     pub series: Vec<Series>,
-    /// The secrets that belong to no single series.
+    /// The secrets that all series share.
     pub shared: Shared,
-    /// Where throwaway servers may put their files.
+    /// The folder where throwaway servers may put their files.
     pub temporary: PathBuf,
     /// What Railway says of this service, if it runs there.
     pub railway: Option<Railway>,
@@ -64,8 +65,8 @@ pub struct Daemon {
     pub clock: Clock,
 }
 
-/// Stays, and runs a backup at each due time, until it is told to stop.
-/// `temporary` is where throwaway servers may put their files.
+/// Makes a backup at each due time, until it is told to stop. `temporary` is the folder where throwaway servers may put
+/// their files.
 pub async fn run(
     config: Config,
     sources: Sources,
@@ -110,7 +111,7 @@ pub async fn run(
         name = signals.next() => {
             tracing::info!(signal = name, grace_seconds = GRACE.as_secs(), "shutting down");
         }
-        // No task ends by itself: a daemon without its schedule or its port must not look alive.
+        // No task is meant to end by itself. A daemon that lost its schedule or its port must not look alive.
         ended = tasks.next() => {
             let (task, error) = ended.map_or((String::new(), None), |ended| (ended.name, ended.error));
             tracing::error!(task, error, "a task ended that must not; exiting so that the platform starts the service again");
@@ -127,7 +128,7 @@ pub async fn run(
 }
 
 impl Daemon {
-    /// Starts to answer over HTTP. This needs none of the client programs, so it comes before they are looked for.
+    /// Starts to answer over HTTP. The client programs are not needed for this, so it begins before they are looked for.
     pub fn answer(&self, listener: TcpListener, tasks: &mut Tasks, stop: &CancellationToken) {
         let token = &self.shared.status_token;
         let answers = Answers {
@@ -138,11 +139,11 @@ impl Daemon {
         tasks.spawn("http", http::serve(listener, answers, stop.clone()));
     }
 
-    /// Starts all else.
+    /// Starts all other tasks.
     pub fn start(&self, clients: &Clients, tasks: &mut Tasks, stop: &CancellationToken) {
         let (bells, ringer) = Bells::new(self.clock);
         tasks.spawn("bells", ringer.run(stop.clone()));
-        // A dump takes what there is of memory, cores and network, so one at a time is made, whatever is due.
+        // A dump can use all of the memory, the cores and the network that there is, so only one is made at a time.
         let turns = Arc::new(Semaphore::new(1));
         let mut railway = self.railway.clone();
         for series in &self.series {
@@ -179,13 +180,13 @@ impl Daemon {
         }
     }
 
-    /// The name of a series where there are several: its tasks, its lines in the log and its alerts carry it.
+    /// The name of a series if there are several. Its tasks, its log lines and its alerts carry it.
     fn scope(&self, series: &Series) -> Option<String> {
         (self.series.len() > 1).then(|| series.name.clone())
     }
 
-    /// Starts the tasks that tell others of a series, and gives what its runs leave their beats in. The tasks end within a
-    /// grace after `stop`.
+    /// Starts the tasks that send the alerts and heartbeats of a series, and returns the heartbeat that its runs report to.
+    /// The tasks end within a grace period after `stop`.
     fn speak(
         &self,
         series: &Series,
@@ -238,8 +239,8 @@ impl Daemon {
     }
 }
 
-/// Says at the start what may go wrong later. Nothing waits for it, and it does not end before the daemon does: a task that
-/// ends ends the daemon.
+/// Logs at the start what may go wrong later. Nothing waits for it. It does not end before the daemon does, because the
+/// daemon stops if one of its tasks ends.
 async fn look_ahead(check: Check, stop: CancellationToken) {
     if let Some(findings) = check.run(&stop).await {
         check::log(&findings);
@@ -315,10 +316,10 @@ pub async fn once(
     if done { Ending::Done } else { Ending::Failed }
 }
 
-/// Asks the daemon on this machine whether it lives: the container's `HEALTHCHECK`, so that the image needs no curl.
+/// Asks the daemon on this machine whether it is alive. This is the container's `HEALTHCHECK`, so the image needs no curl.
 pub async fn probe(port: u16) -> bool {
     let ask = async {
-        // A network may lack one of the two.
+        // A network may not have both of these.
         let loopback = [
             SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
             SocketAddr::from((Ipv4Addr::LOCALHOST, port)),

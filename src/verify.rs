@@ -1,4 +1,5 @@
-//! Reads whole what the bucket holds: our own backups, and the archives that Railway's template made under the same prefix.
+//! Reads what the bucket holds to its end: the backups of this service, and the archives that Railway's template made under
+//! the same prefix.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use stream::archive::{Archive, Contents, Problem};
 use stream::gzip;
 use stream::replay::Omit;
 
-/// Why a backup was not found good.
+/// Why a backup could not be called good.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum VerifyError {
     /// It is not whole, or can't be read.
@@ -23,7 +24,7 @@ pub enum VerifyError {
     /// It is one of the template's archives, and it is not whole.
     #[error("{}", .0.join("; "))]
     Archive(Vec<String>),
-    /// It is larger than what can be examined here.
+    /// It is too large to be examined here.
     #[error("{0}")]
     Beyond(Problem),
     /// It took too long.
@@ -90,7 +91,8 @@ pub async fn backup(
     within(limit, stop, work).await
 }
 
-/// Reads one of the template's archives to its end. `pg_restore` is not asked: on a cut tar it can loop for ever.
+/// Reads one of the template's archives to its end. `pg_restore` is not used for this, because it can loop for ever on a tar
+/// that was cut off.
 ///
 /// # Errors
 /// When it is not whole, or could not be read in time.
@@ -128,7 +130,7 @@ pub async fn archive(
     within(limit, stop, work).await
 }
 
-/// Combines the results: what is wrong with the gzip file comes first, and then what is wrong with the archive in it.
+/// Combines the results. A problem of the gzip file comes before the problems of the archive in it.
 fn judge(archive: Archive, outcome: Result<(), ReadError>) -> Result<Contents, VerifyError> {
     let damage = match outcome {
         Ok(()) => None,

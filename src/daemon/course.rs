@@ -15,7 +15,7 @@ use crate::schedule::Schedule;
 use crate::schedule::alarm::Alarm;
 use crate::schedule::bells::Bell;
 
-/// How often the bucket is read while nothing else happens: a backup that somebody deleted must not stay fresh in memory.
+/// How often the bucket is read while nothing else happens: `/health` must notice if somebody deletes a backup.
 const LIST_EVERY: Duration = Duration::from_secs(3600);
 
 /// What happens when, in one series.
@@ -30,9 +30,9 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// Follows the schedule until it is told to stop. While a run lasts, nothing else of the series can happen, so no two of
-    /// its runs ever overlap. A run ends by itself when the service is told to stop; it must not be dropped in the middle, or
-    /// its upload would stay behind.
+    /// Follows the schedule until it is told to stop. This is the only task that makes backups of this series, so two of its runs
+    /// never overlap. A run ends by itself when the service is told to stop. It must not be dropped in the middle, or its upload
+    /// would be left behind.
     pub(super) async fn follow(self, bell: Bell, stop: CancellationToken) {
         let (runs, stop) = (&self.runs, &stop);
         let (job, board) = (&runs.job, &runs.board);
@@ -62,7 +62,7 @@ impl Course {
                 found = listing::at_last(runs, list_at) => {
                     list_at = Instant::now() + LIST_EVERY;
                     listing::take_over(found, board, (job.clock)());
-                    // Only a bucket that holds backups shows that they are made here and that one is missing.
+                    // A backup can only be called missing if the bucket holds others: these show that backups are made here.
                     let newest_at = board.read(|status| status.newest().map(|backup| backup.name.at()));
                     if let (Some(newest_at), Some(due)) = (newest_at, missed_before.take()) && newest_at < due {
                         tracing::warn!(due_at = utc(due), "no backup of the last due time: running it now");
@@ -74,7 +74,7 @@ impl Course {
     }
 }
 
-/// The next five due times, for the one who wonders whether a schedule means what was meant.
+/// Logs the next five due times, so that the operator can see whether the schedule is the intended one.
 fn log_upcoming(schedule: &Schedule, now: DateTime<Utc>) {
     for due in schedule.upcoming(now, 5) {
         tracing::debug!(due_at = utc(due), local = %due.with_timezone(&schedule.zone()).format("%a %Y-%m-%d %H:%M:%S %Z"), "upcoming");

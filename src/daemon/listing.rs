@@ -1,4 +1,4 @@
-//! What the bucket holds, and when it is read.
+//! When the bucket is read, and what is done with the list.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::daemon::runs::Runs;
 use crate::fault::{Diagnosed, Kind, log_failure};
 use crate::format::utc;
 
-/// Reads the bucket before a run that is due before it was ever read. The list decides nothing for this run, but without it
-/// `/health` would know of no older backup for as long as the run lasts. It is worth no more than a few seconds.
+/// Reads the bucket before a run that is due before it was ever read. The run does not need the list, but without it
+/// `/health` would know of no older backup until the run ends. It may take a few seconds and no longer.
 pub(super) async fn at_first(runs: &Runs, stop: &CancellationToken) {
     let (job, board) = (&runs.job, &runs.board);
     tokio::select! {
@@ -26,7 +26,7 @@ pub(super) async fn at_first(runs: &Runs, stop: &CancellationToken) {
     }
 }
 
-/// Takes over what the bucket holds, and says what is odd about it: of each backup once, not every hour.
+/// Records what the bucket holds, and warns about what is unusual: once about each backup, not every hour.
 pub(super) fn take_over(listing: Listing<Backup>, board: &Board, now: DateTime<Utc>) {
     const NAMED: usize = 3;
     let first = board.read(|status| status.listed_at.is_none());
@@ -59,7 +59,7 @@ pub(super) fn take_over(listing: Listing<Backup>, board: &Board, now: DateTime<U
     });
 }
 
-/// Reads the bucket at that time, until it works, and says once why it does not.
+/// Reads the bucket at that time, and again until it succeeds. A failure is logged once.
 pub(super) async fn at_last(runs: &Runs, at: Instant) -> Listing<Backup> {
     tokio::time::sleep_until(at).await;
     let job = &runs.job;
@@ -68,7 +68,7 @@ pub(super) async fn at_last(runs: &Runs, at: Instant) -> Listing<Backup> {
         runs.renewal.renew().await;
         match job.catalog.list((job.clock)()).await {
             Ok(listing) => {
-                // A run sweeps too, but the next one may be a day away.
+                // A run aborts old unfinished uploads too, but the next one may be a day away.
                 job.catalog.sweep(job.timeout, (job.clock)()).await;
                 return listing;
             }

@@ -1,4 +1,5 @@
-//! The drills of a daemon: what proves backups, apart from what makes them, so that neither waits for the other.
+//! The drills of a daemon. Backups are proven by another task than the one that makes them, so that neither waits for the
+//! other.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::schedule::{Clock, Schedule};
 /// Proves the newest backup of a catalog.
 #[derive(Debug)]
 pub struct Prover {
-    /// Where the newest is looked for.
+    /// Where the newest backup is looked up.
     pub catalog: Catalog,
     /// How it is proven.
     pub drill: Drill,
@@ -28,7 +29,7 @@ pub struct Prover {
 }
 
 impl Prover {
-    /// The one task that proves backups, at each due time of `VERIFY_SCHEDULE` the newest one.
+    /// The only task that proves backups. At each due time of `VERIFY_SCHEDULE` it proves the newest one.
     pub async fn follow(
         self,
         schedule: Schedule,
@@ -58,7 +59,8 @@ impl Prover {
         }
     }
 
-    /// One drill of the newest backup; none if there is none, or it was removed meanwhile, or the drill was told to stop.
+    /// Makes one drill of the newest backup. Returns `None` if there is no backup, if it was removed in the meantime, or if
+    /// the drill was told to stop.
     async fn run(&self, stop: &CancellationToken) -> Option<(LastDrill, Option<Failure>)> {
         self.renewal.renew().await;
         let mut drill = self.drill.clone();
@@ -73,7 +75,7 @@ impl Prover {
                 return None;
             }
             Err(error) => {
-                // The schedule of backups judges the bucket; what was proven before stays proven.
+                // A bucket that can't be read is a matter of the schedule of backups. What was proven before stays proven.
                 log_failure!(error, error, "could not read the bucket for a drill");
                 return None;
             }

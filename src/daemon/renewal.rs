@@ -1,4 +1,4 @@
-//! Secrets that come from files are read again at each run: whoever rotates them does not restart this service.
+//! Reads the secrets that come from files again at each run, so that they can be rotated without a restart of this service.
 
 use crate::config::{Config, SeriesSettings, Sources};
 use crate::drill::DrillServer;
@@ -8,11 +8,11 @@ use crate::secret::renewable::Renewable;
 use crate::store::Store;
 use crate::watch::webhook::Address;
 
-/// The files, and what is made of them.
+/// The files, and the values made from them.
 #[derive(Debug, Clone)]
 pub struct Renewal {
     sources: Sources,
-    /// The bucket, whose keys are exchanged for all that share it.
+    /// The store. Its keys are replaced for everything that shares it.
     store: Store,
     /// `BACKUP_DATABASE_URL`
     pub database: Renewable<DatabaseUrl>,
@@ -45,7 +45,7 @@ impl Shared {
 }
 
 impl Renewal {
-    /// Begins with what was read at the start.
+    /// Begins with the values that were read at the start.
     #[must_use]
     pub fn new(settings: &SeriesSettings, sources: Sources, store: Store, shared: &Shared) -> Self {
         let drills = settings.drills.as_ref();
@@ -59,14 +59,14 @@ impl Renewal {
         }
     }
 
-    /// Reads the files again. What can't be used stays as it was, with a warning: it may be half written, and a run with
-    /// the value before fails by itself if that one is no longer valid.
+    /// Reads the files again. If a file can't be used, the earlier value stays, with a warning: the file may be half
+    /// written. If the earlier value is no longer valid, the run fails by itself.
     pub async fn renew(&self) {
         if !self.sources.has_files() {
             return;
         }
         let sources = self.sources.clone();
-        // A file may lie on a network's disk.
+        // A file may be on a network drive, so reading it can block.
         let Ok(read) = tokio::task::spawn_blocking(move || sources.read()).await else {
             return;
         };

@@ -1,4 +1,5 @@
-//! Runs, and what becomes known by each: to the board, to the heartbeat, and against the backups before it.
+//! Runs, and what happens with their results: they are recorded on the board, sent to the heartbeat, and compared with
+//! earlier backups.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +17,14 @@ use crate::format::size;
 use crate::globals;
 use crate::watch::heartbeat::{Beat, Heartbeat};
 
-/// What makes backups, and what is to be known of each.
+/// What makes backups, and where the result of each run goes.
 #[derive(Debug)]
 pub struct Runs {
-    /// What makes a backup; its database is that of the renewal.
+    /// What makes a backup. Its database is replaced by that of the renewal.
     pub job: Job,
     /// What is read again before each run.
     pub renewal: Renewal,
-    /// Where it is written down.
+    /// Where results are recorded.
     pub board: Board,
     /// `ANOMALY_BELOW` and `ANOMALY_ABOVE`
     pub thresholds: Thresholds,
@@ -34,7 +35,8 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// One run of a process that makes no other, so nothing is known of the backups before it. Whether there is a backup.
+    /// The run of a process that makes only one, so nothing is known about earlier backups. Returns whether there is a
+    /// backup.
     pub async fn once(&self, trigger: Trigger, stop: &CancellationToken) -> bool {
         let job = self.renewed().await;
         self.begin();
@@ -75,7 +77,8 @@ impl Runs {
         }
     }
 
-    /// What belongs to the server, beside a backup that was made and told. Whatever becomes of it, the backup is one.
+    /// Stores what belongs to the server beside a backup that was made and reported. Whatever happens here, the backup is
+    /// valid.
     async fn store_globals(&self, job: &Job, trigger: Trigger, stop: &CancellationToken) {
         if !job.globals {
             return;
@@ -125,7 +128,7 @@ impl Runs {
         });
     }
 
-    /// The job with the secrets that the files hold now.
+    /// The job, with the secrets that the files hold now.
     async fn renewed(&self) -> Job {
         self.renewal.renew().await;
         Job {
@@ -139,7 +142,7 @@ impl Runs {
         self.heartbeat.tell(Beat::Started);
     }
 
-    /// The backup is there; only its size is yet to be judged, and that is worth no more than a few seconds.
+    /// Reads the bucket after a backup was made, so that its size can be compared. It may take a few seconds and no longer.
     async fn list_for_comparison(&self) {
         tokio::select! {
             listed = self.job.catalog.list((self.job.clock)()) => match listed {
@@ -152,7 +155,7 @@ impl Runs {
         }
     }
 
-    /// Writes down how a run ended, for those who tell others. Whether there is a backup.
+    /// Records how a run ended, for alerts and heartbeats. Returns whether there is a backup.
     fn end(&self, trigger: Trigger, outcome: Result<Outcome, BackupError>) -> bool {
         let finished_at = (self.job.clock)();
         let anomalies = match &outcome {
@@ -178,7 +181,7 @@ impl Runs {
         done
     }
 
-    /// Holds a new backup against those before it.
+    /// Compares a new backup with earlier ones.
     fn judge(&self, made: &Made) -> Vec<Anomaly> {
         let anomalies = self.board.read(|status| {
             let previous = status.last_made.as_ref();
@@ -194,7 +197,8 @@ impl Runs {
         anomalies
     }
 
-    /// A run that was cut by a stop tells nothing: the next start makes up for it, and if there is none, silence alarms.
+    /// Reports how a run ended to the heartbeat. A run that was stopped with the service reports nothing: the next start
+    /// makes up for it, and if there is none, the silence raises an alarm.
     fn tell(&self, outcome: &Result<Outcome, BackupError>) {
         self.heartbeat.tell(match outcome {
             Ok(Outcome::Finished(made)) => Beat::Made {

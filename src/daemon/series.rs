@@ -1,5 +1,5 @@
-//! One series of backups: those of one database, under one prefix in one bucket, made on one schedule. Everything that a
-//! series knows is its own: its board, and so its verdict, its secrets, and the receiver of its heartbeat.
+//! One series of backups: those of one database, under one prefix in one bucket, made on one schedule. Each series has its own
+//! board, and so its own verdict, its own secrets, and its own receiver of heartbeats.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::web::page::Setting;
 use crate::web::shown::Shown;
 use stream::pipeline::Compression;
 
-/// The waits before each further attempt of a run; the last one counts for all that follow.
+/// The waits before the further attempts of a run. The last one is used for all attempts that follow.
 const RETRY_WAITS: [Duration; 3] = [
     Duration::from_secs(60),
     Duration::from_secs(300),
@@ -36,11 +36,11 @@ const RETRY_WAITS: [Duration; 3] = [
 /// A series of backups.
 #[derive(Debug)]
 pub struct Series {
-    /// What tells it from the others. Nobody sees the name of a series that is the only one.
+    /// What tells it from the others. Nobody sees the name if there is only one series.
     pub name: String,
     /// What it is.
     pub settings: SeriesSettings,
-    /// What is known of it.
+    /// What is known about it.
     pub board: Board,
     store: Store,
     renewal: Renewal,
@@ -60,7 +60,7 @@ impl Series {
         }
     }
 
-    /// What the answers over HTTP show of it.
+    /// What is shown of it over HTTP.
     pub(super) fn shown(&self) -> Shown {
         let settings = &self.settings;
         Shown {
@@ -78,7 +78,7 @@ impl Series {
         }
     }
 
-    /// Whose backups an alert is about.
+    /// What its alerts are about. They name the series if there are several.
     pub(super) fn subject(&self, series: Option<String>) -> Subject {
         Subject {
             series,
@@ -88,7 +88,7 @@ impl Series {
         }
     }
 
-    /// What makes its backups, one at a time with all others that have the same `turns`.
+    /// What makes its backups. Of all series that share `turns`, only one makes a backup at a time.
     pub(super) fn runs(
         &self,
         clients: &Clients,
@@ -106,12 +106,12 @@ impl Series {
         }
     }
 
-    /// Where its heartbeats go.
+    /// What is read again before each run.
     pub(super) fn renewal(&self) -> &Renewal {
         &self.renewal
     }
 
-    /// What proves its backups, and when; none if nothing does.
+    /// What proves its backups, and when. `None` if they are not proven.
     pub(super) fn prover(
         &self,
         clients: &Clients,
@@ -139,7 +139,7 @@ impl Series {
         Some((schedule, prover))
     }
 
-    /// What looks at it before a backup is due.
+    /// What looks for trouble before a backup is due.
     pub(super) fn check(&self, clients: &Clients, clock: Clock) -> Check {
         Check::new(&self.settings, clients.clone(), clock)
     }
@@ -174,7 +174,7 @@ impl Series {
         )
     }
 
-    /// What the AWS CLI must be told besides the bucket.
+    /// The option that the AWS CLI needs besides the bucket.
     fn endpoint_option(&self) -> String {
         let endpoint = self.settings.store.endpoint.as_ref();
         endpoint
@@ -189,7 +189,7 @@ fn retry_waits(retries: usize) -> Vec<Duration> {
     waits.take(retries).collect()
 }
 
-/// As many as there are cores for this process, but no more than one `pg_dump` keeps busy.
+/// As many threads as this process has cores, but not more than one `pg_dump` can keep busy.
 fn threads() -> usize {
     const MOST: usize = 4;
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST))

@@ -1,4 +1,4 @@
-//! The tasks of a daemon, each with a name, so that one which dies can be told.
+//! The tasks of a daemon. Each has a name, so that the log can say which one died.
 
 use std::collections::HashMap;
 
@@ -30,7 +30,7 @@ impl Tasks {
         self.names.insert(id, name.into());
     }
 
-    /// The next task that ends, none if there is none left. Dropping it loses nothing.
+    /// Waits for the next task that ends. Returns `None` if there is no task left. Dropping this future loses nothing.
     pub(super) async fn next(&mut self) -> Option<Ended> {
         let (id, error) = match self.running.join_next_with_id().await? {
             Ok((id, ())) => (id, None),
@@ -42,7 +42,7 @@ impl Tasks {
         })
     }
 
-    /// Waits until all of them have ended, and says which of them died.
+    /// Waits until all of them have ended, and logs which of them died.
     pub async fn all(&mut self) {
         while let Some(ended) = self.next().await {
             if let Some(error) = ended.error {
