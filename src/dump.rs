@@ -1,4 +1,4 @@
-//! `pg_dump` as a reader that knows whether it ended well.
+//! `pg_dump` as a reader that knows whether the dump ended well.
 
 pub mod envelope;
 pub mod label;
@@ -23,23 +23,23 @@ use crate::postgres::{Client, DatabaseUrl, PostgresError, Said, Server, Session}
 use crate::process::running::Running;
 use stream::script::{Contents, Script};
 
-/// The programs that write what is backed up.
+/// The programs whose output is stored.
 const DUMP: &str = "pg_dump";
 const DUMP_ALL: &str = "pg_dumpall";
 
-/// How patient a dump is. The values are promises to the source database, not matters of taste, so they are not
-/// variables; tests shorten them.
+/// How long a dump waits for what. These values are promises to the source database and not matters of taste, so there are
+/// no variables for them. Tests use shorter ones.
 #[derive(Debug, Clone)]
 pub struct Patience {
-    /// How long `pg_dump` waits behind another session's lock before it gives up: its own waiting request makes
-    /// every later one queue behind it.
+    /// How long `pg_dump` waits for another session's lock before it gives up. While it waits, all later requests for that
+    /// lock queue up behind it.
     pub lock_wait: Duration,
-    /// No byte for this long ends the attempt. TCP keepalives do not notice a server that is alive but stopped.
+    /// If no byte comes for this long, the attempt ends. TCP keepalives do not notice a server that is alive but stopped.
     pub silence: Duration,
-    /// How long the process may live on after its output ended.
+    /// How long the process may keep running after its output ended.
     pub exit: Duration,
-    /// From SIGTERM to SIGKILL. `pg_dump`'s handler opens a new connection to cancel its query, and was seen to hang
-    /// there for 135 s when the network was gone.
+    /// The time from SIGTERM to SIGKILL. To cancel its query, `pg_dump`'s handler opens a new connection. When the network
+    /// was gone, it hung there for 135 s in a trial.
     pub terminate: Duration,
 }
 
@@ -54,12 +54,12 @@ impl Default for Patience {
     }
 }
 
-/// A running `pg_dump`. Dropped means killed.
+/// A running `pg_dump`. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Dump {
     program: Running,
     patience: Patience,
-    /// For what is to be done about a failure.
+    /// The remedy for a failure depends on it.
     url: DatabaseUrl,
 }
 
@@ -72,13 +72,15 @@ pub struct DumpOutput {
     ended: bool,
     silence: Duration,
     alarm: Pin<Box<tokio::time::Sleep>>,
-    /// Whether the alarm is running: time spent waiting for the reader's own back-pressure is not the dump's silence.
+    /// Whether the alarm is running. While this service is not reading, silence is not the dump's fault, so the alarm is
+    /// off.
     waiting: bool,
 }
 
-/// Proof that a dump ended well: exit status 0, output read to its end, the end marker in place, stderr read to its end.
+/// Proof that a dump ended well: exit status 0, the output read to its end, the end marker in place, and stderr read to its
+/// end.
 ///
-/// There is no other way to make one than [`Dump::finish`], and an upload cannot be completed without one:
+/// Only [`Dump::finish`] can make one, and an upload can't be completed without one:
 ///
 /// ```compile_fail
 /// use postgres_s3_backups::{dump::CleanExit, script::Contents};
@@ -98,7 +100,7 @@ impl CleanExit {
     }
 }
 
-/// Why a dump is not one.
+/// Why a dump failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DumpError {
     /// It could not be started.
@@ -106,15 +108,15 @@ pub enum DumpError {
     Start {
         /// The program's path.
         program: String,
-        /// The system's word for it.
+        /// What the system answered.
         reason: String,
     },
-    /// It ended with another status than 0.
+    /// It ended with a status other than 0.
     #[error("pg_dump exited with status {status}: {said}")]
     Exit {
         /// The exit status.
         status: i32,
-        /// What it said, with the kind and remedy read out of it.
+        /// What it said, with the kind and the remedy that follow from it.
         said: PostgresError,
     },
     /// It was ended by a signal.
@@ -125,7 +127,7 @@ pub enum DumpError {
         /// What it said before.
         said: String,
     },
-    /// It said it ended well, but the dump has no end.
+    /// It reported success, but the dump has no end.
     #[error("pg_dump exited with status 0, but its output ({bytes} bytes) does not end like a whole dump{}{said}", if said.is_empty() { "" } else { ": " })]
     NotWhole {
         /// How many bytes came.
@@ -136,13 +138,13 @@ pub enum DumpError {
     /// Its output was not read to the end.
     #[error("pg_dump's output was not read to its end")]
     NotRead,
-    /// It closed its output and stayed alive.
+    /// It closed its output but did not exit.
     #[error("pg_dump closed its output but did not exit within {0:?}")]
     Lingers(Duration),
     /// No byte came for too long.
     #[error("pg_dump gave no byte for {0:?}")]
     Silent(Duration),
-    /// The system failed to say how it ended, or to hand over its output.
+    /// The system could not report how it ended, or could not deliver its output.
     #[error("read from pg_dump: {0}")]
     Read(String),
 }
@@ -188,7 +190,8 @@ impl Diagnosed for DumpError {
 }
 
 impl Dump {
-    /// Starts `pg_dump` in plain format, its password in the environment, its options last so that they win.
+    /// Starts `pg_dump` in plain format. The password is in its environment, and the user's options come last, so that they
+    /// take precedence.
     ///
     /// # Errors
     /// When the program cannot be started.
@@ -229,7 +232,8 @@ impl Dump {
     ) -> Command {
         let mut command = client.command(program, url, server.session);
         if server.may_choose_language && server.session == Session::Guarded {
-            // pg_dump shows a server's words and no code, so they are asked for in the one language that is known here.
+            // pg_dump shows the server's messages without their codes. So they are requested in English, which is understood
+            // here.
             let options = url.options(server.session);
             command.env("PGOPTIONS", format!("{options} -c lc_messages=C"));
         }
@@ -261,7 +265,8 @@ impl Dump {
         let Some(stdout) = running.output() else {
             return Err(failed("its output is not a pipe".to_owned()));
         };
-        // A pipe of 64 KiB makes two processes take turns; a refusal (a container's limit) only costs speed.
+        // With the usual pipe of 64 KiB, the two processes would take turns. If a container's limit forbids a larger one,
+        // that only costs speed.
         if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, 1 << 20) {
             tracing::debug!(%error, "pipe left at its default size");
         }
@@ -288,7 +293,8 @@ impl Dump {
         ))
     }
 
-    /// Waits for the process and judges it. Taking the output back is what proves that it was read to its end.
+    /// Waits for the process and decides whether it ended well. The caller hands the output back, which proves that it was
+    /// read to its end.
     ///
     /// # Errors
     /// Unless the status is 0, the output ended, and it ended like a whole dump.
@@ -309,7 +315,7 @@ impl Dump {
         judge(status, &output.script, &said, &self.url)
     }
 
-    /// Ends it before its output ended.
+    /// Stops it before its output ended.
     pub async fn stop(mut self) {
         self.program
             .stop(Signal::TERM, self.patience.terminate)
@@ -328,7 +334,8 @@ fn judge(
         return Err(DumpError::Signal { signal, said });
     }
     match status.code() {
-        // In what the text ends, if in anything, is told beside it: pg_dump is the one who knows.
+        // Whether the text ends inside of something is reported beside this. It is not decided here, since pg_dump knows
+        // better.
         Some(0) if script.has_end() => Ok(CleanExit {
             contents: script.contents(),
         }),
@@ -347,13 +354,13 @@ fn judge(
 }
 
 impl DumpOutput {
-    /// How many bytes came so far, readable while the output is being read elsewhere.
+    /// How many bytes came so far. It can be read while the output is being read elsewhere.
     #[must_use]
     pub fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.bytes)
     }
 
-    /// What was read so far.
+    /// The text that was read so far.
     #[must_use]
     pub fn contents(&self) -> Contents {
         self.script.contents()

@@ -1,7 +1,8 @@
-//! A dump between its head and its tail: put there on its way out, taken from between them and compared on its way back.
+//! A dump between its head and its tail. They are added when a backup is made, and removed and compared with the dump when
+//! it is read.
 //!
-//! The tail is what binds the members of an object together. Each has a checksum of its own, so one that is missing, stands
-//! twice or comes from elsewhere leaves a file that is whole to every reader of gzip.
+//! The tail binds the members of an object together. Each member has a checksum of its own. If a member is missing, occurs
+//! twice or comes from another backup, the file is still valid for every reader of gzip.
 
 use std::fmt;
 use std::io;
@@ -19,10 +20,10 @@ use crate::format::text::shortened;
 use stream::replay::Replay;
 use stream::script::{COUNTING, Contents, TableName};
 
-/// How many differences are told one by one.
+/// How many differences are reported one by one.
 const TOLD: usize = 5;
 
-/// All bytes so far.
+/// Counts and digests all bytes so far.
 #[derive(Debug, Clone, Default)]
 struct Seal {
     digest: Sha256,
@@ -50,7 +51,7 @@ impl Seal {
     }
 }
 
-/// The output of `pg_dump` behind a head, read as it is written.
+/// The output of `pg_dump` after a head, read while it is written.
 #[derive(Debug)]
 pub struct Enveloped {
     output: DumpOutput,
@@ -58,7 +59,7 @@ pub struct Enveloped {
 }
 
 impl Enveloped {
-    /// The output, before which this line is written.
+    /// The output, with this line before it.
     #[must_use]
     pub fn new(output: DumpOutput, head: &[u8]) -> Self {
         let mut seal = Seal::default();
@@ -72,11 +73,11 @@ impl Enveloped {
         self.output.counter()
     }
 
-    /// Ends it with what is written behind the dump.
+    /// Ends the text with the tail, which is written after the dump.
     #[must_use]
     pub fn tail(&mut self) -> Vec<u8> {
         let mut text = Vec::new();
-        // pg_dump ends its last line.
+        // pg_dump always ends its last line. If this text does not, a line end is added, so that the tail begins a line.
         if self.seal.inside_line {
             text.push(b'\n');
             self.seal.take(&text);
@@ -89,7 +90,7 @@ impl Enveloped {
         text
     }
 
-    /// The output, at its end, and how many bytes of text it became with all that is around it.
+    /// The output, after its end, and the size of the text in bytes, including its head and tail.
     #[must_use]
     pub fn into_parts(self) -> (DumpOutput, u64) {
         (self.output, self.seal.bytes)
@@ -110,7 +111,7 @@ impl AsyncRead for Enveloped {
     }
 }
 
-/// In what a text and its description disagree.
+/// How a text disagrees with its description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Misfit {
     /// The first line can't be read.
@@ -121,13 +122,13 @@ pub enum Misfit {
     NoHead,
     /// The head is there, and the tail is not.
     NoTail,
-    /// The head of a backup within another one.
+    /// The head of another backup is inside of it.
     Second(String),
-    /// The beginning of a dump within another one, which describes nothing.
+    /// The beginning of another dump, without a head, is inside of it.
     SecondDump,
-    /// Something behind the tail.
+    /// Something follows the tail.
     Follows,
-    /// Something else than was written.
+    /// The text is not what was written.
     Differs(String),
 }
 
@@ -159,37 +160,38 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// Where the text at hand belongs.
+/// Which part of a backup is being read.
 #[derive(Debug, Default)]
 enum Stage {
     #[default]
     Dump,
-    /// Behind the first line of the tail, with what was in the dump.
+    /// After the first line of the tail, which is being compared with the dump.
     Tail(Box<Comparison>),
 }
 
-/// The tail against what was read.
+/// The comparison of the tail with the dump that was read.
 #[derive(Debug)]
 struct Comparison {
     tail: Tail,
     contents: Contents,
-    /// Whether the bytes before it are those that were written, and how many they are.
+    /// Whether the bytes before the tail have the length and the digest that were written.
     is_sealed: bool,
     bytes: u64,
-    /// How many tables were compared, and the last of them.
+    /// How many tables were compared.
     tables: u64,
+    /// The last of these tables.
     last: Option<TableName>,
     differences: Vec<String>,
     more: u64,
 }
 
-/// Takes a backup's text apart.
+/// Separates the text of a backup into its head, its dump and its tail.
 #[derive(Debug, Default)]
 pub struct Opener {
     bytes: u64,
-    /// What is before the tail.
+    /// Covers the text before the tail.
     seal: Seal,
-    /// The beginning of a line that may be one of a description.
+    /// The beginning of a line that may belong to a description.
     held: Vec<u8>,
     inside_line: bool,
     head: Option<Arc<Head>>,
@@ -198,7 +200,7 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// Takes the next piece. What is the dump's goes into the replay, and what of that may reach `psql` is appended.
+    /// Takes the next piece. The text of the dump goes into the replay, which appends to `passed` what may reach `psql`.
     pub fn read(&mut self, mut piece: &[u8], replay: &mut Replay, passed: &mut Vec<u8>) {
         let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(length);
@@ -212,7 +214,7 @@ impl Opener {
         }
     }
 
-    /// Ends it: what was held goes on.
+    /// Ends the text: what was held back is passed on.
     pub fn end(&mut self, replay: &mut Replay, passed: &mut Vec<u8>) {
         let held = std::mem::take(&mut self.held);
         if held.starts_with(MARK) {
@@ -229,22 +231,22 @@ impl Opener {
         self.bytes
     }
 
-    /// The head, once it was read.
+    /// The head, once it has been read.
     #[must_use]
     pub const fn head(&self) -> Option<&Arc<Head>> {
         self.head.as_ref()
     }
 
-    /// What is wrong already, whatever may follow.
+    /// A problem that was found already, whatever may follow.
     #[must_use]
     pub const fn misfit(&self) -> Option<&Misfit> {
         self.misfit.as_ref()
     }
 
-    /// Whether all of the text is as it was described; false where there is no description.
+    /// Whether the text was compared with its description and agrees; false if it has no description.
     ///
     /// # Errors
-    /// In what they disagree.
+    /// Returns how they disagree.
     pub fn judge(&self, replay: &Replay) -> Result<bool, Misfit> {
         if let Some(misfit) = &self.misfit {
             return Err(misfit.clone());
@@ -265,7 +267,7 @@ impl Opener {
         }
     }
 
-    /// Passes text on, up to a line that may be one of a description.
+    /// Passes text on, up to a line that may belong to a description.
     fn pass(&mut self, piece: &[u8], replay: &mut Replay, passed: &mut Vec<u8>) -> usize {
         let line = memchr::memmem::find(piece, LINE_AND_MARK).or_else(|| {
             let end = memchr::memrchr(b'\n', piece)?;
@@ -278,7 +280,7 @@ impl Opener {
         taken
     }
 
-    /// Holds the beginning of a line back as long as it may be one of a description.
+    /// Holds the beginning of a line back as long as it may belong to a description.
     fn hold(&mut self, piece: &[u8], replay: &mut Replay, passed: &mut Vec<u8>) -> usize {
         let mark = MARK.get(self.held.len()..).unwrap_or_default();
         let more = mark.len().min(piece.len());
@@ -310,7 +312,7 @@ impl Opener {
         taken
     }
 
-    /// What was held is a line like any other.
+    /// Passes on what was held back, because it is a line like any other.
     fn release(&mut self, replay: &mut Replay, passed: &mut Vec<u8>) -> usize {
         let held = std::mem::take(&mut self.held);
         self.inside_line = true;
@@ -329,8 +331,8 @@ impl Opener {
         replay.read(text, passed);
     }
 
-    /// Takes a line that begins with the mark. A row or a quote can hold one too; but not one with the digest of what is
-    /// before it, in which the head has a random number.
+    /// Takes a line that begins with the mark. A row or a quoted text can hold such a line too, but not one with the digest
+    /// of everything before it, because the head holds a random number.
     fn take_line(&mut self, line: &[u8], replay: &mut Replay, passed: &mut Vec<u8>) {
         let is_first = self.seal.bytes == 0;
         let is_comment = is_first || replay.script().is_outside_rows_and_quotes();
@@ -355,7 +357,7 @@ impl Opener {
             (_, Ok(Line::Head(head))) => self.fail(Misfit::Second(shortened(&head.name, 1024))),
             (_, Err(Unread::Format(format))) => self.fail(Misfit::Format(format)),
             (Stage::Dump, Err(Unread::Garbled)) => self.fail(Misfit::Garbled),
-            // The line before it, which it belongs to, is lost.
+            // The line that has to come before it is lost.
             (Stage::Dump, Ok(Line::Rows(_))) => self.fail(Misfit::NoTail),
             (Stage::Tail(comparison), Ok(Line::Rows(rows))) => comparison.take(rows),
             (Stage::Tail(_) | Stage::Dump, _) => self.fail(Misfit::Follows),
@@ -398,7 +400,7 @@ impl Comparison {
         }
     }
 
-    /// What is different; nothing if nothing is. Numbers that were counted in another way are not compared.
+    /// The differences; empty if there are none. Numbers that were counted in another way are not compared.
     fn finish(&self, is_counted_alike: bool, begins_twice: bool) -> String {
         let Self { tail, contents, .. } = self;
         let mut all = Vec::new();
@@ -480,7 +482,7 @@ mod tests {
                 (Ok(true), DUMP.as_bytes().to_vec()),
                 "{step}"
             );
-            // What older versions made.
+            // Older versions made such backups.
             assert_eq!(
                 open(DUMP.as_bytes(), step),
                 (Ok(false), DUMP.as_bytes().to_vec())
@@ -493,7 +495,7 @@ mod tests {
         let whole = whole("a", DUMP);
         for at in 0..whole.len() {
             let lost = [&whole[..at], &whole[at + 1..]].concat();
-            // The last line end carries nothing.
+            // The last line end has no meaning.
             assert_eq!(
                 open(&lost, 4096).0 == Ok(true),
                 at == whole.len() - 1,
@@ -589,7 +591,7 @@ mod tests {
 
     #[test]
     fn where_the_text_can_not_be_followed_its_digest_finds_the_tail() {
-        // As psql would read it, all of what follows is inside the quote.
+        // To psql, everything that follows is inside the quoted text.
         let text = [&head("a")[..], b"SELECT '1;\n"].concat();
         let sealed = [&text[..], &tail(&text)].concat();
         assert_eq!(open(&sealed, 9).0, Ok(true));

@@ -1,8 +1,9 @@
-//! A backup's description of itself: a line before the text of `pg_dump`, and lines after it.
+//! The description that a backup holds of itself: a line before the text of `pg_dump`, and lines after it.
 //!
-//! To `psql` they are comments. Each is one line of ASCII, whatever the names in it hold: JSON behind a mark. The first one,
-//! the head, says where the backup comes from; those at the end, the tail, say what was written between them, so that a
-//! piece which was lost, doubled, swapped or put in is noticed. What is read back is a stranger's and has bounds.
+//! To `psql` they are comments. Each is one line of ASCII, whatever the names in it hold: a mark, and then JSON. The first
+//! line, the head, says where the backup comes from. The lines at the end, the tail, say what was written between head and
+//! tail, so that a piece which was lost, doubled, swapped or inserted is noticed. A description that is read may come from a
+//! stranger, so everything in it has limits.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -13,10 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use stream::script::{Contents, TableName};
 
-/// The version of this format. Further fields need no other one; a reader knows this one and those before it.
+/// The version of this format. New fields don't need a new version. A reader understands this version and the earlier ones.
 pub const FORMAT: u32 = 1;
 
-/// What each of these lines begins with. No line of a dump does, but for rows and quoted text.
+/// The beginning of each of these lines. In a dump, only rows and quoted text can begin so.
 pub(crate) const MARK: &[u8] = b"-- postgres-s3-backups: ";
 
 /// The longest first line that is written. It is a gzip member of its own, and so one block.
@@ -28,10 +29,10 @@ pub(crate) const FIRST_LINE_BYTES: usize = 4 * 1024 * 1024;
 /// The longest other line that is read.
 pub(crate) const LINE_BYTES: usize = 64 * 1024;
 
-/// A line with rows of tables ends when it has this length; one more name makes it longer by 6 KiB at most.
+/// A line with rows of tables ends when it has reached this length. The last name can add up to 6 KiB.
 const ROWS_BYTES: usize = 32 * 1024;
 
-/// How many entries a list of the head has at most: more than honest databases have.
+/// The most entries of a list in the head: more than honest databases have.
 pub(crate) const MOST: usize = 20_000;
 
 /// The first line: where a backup comes from.
@@ -40,7 +41,7 @@ pub(crate) const MOST: usize = 20_000;
 pub struct Head {
     /// The version of this format.
     pub format: u32,
-    /// A random number of this attempt alone. No row of the database can hold it, since it is younger.
+    /// A random number, made for this attempt only. No row of the database can hold it, because it is newer than the rows.
     pub id: String,
     /// The object's key at the time.
     pub name: String,
@@ -56,11 +57,11 @@ pub struct Head {
     pub client_version: String,
     /// `pg_database_size`
     pub size_bytes: u64,
-    /// The database around what a dump holds.
+    /// What the dump itself does not hold of its database.
     pub origin: Origin,
 }
 
-/// What a dump does not hold of its database, and what it needs. What the server did not tell is missing.
+/// What a dump does not hold of its database, and what it needs. What the server did not answer is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Origin {
@@ -73,7 +74,7 @@ pub struct Origin {
     /// Its extensions.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "few")]
     pub extensions: Option<Vec<Extension>>,
-    /// The roles that own something in it, are granted something, or are named by a policy.
+    /// The roles that own something in it, are granted something, or are named in a policy.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "few")]
     pub roles: Option<Vec<String>>,
     /// Tables that a crash of the server empties, as SQL spells their names.
@@ -82,10 +83,10 @@ pub struct Origin {
     /// The tablespaces that it uses besides the usual one.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "few")]
     pub tablespaces: Option<Vec<String>>,
-    /// Whether there was more than has room.
+    /// Whether something was left out because there was too much.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_cut: bool,
-    /// How many objects it has of the kinds of which each takes a lock when it is restored.
+    /// How many objects it has of the kinds that take a lock each when they are restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relations: Option<Relations>,
 }
@@ -94,7 +95,7 @@ pub struct Origin {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Relations {
-    /// Tables, partitioned and foreign ones among them.
+    /// Tables, including partitioned and foreign ones.
     pub tables: u64,
     /// Views, materialized views and composite types.
     pub views: u64,
@@ -112,7 +113,7 @@ pub struct Relations {
     pub large_objects: u64,
 }
 
-/// What `CREATE DATABASE` would have to say.
+/// What `CREATE DATABASE` has to be told to make such a database.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Traits {
@@ -128,10 +129,10 @@ pub struct Traits {
     pub collate: String,
     /// `LC_CTYPE`
     pub ctype: String,
-    /// The locale of the provider, where that is not libc.
+    /// The locale of the provider, if that is not libc.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
-    /// Rules for ICU besides those of the locale.
+    /// Rules for ICU in addition to those of the locale.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<String>,
     /// The version of the collation that the database was made with.
@@ -143,7 +144,7 @@ pub struct Traits {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Setting {
-    /// The role for which it holds; without one it is for all.
+    /// The role that it applies to. If there is none, it applies to all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// Its name.
@@ -164,16 +165,16 @@ pub struct Extension {
     pub schema: String,
 }
 
-/// The first line of the end: what is before it.
+/// The first line of the tail. It describes what is before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tail {
     /// The version of this format.
     pub format: u32,
     /// How many bytes of text are before this line, the head included.
     pub bytes: u64,
-    /// How many rows are in them.
+    /// How many rows these bytes hold.
     pub rows: u64,
-    /// Of how many tables.
+    /// How many tables these rows belong to.
     pub tables: u64,
     /// Whether there are more tables than were counted one by one.
     pub more_tables: bool,
@@ -186,25 +187,25 @@ pub struct Tail {
 /// A line of a description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// The first one.
+    /// The first line.
     Head(Box<Head>),
-    /// The one behind the dump.
+    /// The first line after the dump.
     Tail(Tail),
-    /// One behind that: tables in the order of their names, and their rows.
+    /// A line after that: tables in the order of their names, and how many rows each has.
     Rows(Vec<(TableName, u64)>),
 }
 
-/// Why a line that begins like one of these can't be read.
+/// Why a line that begins with the mark can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
-    /// It is of a format that is newer than this reader.
+    /// Its format is newer than this reader.
     Format(u32),
     /// It is not understood.
     Garbled,
 }
 
 impl Head {
-    /// Its line. Where there is too much, the longest lists are left out.
+    /// The line of this head. If there is too much, the longest lists are left out.
     #[must_use]
     pub fn line(&self) -> Vec<u8> {
         const LISTS: [fn(&mut Origin); 5] = [
@@ -229,7 +230,7 @@ impl Head {
 }
 
 impl Origin {
-    /// Lists no longer than they may be.
+    /// Cuts the lists to the length that they may have.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         fn cut<T>(list: &mut Option<Vec<T>>) -> bool {
@@ -249,7 +250,7 @@ impl Origin {
 }
 
 impl Tail {
-    /// What is said behind so many bytes of this digest.
+    /// The tail for a text of this length and digest.
     #[must_use]
     pub fn of(contents: &Contents, bytes: u64, sha256: String) -> Self {
         Self {
@@ -263,7 +264,7 @@ impl Tail {
         }
     }
 
-    /// Its line, and those with the rows of the tables.
+    /// The line of this tail, and those with the rows of the tables.
     #[must_use]
     pub fn lines(&self, tables: &BTreeMap<TableName, u64>) -> Vec<u8> {
         let mut lines = written("tail", self);
@@ -288,7 +289,7 @@ impl Tail {
     }
 }
 
-/// Reads a line, of which it is known that it begins with the mark.
+/// Reads a line that is known to begin with the mark.
 ///
 /// # Errors
 /// When it can't be read.
@@ -317,7 +318,7 @@ pub fn read(line: &[u8]) -> Result<Line, Unread> {
     }
 }
 
-/// What is of a newer format may look different in everything else.
+/// The format is read first, because in a newer one everything else may be different.
 fn of_known_format<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Unread> {
     #[derive(Deserialize)]
     struct Version {
@@ -331,9 +332,9 @@ fn of_known_format<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Unread> 
     }
 }
 
-/// One line: the mark, what it is, and JSON of which every byte is a visible letter of ASCII.
+/// One line: the mark, the kind of line, and JSON in which every byte is a visible ASCII character.
 fn written(kind: &str, value: &impl Serialize) -> Vec<u8> {
-    // What is written here has only texts for keys, which is all that could fail.
+    // Only keys that are not texts could make this fail, and there are none.
     let json = serde_json::to_string(value).unwrap_or_default();
     let mut line = MARK.to_vec();
     line.extend_from_slice(kind.as_bytes());
@@ -347,7 +348,8 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
-/// JSON that means the same. Outside its texts it is ASCII already, and inside them it has escaped the line ends.
+/// JSON with the same meaning, in ASCII. Outside its texts JSON is ASCII already, and inside them line ends are escaped
+/// already.
 fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -363,7 +365,7 @@ fn ascii(json: &str) -> String {
     text
 }
 
-/// A table's name as a text. One that is not UTF-8 becomes hexadecimal digits behind `\x`, with which no name in SQL begins.
+/// The name of a table as a text. A name that is not UTF-8 becomes `\x` and hexadecimal digits; no name in SQL begins so.
 fn spelled(table: &TableName) -> String {
     let bytes = table.as_bytes();
     if let Ok(name) = std::str::from_utf8(bytes) {
@@ -376,7 +378,7 @@ fn spelled(table: &TableName) -> String {
     name
 }
 
-/// The other way round.
+/// Reads such a text back.
 fn table(name: &str) -> Option<TableName> {
     let Some(digits) = name.strip_prefix("\\x") else {
         return Some(TableName::from(name.as_bytes().to_vec()));
@@ -388,7 +390,7 @@ fn table(name: &str) -> Option<TableName> {
     bytes.map(TableName::from)
 }
 
-/// A list of limited length: a few bytes of JSON can be an entry, which takes a hundred in memory.
+/// Reads a list of limited length, because an entry of a few bytes of JSON can take a hundred bytes of memory.
 fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {
@@ -407,7 +409,7 @@ fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
         fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
             let mut list = Vec::new();
             while let Some(entry) = entries.next_element()? {
-                // One more than may be written, so that a server's answer shows that it was cut.
+                // One entry more than is ever written is accepted, so that a server's answer shows that there was too much.
                 if list.len() > MOST {
                     return Err(serde::de::Error::custom("too many entries"));
                 }
@@ -464,7 +466,7 @@ mod tests {
         let line = head().line();
         assert!(is_one_comment(&line), "{}", String::from_utf8_lossy(&line));
         assert_eq!(read(&line), Ok(Line::Head(Box::new(head()))));
-        // Nothing is known of what is not said, and nothing is there where an empty list is said.
+        // A list that is absent means that nothing is known; an empty list means that there is nothing.
         let text = String::from_utf8(line).unwrap();
         assert!(
             text.contains("\"extensions\":[]") && !text.contains("unlogged"),

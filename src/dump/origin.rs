@@ -1,7 +1,7 @@
-//! Where a backup comes from: what is asked of a database before it is dumped, because its dump will not hold it.
+//! Where a backup comes from. A database is asked for this before it is dumped, because its dump will not hold it.
 //!
-//! None of it is needed for a dump, so nothing of it can fail one. Managed services and poolers refuse this and that; what
-//! they refuse is missing in the backup's head.
+//! A dump needs none of this, so no answer can make a backup fail. Managed services and poolers refuse some of the
+//! questions; what they refuse is absent from the backup's head.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::postgres::{Database, PostgresError, Sql, not_understood};
 /// How long one question may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Asks for everything at once; if that fails, for each by itself, so that one refusal costs one answer.
+/// Asks for everything at once. If that fails, it asks for each fact by itself, so that one refusal costs only one answer.
 pub async fn ask(database: &Database<'_>) -> Origin {
     match question(database, &facts()).await {
         Ok(origin) => origin.bounded(),
@@ -43,7 +43,7 @@ async fn one_by_one(database: &Database<'_>) -> Origin {
     origin
 }
 
-/// What is known from both, of which no part is known twice.
+/// Puts together what two answers say. No part is in both.
 fn merged(one: Origin, other: Origin) -> Origin {
     Origin {
         database: one.database.or(other.database),
@@ -96,8 +96,8 @@ fn split(setting: &mut Map<String, Value>) {
     setting.insert("value".to_owned(), value.into());
 }
 
-/// Each part of an [`Origin`] under its name, and the query for it. What a server of this major does not have is not there,
-/// rather than an error: a row is looked through as JSON where its columns differ.
+/// The name of each part of an [`Origin`], and the query for it. Where the columns of a catalog differ between versions, its
+/// row is read as JSON, so that a missing column is absent and not an error.
 fn facts() -> [(&'static str, Sql); 7] {
     [
         ("database", database()),
@@ -110,7 +110,7 @@ fn facts() -> [(&'static str, Sql); 7] {
     ]
 }
 
-/// 15 has `datlocprovider` and `daticulocale`, 16 `daticurules`, 17 `datlocale`.
+/// PostgreSQL 15 added `datlocprovider` and `daticulocale`, 16 `daticurules`, and 17 `datlocale`.
 fn database() -> Sql {
     Sql::new(
         "SELECT pg_catalog.json_build_object('name', datname, 'owner', pg_catalog.pg_get_userbyid(datdba), 'encoding', pg_catalog.pg_encoding_to_char(encoding), 'provider', CASE WHEN provider OPERATOR(pg_catalog.=) 'i' THEN 'icu' WHEN provider OPERATOR(pg_catalog.=) 'b' THEN 'builtin' ELSE 'libc' END, 'collate', datcollate, 'ctype', datctype, 'locale', COALESCE(more OPERATOR(pg_catalog.->>) 'datlocale', more OPERATOR(pg_catalog.->>) 'daticulocale'), 'rules', more OPERATOR(pg_catalog.->>) 'daticurules', 'version', more OPERATOR(pg_catalog.->>) 'datcollversion') FROM (SELECT datname, datdba, encoding, datcollate, datctype, pg_catalog.to_jsonb(d) AS more, pg_catalog.to_jsonb(d) OPERATOR(pg_catalog.->>) 'datlocprovider' AS provider FROM pg_catalog.pg_database d WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS d",
@@ -129,8 +129,8 @@ fn extensions() -> Sql {
     )
 }
 
-/// A server keeps a list of who owns what and is granted what. The roles that `initdb` made are not on it: of these, the
-/// superuser is looked for among the owners of what came later, and the others are on every server.
+/// The server keeps a list of the roles that own something or are granted something. Roles that `initdb` made are not in it:
+/// the superuser among them is looked up among the owners of what was made later, and the others exist on every server.
 fn roles() -> Sql {
     Sql::new(
         "SELECT COALESCE(pg_catalog.json_agg(rolname), '[]') FROM (SELECT rolname FROM pg_catalog.pg_roles r, pg_catalog.pg_database d WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AND (r.oid OPERATOR(pg_catalog.=) datdba OR EXISTS (SELECT FROM pg_catalog.pg_shdepend s WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass AND refobjid OPERATOR(pg_catalog.=) r.oid AND (dbid OPERATOR(pg_catalog.=) d.oid OR classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_database'::pg_catalog.regclass AND objid OPERATOR(pg_catalog.=) d.oid))",
