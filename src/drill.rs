@@ -1,7 +1,7 @@
-//! Proof that a backup can be restored: by restoring it, into a scratch database that is dropped afterwards.
+//! Proves that a backup can be restored, by restoring it into a scratch database that is dropped afterwards.
 //!
-//! A drill finds one of three things: the backup is proven; it is not what it should be; or nothing can be said of it where
-//! the drill takes place, and then why.
+//! A drill has one of three results: the backup is proven; it is not what it should be; or nothing can be found out about it
+//! where the drill takes place, for a reason that is reported.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,18 +34,18 @@ use stream::script::Script;
 /// Where a backup is proven.
 #[derive(Debug, Clone)]
 pub enum DrillServer {
-    /// On a throwaway server of the backup's own major version, made of this image's programs.
+    /// On a throwaway server of the backup's own major version, which runs the programs of this image.
     Embedded,
-    /// In a scratch database of the server that this URL names; its own database is only used to connect to.
+    /// In a scratch database of the server that this URL names. The database in the URL is only used to connect.
     At(DatabaseUrl),
 }
 
-/// Where backups are proven, and how; the same for all of them.
+/// Where backups are proven, and how. This is the same for all of them.
 #[derive(Debug, Clone)]
 pub struct Drill {
     /// The bucket.
     pub store: Store,
-    /// Where.
+    /// Where they are proven.
     pub server: DrillServer,
     /// The programs of this image.
     pub clients: Clients,
@@ -53,13 +53,13 @@ pub struct Drill {
     pub sql: Option<String>,
     /// Where a throwaway server may put its files.
     pub temporary: PathBuf,
-    /// The most that it may take.
+    /// The longest time that a drill may take.
     pub timeout: Duration,
-    /// `--renamed`: whether the backup may have another name than its own.
+    /// `--renamed`: whether the object may have another name than the backup was made with.
     pub may_be_renamed: bool,
     /// `VERIFY_UNCONFINED`: whether a throwaway server may run where the kernel can't confine it.
     pub may_be_unconfined: bool,
-    /// `--search-path`: the schemas in which names without one are looked for.
+    /// `--search-path`: the schemas in which names without a schema are looked up.
     pub search_path: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ pub struct Proven {
     pub tables_compared: usize,
     /// How many statements of the user's own check returned true.
     pub checks_passed: usize,
-    /// How long it took, the reading included.
+    /// How long the drill took, including the reading.
     pub took: Duration,
 }
 
@@ -84,19 +84,19 @@ pub enum DrillError {
     /// It is not whole, or can't be read.
     #[error("{0}")]
     Read(#[from] ReadError),
-    /// The server that it was to be restored on can't be used.
+    /// The server for the drill can't be used.
     #[error("the drill's server could not be used: {0}")]
     Server(PostgresError),
-    /// The throwaway server can't be had.
+    /// There is no throwaway server.
     #[error("{0}")]
     Embedded(#[from] EmbeddedError),
     /// It could not be restored.
     #[error("the restore into the scratch database failed: {0}")]
     Restore(RestoreError),
-    /// It was restored, and something is not as it was dumped.
+    /// It was restored, and something differs from what was dumped.
     #[error("restored, but not what was dumped: {0}")]
     Unequal(String),
-    /// Where the drill took place nothing can be found out about it, until somebody sets something.
+    /// Nothing can be found out about it where the drill took place, until a setting is changed.
     #[error("this backup can't be proven there: {reason}")]
     Unprovable {
         /// What is in the way.
@@ -107,9 +107,9 @@ pub enum DrillError {
     /// The user's own check did not return true.
     #[error("VERIFY_SQL: statement {number} {outcome}")]
     Check {
-        /// Which one, counted from 1.
+        /// The number of the statement, counted from 1.
         number: usize,
-        /// What it did instead.
+        /// What happened instead.
         outcome: String,
     },
     /// It took too long.
@@ -162,8 +162,8 @@ impl Diagnosed for DrillError {
     }
 }
 
-/// Proves the backup of that name: reads it whole, restores it, counts every table, looks at constraints and indexes, and asks what the
-/// user wants asked. The scratch database is dropped whatever happens.
+/// Proves the backup of this name: reads it to its end, restores it, counts the rows of every table, checks constraints and
+/// indexes, and runs the user's own checks. The scratch database is dropped, whatever happens.
 ///
 /// # Errors
 /// When the backup is not proven.
@@ -174,7 +174,7 @@ pub async fn run(
     stop: &CancellationToken,
 ) -> Result<Proven, DrillError> {
     let began = Instant::now();
-    // What is under way ends in an orderly manner when this is cancelled: databases are dropped, servers stopped.
+    // When this token is cancelled, the work ends in an orderly manner: databases are dropped, and servers are stopped.
     let ending = stop.child_token();
     let mut work = Box::pin(work(drill, name, meter, &ending));
     let outcome = tokio::select! {
@@ -273,7 +273,7 @@ async fn prove(
     }
     let outcome = tokio::select! {
         outcome = fill_and_compare(drill, &place, &scratch, whole, meter, stop) => outcome,
-        // The restore within ends by itself when it is told to stop; what runs after it only asks.
+        // The restore itself ends when it is told to stop. What runs after it only asks questions, so it can be dropped.
         () = after(stop, Duration::from_secs(15)) => Err(DrillError::Cancelled),
     };
     let locale = match &scratch.likeness {
@@ -282,7 +282,8 @@ async fn prove(
     };
     scratch.drop_from(&place).await;
     let outcome = match (outcome, locale) {
-        // What is compared and sorted in another way can be refused, and can come out different, though nothing is wrong.
+        // If the database compares and sorts in another way, it can refuse data or give other results, though the backup is
+        // good.
         (Err(error), Some(locale)) if error.fault() == Fault::Backup => {
             Err(Obstacle::locale(&locale, &error).into())
         }
@@ -317,7 +318,7 @@ async fn fill_and_compare(
     if let Some(obstacle) = Obstacle::beforehand(&whole.read.summary().needs, &survey) {
         return Err(obstacle.into());
     }
-    // Whoever owned something where it came from need not exist where it is proven, and need not be the user's to set.
+    // The original owners need not exist on the drill's server, and the drill's user need not be allowed to set them.
     let needs = &whole.read.summary().needs;
     let restore = Restore {
         store: drill.store.clone(),
@@ -332,7 +333,7 @@ async fn fill_and_compare(
         search_path: drill.search_path.clone(),
     };
     let mut restored = restore::run(&restore, |_| async { false }, meter, stop).await;
-    // A dump empties the search path, and functions can need it. That is no fault of the backup's bytes.
+    // A dump empties the search path, and functions can need one. That does not mean that the backup is damaged.
     if let Err(error) = &restored
         && restore.search_path.is_empty()
         && error.wants_search_path()
@@ -368,7 +369,7 @@ async fn fill_and_compare(
     Ok((compared, passed))
 }
 
-/// What it means that a restore did not succeed: that may be the place's fault.
+/// Decides what the failure of a restore means. The cause may be the server and not the backup.
 async fn judge(place: &Place<'_>, summary: &Summary, error: RestoreError) -> DrillError {
     let failed = match &error {
         RestoreError::Cancelled(_) => return DrillError::Cancelled,
@@ -387,7 +388,7 @@ async fn judge(place: &Place<'_>, summary: &Summary, error: RestoreError) -> Dri
     }
 }
 
-/// Runs the user's own statements, each by itself.
+/// Runs the user's own statements one by one.
 async fn check(
     drill: &Drill,
     place: &Place<'_>,
@@ -404,7 +405,8 @@ async fn check(
                 let shown: String = answer.trim_end().chars().take(60).collect();
                 format!("returned {shown:?}, not true")
             }
-            // A statement can lose its connection by what it asks for. A server that is away answers nothing else either.
+            // A statement can cause the loss of its own connection. If the server is really gone, it does not answer
+            // anything else either.
             Err(error) if error.kind == Kind::Connect && !database.answers(LIMIT).await => {
                 return Err(DrillError::Server(error));
             }
@@ -415,7 +417,7 @@ async fn check(
     Ok(statements.len())
 }
 
-/// Cuts a script into its statements.
+/// Splits a script into its statements.
 fn statements(sql: &str) -> Vec<String> {
     let mut script = Script::default();
     let mut rest = sql.as_bytes();
@@ -436,7 +438,7 @@ fn statements(sql: &str) -> Vec<String> {
     statements
 }
 
-/// Whether a script breaks off inside a quote, where no semicolon ends a statement any more.
+/// Whether a script ends inside a quoted text or a comment, where a semicolon would not end a statement.
 #[must_use]
 pub fn ends_in_a_quote(sql: &str) -> bool {
     let mut script = Script::default();
@@ -445,7 +447,7 @@ pub fn ends_in_a_quote(sql: &str) -> bool {
     script.is_inside_quote()
 }
 
-/// The line on a backup that was proven.
+/// Logs that a backup was proven.
 pub(crate) fn tell_proven(name: &str, proven: &Proven) {
     tracing::info!(
         name,
@@ -459,7 +461,7 @@ pub(crate) fn tell_proven(name: &str, proven: &Proven) {
     );
 }
 
-/// The line on a backup that was not.
+/// Logs why a backup was not proven.
 pub(crate) fn tell_unproven(name: &str, error: &DrillError) {
     match error.fault() {
         Fault::Stopped => log_failure!(warn, error, name, "drill cancelled"),

@@ -1,4 +1,4 @@
-//! What was restored, held against what was dumped.
+//! Compares what was restored with what was dumped.
 
 use super::DrillError;
 use super::obstacle::Obstacle;
@@ -7,7 +7,8 @@ use crate::postgres::Sql;
 use crate::reader::Summary;
 use stream::script::{TableName, Unchecked};
 
-/// Counts every table and compares with what the stream held; then every constraint must be valid, and every index.
+/// Counts the rows of every table and compares them with the rows in the dump. Then every constraint and every index must be
+/// valid.
 pub(super) async fn compare(
     place: &Place<'_>,
     scratch: &Scratch,
@@ -26,7 +27,7 @@ pub(super) async fn compare(
     if !place.is_superuser {
         show_owners_their_rows(place, scratch).await;
     }
-    // In pieces, so that a database of many tables makes no statement of many megabytes.
+    // The tables are counted in groups, so that a database with many tables does not need a statement of many megabytes.
     for tables in tables.chunks(500) {
         let counts = scratch
             .ask(place, &counts_question(tables, encoding))
@@ -79,7 +80,7 @@ pub(super) async fn compare(
     }
 }
 
-/// What of a dump no count covers: what is not counted is not proven.
+/// The part of a dump that is not counted, and so not proven.
 fn uncounted(summary: &Summary, compared: usize) -> Option<String> {
     let contents = &summary.contents;
     let named = contents
@@ -102,7 +103,7 @@ fn uncounted(summary: &Summary, compared: usize) -> Option<String> {
         .then(|| format!("none of its {} rows could be counted", contents.rows))
 }
 
-/// The first ten, and how many more there are.
+/// The first ten entries, and how many more there are.
 fn some(mut list: Vec<String>, between: &str) -> String {
     let more = list.len().saturating_sub(10);
     list.truncate(10);
@@ -113,8 +114,8 @@ fn some(mut list: Vec<String>, between: &str) -> String {
     text
 }
 
-/// Lets the owners of tables see all of their rows, as they do without `FORCE ROW LEVEL SECURITY`: in the scratch database they
-/// belong to the drill's user. What is not shown all the same is noticed when it is counted.
+/// Lets the owners of tables see all rows, as they do without `FORCE ROW LEVEL SECURITY`. In the scratch database, the
+/// drill's user owns the tables. If rows are still hidden, the count notices that.
 async fn show_owners_their_rows(place: &Place<'_>, scratch: &Scratch) {
     let statements = Sql::new(
         "DO $force$\nDECLARE\n    statement pg_catalog.text;\nBEGIN\n    FOR statement IN\n        SELECT pg_catalog.format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', oid::pg_catalog.regclass) FROM pg_catalog.pg_class WHERE relrowsecurity AND relforcerowsecurity AND pg_catalog.pg_has_role(relowner, 'USAGE')\n    LOOP\n        EXECUTE statement;\n    END LOOP;\nEND\n$force$;",
@@ -124,11 +125,11 @@ async fn show_owners_their_rows(place: &Place<'_>, scratch: &Scratch) {
     }
 }
 
-/// The constraints that are not valid, though the dump does not say that of them, nor of one that they inherit: a partition
-/// and a child get those of their parents, and a foreign key has a part for each partition at either end. One that is not
-/// enforced at all (18) can't be valid.
+/// The constraints that are not valid although the dump does not declare them NOT VALID, nor a constraint that they inherit:
+/// partitions and children have the constraints of their parents, and a foreign key has a part for each partition on either
+/// side. A constraint that is not enforced at all (since 18) can't be valid.
 ///
-/// What inherits has the name of what it inherits, but for `NOT NULL`, which is told by its column.
+/// An inherited constraint has the same name, except for `NOT NULL`, which is recognized by its column.
 fn unchecked_constraints(declared: &[Unchecked], encoding: Option<&str>) -> Sql {
     let encoding = encoding.unwrap_or("UTF8");
     let mut question = Sql::new(
@@ -161,7 +162,7 @@ declared AS (
     .text(encoding)
     .sql("))::pg_catalog.oid ELSE 0::pg_catalog.oid END AS type, pg_catalog.convert_from(pg_catalog.decode(name, 'hex'), ")
     .text(encoding)
-    // A list of rows has one at least.
+    // A list of values needs at least one row.
     .sql(")::pg_catalog.name AS name FROM (VALUES (false, NULL::pg_catalog.text, NULL::pg_catalog.text)");
     for unchecked in declared {
         question = question
@@ -178,18 +179,19 @@ declared AS (
     question.sql(") AS v (is_domain, object, name)) TABLE found;")
 }
 
-/// The index of a partitioned table is a mere parent, and counts as invalid while a partition lacks its part.
+/// The index of a partitioned table is only a parent, and is invalid while a partition lacks its part, so it is left out.
 fn invalid_indexes() -> Sql {
     Sql::new(
         "SELECT pg_catalog.json_agg(indexrelid::pg_catalog.regclass::pg_catalog.text ORDER BY indexrelid) FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) indexrelid WHERE NOT indisvalid AND relkind OPERATOR(pg_catalog.=) 'i';",
     )
 }
 
-/// Counts each of these tables, or says `missing`, or `extension` for one whose rows need not be the dump's alone, or `hidden`. A parent's
-/// own rows are meant, not its children's; a partitioned table has none of its own.
+/// Counts the rows of each of these tables. In place of a number, the answer can be `missing`, `hidden`, or `extension` for
+/// a table whose rows need not all come from the dump. Only a parent's own rows are counted, not those of its children,
+/// except that a partitioned table has no rows of its own.
 ///
-/// The names are spelled as the dump spells them, in its encoding; the server makes tables of them, and spells them itself in
-/// the statements that count.
+/// The names are sent as the dump spells them, in its encoding. The server looks up the tables, and spells the names itself
+/// in the statements that count.
 fn counts_question(tables: &[(&TableName, u64)], encoding: Option<&str>) -> Sql {
     let encoding = encoding.unwrap_or("UTF8");
     let mut question = Sql::new(

@@ -1,4 +1,5 @@
-//! A throwaway PostgreSQL server of this image's own programs: on a socket in a temporary folder, reachable by nobody else.
+//! A throwaway PostgreSQL server that runs this image's own programs. It listens on a socket in a temporary folder, and
+//! nobody else can reach it.
 
 use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -25,30 +26,30 @@ use crate::secret::Redactor;
 /// The superuser of the throwaway server.
 const USER: &str = "postgres";
 
-/// Whom it runs as in place of root, whom PostgreSQL refuses: nobody.
+/// The user that it runs as if this service runs as root, which PostgreSQL refuses: the user `nobody`.
 const NOBODY: u32 = 65_534;
 
-/// A running throwaway server. Dropped means killed; its folder goes with it.
+/// A running throwaway server. Dropping it kills the server and removes its folder.
 #[derive(Debug)]
 pub struct Embedded {
     running: Running,
     url: DatabaseUrl,
     confinement: Confinement,
-    // After the server: its files may go when it is gone.
+    // Declared after the server, so that it is dropped after it: the files may be removed only when the server is gone.
     folder: Folder,
 }
 
 /// Why there is no throwaway server.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EmbeddedError {
-    /// The image holds no server that can take the backup.
+    /// The image has no server that the backup can be restored on.
     #[error(
         "no PostgreSQL server of major version {wanted} or newer in this image (servers here: {here})"
     )]
     NoServer {
         /// The backup's major version.
         wanted: u16,
-        /// What there is.
+        /// The versions that the image has.
         here: String,
     },
     /// The temporary folder is too small.
@@ -56,14 +57,14 @@ pub enum EmbeddedError {
         "{} has {free_bytes} bytes free, restoring takes about {needed_bytes}", folder.display()
     )]
     Disk {
-        /// Where.
+        /// The temporary folder.
         folder: PathBuf,
-        /// What is free there.
+        /// How many bytes are free there.
         free_bytes: u64,
-        /// What is needed, by estimate.
+        /// How many bytes are needed, as an estimate.
         needed_bytes: u64,
     },
-    /// Nothing would keep what the backup holds from this service's keys.
+    /// The code in the backup could read this service's keys.
     #[error(
         "this kernel can't confine a program (it has no Landlock), so the code in a backup could read this service's keys"
     )]
@@ -101,11 +102,11 @@ impl Diagnosed for EmbeddedError {
 }
 
 impl Embedded {
-    /// Starts a server of the backup's major version, or of the next newer one that is here, with the roles it names.
-    /// `may_be_unconfined` is for a kernel that can't confine it.
+    /// Starts a server of the backup's major version, or of the next newer one in this image, with the roles that the backup
+    /// names. With `may_be_unconfined` it is also started on a kernel that can't confine it.
     ///
     /// # Errors
-    /// When there is none, when the disk is too small, or when it does not start.
+    /// When there is no such server, when the disk is too small, or when it does not start.
     pub async fn start(
         clients: &Clients,
         summary: &Summary,
@@ -134,7 +135,7 @@ impl Embedded {
         let failed = |error: io::Error| EmbeddedError::Start(error.to_string());
         let data = folder.path().join("data");
         std::fs::create_dir(&data).map_err(failed)?;
-        // The owner of a file that this process made tells who it is, without asking the system by other means.
+        // The owner of a file that this process made is the user of this process.
         let owner = folder.path().metadata().map_err(failed)?;
         let (user, group) = (owner.uid(), owner.gid());
         let is_root = user == 0;
@@ -155,7 +156,7 @@ impl Embedded {
         let prepared = |mut command: Command| {
             command
                 .env("LC_ALL", "C")
-                // A build that carries its own libpq keeps it there, for extensions such as postgres_fdw.
+                // A build with its own libpq has it in this folder, for extensions such as postgres_fdw.
                 .env("LD_LIBRARY_PATH", client.directory.with_file_name("lib"))
                 .current_dir(folder.path())
                 .stdin(Stdio::null())
@@ -200,24 +201,24 @@ impl Embedded {
         Ok(server)
     }
 
-    /// What keeps the programs that talk to it.
+    /// How the programs that connect to it are confined.
     #[must_use]
     pub const fn confinement(&self) -> &Confinement {
         &self.confinement
     }
 
-    /// The superuser's URL of its first database.
+    /// The URL of its first database, for the superuser.
     #[must_use]
     pub const fn url(&self) -> &DatabaseUrl {
         &self.url
     }
 
-    /// Stops it at once: nothing of it is kept.
+    /// Stops it at once, since nothing of it is kept.
     pub async fn stop(mut self) {
-        // It ends within five seconds, and what the backup started there within five more.
+        // The server ends within five seconds, and what the backup started there within five more.
         const LIMIT: Duration = Duration::from_secs(15);
         self.running.stop(Signal::QUIT, LIMIT).await;
-        // Deleting a database takes its time, which is not the other tasks'.
+        // Deleting a database takes long, and must not delay other tasks.
         let folder = self.folder;
         let removed = tokio::task::spawn_blocking(move || drop(folder)).await;
         if let Err(error) = removed {
@@ -225,7 +226,7 @@ impl Embedded {
         }
     }
 
-    /// Waits for the first answer, and makes the roles that the backup names.
+    /// Waits until the server answers, and creates the roles that the backup names.
     async fn wait_until_ready(
         &mut self,
         client: &Client,
@@ -265,7 +266,7 @@ impl Embedded {
     }
 }
 
-/// A server that serves one restore and is thrown away: nothing of it needs to survive a crash.
+/// The settings of a server that is thrown away after one restore: nothing of it has to survive a crash.
 const SETTINGS: &[&str] = &[
     "listen_addresses=",
     "unix_socket_permissions=0700",
@@ -282,15 +283,15 @@ const SETTINGS: &[&str] = &[
     "dynamic_shared_memory_type=mmap",
 ];
 
-/// How many locks the server makes room for, times its 20 connections: one transaction makes everything in the backup, and
-/// holds a lock on each table, index, sequence and large object until its end.
+/// How many locks the server has room for, per each of its 20 connections. One transaction creates everything in the backup,
+/// and holds a lock on each table, index, sequence and large object until its end.
 fn locks_per_connection(definitions: u64) -> u64 {
-    /// `CREATE TABLE` makes three things: the table, its place for long values, and the index of that.
+    /// `CREATE TABLE` makes three things: the table, a table for its long values, and the index of that one.
     const EACH: u64 = 3;
     const CONNECTIONS: u64 = 20;
-    /// What PostgreSQL has by itself.
+    /// PostgreSQL's default.
     const LEAST: u64 = 64;
-    /// Room for 1.3 million locks, which take some 350 megabytes.
+    /// This gives room for 1.3 million locks, which take about 350 megabytes.
     const MOST: u64 = 65_536;
     let locks = definitions.saturating_mul(EACH);
     locks.div_ceil(CONNECTIONS).saturating_add(LEAST).min(MOST)
@@ -321,11 +322,12 @@ async fn initialise(mut initdb: Command, data: &Path) -> Result<(), EmbeddedErro
     )))
 }
 
-/// Files in the form of those in `/etc`, which give a name to a user who has none there.
+/// Files in the form of `/etc/passwd` and `/etc/group`, for a user that has no name in these.
 const PASSWD: &str = "passwd";
 const GROUP: &str = "group";
 
-/// Whether the system knows this user: platforms start containers as any number, and `initdb` insists on a name.
+/// Whether the system has a name for this user. Platforms start containers under any user number, but `initdb` insists on a
+/// name.
 fn has_name(user: u32) -> bool {
     let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let user = user.to_string();
@@ -334,8 +336,8 @@ fn has_name(user: u32) -> bool {
         .any(|line| line.split(':').nth(2) == Some(user.as_str()))
 }
 
-/// Names a user for those programs that are started with the library `libnss_wrapper`, which the image with a server has;
-/// where it is missing, the loader only says so, and `initdb` says what it wants.
+/// Gives the user a name in the programs that are started with the library `libnss_wrapper`, which is part of the image with
+/// a server. If it is missing, the loader only warns, and `initdb` reports that it needs a name.
 fn name_user(folder: &Path, user: u32, group: u32) -> io::Result<()> {
     let home = folder.display();
     let account = format!("drill:x:{user}:{group}::{home}:/bin/sh\n");
@@ -362,7 +364,7 @@ fn servers(clients: &Clients) -> String {
     }
 }
 
-/// Makes the server's folder, after what killed drills left behind was removed, and if there is room.
+/// Removes what killed drills left behind, and then makes the server's folder if there is enough space.
 async fn make_folder(temporary: &Path, plain_bytes: u64) -> Result<Folder, EmbeddedError> {
     let temporary = temporary.to_owned();
     let made = tokio::task::spawn_blocking(move || {
@@ -374,7 +376,8 @@ async fn make_folder(temporary: &Path, plain_bytes: u64) -> Result<Folder, Embed
         .map_err(|error| EmbeddedError::Start(error.to_string()))?
 }
 
-/// A restored database takes about twice its dump's text: rows, indexes, the write-ahead log and the bare server.
+/// A restored database takes about twice the size of its dump's text, with its indexes, the write-ahead log and the empty
+/// server.
 fn check_disk(folder: &Path, plain_bytes: u64) -> Result<(), EmbeddedError> {
     const BARE_SERVER: u64 = 300 * 1024 * 1024;
     let needed_bytes = plain_bytes.saturating_mul(2).saturating_add(BARE_SERVER);

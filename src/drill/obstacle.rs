@@ -1,7 +1,7 @@
-//! What keeps a drill from saying anything about a backup: the place lacks something that the backup needs.
+//! The reasons why a drill can't find out anything about a backup: its server lacks something that the backup needs.
 //!
-//! It is known by lists and codes: what the dump asks for against what the server has, whether each extension can be
-//! created by itself, and the SQLSTATE of what ended the restore.
+//! These reasons are recognized by lists and codes: by what the dump asks for and what the server has, by whether each
+//! extension can be created on its own, and by the SQLSTATE of the error that ended the restore.
 
 use std::borrow::Cow;
 
@@ -10,21 +10,21 @@ use crate::postgres::{PostgresError, Refused};
 use crate::restore::target::{Refusals, Survey, missing};
 use stream::replay::Needs;
 
-/// What is in the way, and what to set.
+/// What is in the way, and which setting to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Obstacle {
     reason: String,
     hint: Cow<'static, str>,
 }
 
-/// Where the restore took place, as far as that can be the reason for its end.
+/// The facts about the drill's server that can explain why a restore failed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Surroundings {
-    /// Whether the drill's user may do anything.
+    /// Whether the drill's user is a superuser, who may do everything.
     pub(super) is_superuser: bool,
     /// Whether the server is older than the one that was dumped.
     pub(super) is_older: bool,
-    /// An extension of the backup that the server has and can't create, and why.
+    /// An extension of the backup that the server has but can't create, and why not.
     pub(super) refused_extension: Option<(String, String)>,
 }
 
@@ -38,7 +38,7 @@ const ROLES: &str = "create them on the drill's server (CREATE ROLE), or set VER
 const UNCOUNTED: &str = "restore it by hand and compare; rows are counted one by one where they come by COPY, which --inserts and its like in BACKUP_OPTIONS turn off";
 
 impl Obstacle {
-    /// What is missing, as far as that is known before anything is restored.
+    /// What the server lacks, as far as that is known before the restore.
     pub(super) fn beforehand(needs: &Needs, server: &Survey) -> Option<Self> {
         let extensions = missing(&needs.extensions, &server.available_extensions);
         if let Some(extensions) = extensions {
@@ -55,7 +55,7 @@ impl Obstacle {
         })
     }
 
-    /// What a restore refuses to begin with.
+    /// A restore that refused to begin.
     pub(super) fn refused(refusals: &Refusals) -> Self {
         Self {
             reason: refusals.to_string(),
@@ -63,7 +63,7 @@ impl Obstacle {
         }
     }
 
-    /// Something went wrong in a database that compares and sorts in another way than the one that was dumped.
+    /// A failure in a database that compares and sorts in another way than the one that was dumped.
     pub(super) fn locale(locale: &str, error: &DrillError) -> Self {
         Self {
             reason: format!("the drill's server lacks the locale {locale}, without which: {error}"),
@@ -71,7 +71,7 @@ impl Obstacle {
         }
     }
 
-    /// Rows that the drill's user does not see.
+    /// Rows that the drill's user can't see.
     pub(super) fn hidden(tables: &str) -> Self {
         Self {
             reason: format!(
@@ -81,7 +81,7 @@ impl Obstacle {
         }
     }
 
-    /// Rows that nobody counted.
+    /// Rows that were not counted.
     pub(super) fn uncounted(what: String) -> Self {
         Self {
             reason: what,
@@ -89,7 +89,7 @@ impl Obstacle {
         }
     }
 
-    /// What ended the restore, if that was the place's fault.
+    /// The error that ended the restore, if the drill's server is the cause of it.
     pub(super) fn afterwards(error: &PostgresError, place: &Surroundings) -> Option<Self> {
         let because = |what: &str, hint: &'static str| Self {
             reason: format!("{what}: {}", error.text),
@@ -106,7 +106,7 @@ impl Obstacle {
             "42501" if !place.is_superuser => {
                 Some(because("the drill's user lacks a right", RIGHTS))
             }
-            // The words only tell apart what has one code in common, where the server speaks English.
+            // Several errors share this code. The words only tell them apart, if the server speaks English.
             "42704" if words.starts_with("collation ") => {
                 Some(because("the drill's server lacks a locale", LOCALE))
             }

@@ -1,4 +1,4 @@
-//! The database that a drill fills, and that is gone after it.
+//! The database that a drill restores into. It is dropped after the drill.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::restore::newborn::{self, Likeness};
 use crate::restore::provisional::{self, Provisional};
 use stream::replay::Needs;
 
-/// What scratch databases are called; a drill drops those of others that nobody is connected to.
+/// How the names of scratch databases begin. A drill drops those of earlier drills that nobody is connected to.
 const SCRATCH: Provisional = Provisional("psb_drill_");
 
-/// How long a question about a catalog may take, and making or dropping a database.
+/// How long a question about a catalog may take, and the creation or removal of a database.
 pub(super) const LIMIT: Duration = Duration::from_secs(300);
 
-/// A server, as a drill uses it.
+/// The server that a drill uses.
 pub(super) struct Place<'a> {
     pub(super) server: Database<'a>,
     pub(super) major: u16,
@@ -25,11 +25,12 @@ pub(super) struct Place<'a> {
 /// A database that exists as long as the drill.
 pub(super) struct Scratch {
     pub(super) url: DatabaseUrl,
-    /// A session that does nothing: as long as it is there, no other drill takes this database for a dead one's.
+    /// A session that does nothing. As long as it exists, no other drill takes this database for one that a killed drill
+    /// left behind.
     keeper: Idle,
-    /// How far it compares and sorts as the database that was dumped.
+    /// Whether it compares and sorts like the database that was dumped.
     pub(super) likeness: Likeness,
-    /// Whether no event trigger runs in it.
+    /// Whether event triggers are turned off in it.
     shuts_out_triggers: bool,
 }
 
@@ -56,10 +57,10 @@ impl Place<'_> {
         }
     }
 
-    /// The first extension of a backup that can't be created here even by itself, and what the server says to it. Whatever
-    /// the reason, nothing of the backup's own has a part in it.
+    /// The first extension of a backup that can't be created here even on its own, and what the server answers. Whatever the
+    /// reason, it is not the backup's own content.
     pub(super) async fn refused_extension(&self, needs: &Needs) -> Option<(String, String)> {
-        /// More than an honest database has; each takes a session of its own.
+        /// This is more than an honest database has. The number is limited because each extension takes a session.
         const MOST: usize = 200;
         if needs.extensions.is_empty() {
             return None;
@@ -74,7 +75,7 @@ impl Place<'_> {
             .sql(" CASCADE;\nROLLBACK;");
             let database = scratch.database(self);
             if let Err(error) = database.run(&create, LIMIT).await {
-                // A server that is away says nothing about an extension.
+                // If the server is gone, that says nothing about the extension.
                 let answers = database.answers(LIMIT).await;
                 refused = answers.then(|| (name.clone(), error.text));
                 break;
@@ -84,7 +85,7 @@ impl Place<'_> {
         refused
     }
 
-    /// Makes a scratch database, as much like the one that was dumped as this server allows.
+    /// Makes a scratch database that is as similar to the dumped one as this server allows.
     pub(super) async fn create(&self, summary: &Summary) -> Result<Scratch, PostgresError> {
         let name = SCRATCH.name();
         let likeness = newborn::make(&self.server, self.major, &name, summary).await?;
@@ -108,8 +109,8 @@ impl Place<'_> {
         }
     }
 
-    /// Keeps the event triggers of a backup from running in the drill's sessions: since 17 there are some that run at each
-    /// login, and they can change rows or shut everybody out. Whether that could be done.
+    /// Keeps the event triggers of a backup from running in the drill's sessions. Since PostgreSQL 17, some of them run at
+    /// each login, and can change rows or lock everybody out. Returns whether that could be done.
     async fn shut_out_triggers(&self, name: &str) -> bool {
         if self.major < 17 {
             return true;
@@ -124,7 +125,8 @@ impl Place<'_> {
         altered.is_ok()
     }
 
-    /// Drops a scratch database, after the subscriptions in it: one would keep it for ever.
+    /// Drops a scratch database. The subscriptions in it are dropped first, because a database with a subscription can't be
+    /// dropped.
     async fn drop_scratch(&self, name: &str, by_force: Option<u16>) -> Result<(), PostgresError> {
         if let Err(error) = provisional::drop_subscriptions(&self.server, name).await {
             tracing::warn!(database = name, error = %error, "could not drop the subscriptions in a scratch database");
@@ -147,7 +149,7 @@ impl Scratch {
         }
     }
 
-    /// Says so if triggers of the backup ran in the drill's sessions since it was restored.
+    /// Warns if triggers of the backup run in the drill's sessions.
     pub(super) async fn tell_of_triggers(&self, place: &Place<'_>, name: &str) {
         if self.shuts_out_triggers {
             return;
@@ -170,7 +172,7 @@ impl Scratch {
         place: &Place<'_>,
         question: &Sql,
     ) -> Result<String, DrillError> {
-        /// Counting a large table takes as long as it takes; BACKUP_TIMEOUT ends the drill.
+        /// Counting a large table can take very long. BACKUP_TIMEOUT ends the drill.
         const LIMIT: Duration = Duration::from_secs(24 * 3600);
         let asked = self.database(place).ask(question, LIMIT).await;
         asked.map_err(DrillError::Server)
@@ -184,7 +186,7 @@ impl Scratch {
     ) -> Result<Vec<String>, DrillError> {
         let answer = self.ask(place, question).await?;
         match answer.trim() {
-            // What an aggregate of no rows prints.
+            // An aggregate of no rows prints nothing.
             "" => Ok(Vec::new()),
             names => serde_json::from_str(names)
                 .map_err(|_| DrillError::Server(postgres::not_understood(place.server.client))),

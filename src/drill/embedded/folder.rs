@@ -1,9 +1,9 @@
-//! The folder of a throwaway server, which holds a copy of the whole database: it must be gone when nobody uses it any
-//! more, and never before.
+//! The folder of a throwaway server. It holds a copy of the whole database, so it must be removed as soon as nobody uses it,
+//! and not earlier.
 //!
-//! Who uses it holds a lock on it, which the kernel takes away when the process ends, however it ends. So whoever can take
-//! the lock may remove the folder. A process's number would not do: in a container that was started again it is the same,
-//! and in another container that shares the folder it means another process.
+//! The process that uses the folder holds a lock on it, which the kernel releases when the process ends, however it ends. So
+//! whoever gets the lock may remove the folder. A process number would not be enough: it is the same after a restart of the
+//! container, and in another container that shares the folder it belongs to another process.
 
 use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Read};
@@ -19,10 +19,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::remove::{open_up, remove_content};
 
-/// What the names of such folders begin with.
+/// How the names of such folders begin.
 const PREFIX: &str = "psb-drill-";
 
-/// A folder that is in use. Dropped, it is removed, which takes its time.
+/// A folder that is in use. Dropping it removes the folder, which can take long.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -30,7 +30,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes one, and locks it.
+    /// Makes a folder, and locks it.
     pub(super) fn create(temporary: &Path) -> io::Result<Self> {
         let temporary = temporary.canonicalize()?;
         loop {
@@ -38,7 +38,8 @@ impl Folder {
                 .prefix(PREFIX)
                 .permissions(Permissions::from_mode(0o700))
                 .tempdir_in(&temporary)?;
-            // Between the two steps somebody else may have taken the lock, to remove what seemed to be left behind.
+            // Between these two steps, another process may have taken the lock in order to remove a folder that seemed to be
+            // left behind.
             if let Some(lock) = lock(made.path())? {
                 return Ok(Self {
                     path: made.keep(),
@@ -61,17 +62,17 @@ impl Drop for Folder {
     }
 }
 
-/// Removes a folder that is locked.
+/// Removes a folder whose lock this process holds.
 fn remove(folder: &Path, lock: &File) -> io::Result<()> {
     open_up(lock.as_fd());
     remove_content(lock.as_fd())?;
     std::fs::remove_dir(folder)
 }
 
-/// Takes a folder's lock; none if somebody has it or the folder is gone.
+/// Takes the lock of a folder. Returns `None` if somebody else has it, or if the folder is gone.
 fn lock(folder: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // What a drill ran could have closed the folder to its owner.
+    // The programs of a drill could have taken the owner's rights to the folder away.
     match rustix::fs::open(folder, flags | OFlags::PATH, Mode::empty()) {
         Ok(found) => open_up(found.as_fd()),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
@@ -83,7 +84,7 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    // The lock is worth something only while the name leads to what was locked.
+    // The lock only counts if the name still leads to the folder that was locked.
     let locked = file.metadata()?;
     let Ok(named) = folder.symlink_metadata() else {
         return Ok(None);
@@ -92,7 +93,8 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
     Ok(is_same.then_some(file))
 }
 
-/// Removes the folders that nobody uses, with the servers that still run in them. It waits for disks and processes.
+/// Removes the folders that nobody uses, and stops the servers that still run in them. It blocks while it waits for disks
+/// and processes.
 pub(super) fn sweep(temporary: &Path) {
     let Ok(temporary) = temporary.canonicalize() else {
         return;
@@ -125,11 +127,12 @@ pub(super) fn sweep(temporary: &Path) {
     }
 }
 
-/// Stops the server that was left in a folder.
+/// Stops a server that was left behind in a folder.
 fn stop_server(folder: &Path, lock: &File) {
     const LIMIT: Duration = Duration::from_secs(5);
     let Some(id) = postmaster(lock) else { return };
-    // The file says what the folder's last user wrote: only a process that works in that very folder is stopped.
+    // The content of this file may have been forged. So a process is only stopped if its working directory is this very
+    // folder.
     let works_there = || {
         std::fs::read_link(format!("/proc/{}/cwd", id.as_raw_nonzero()))
             .is_ok_and(|cwd| cwd.starts_with(folder))
@@ -145,8 +148,8 @@ fn stop_server(folder: &Path, lock: &File) {
     }
 }
 
-/// What the server wrote of itself, read as what a stranger may have put in its place: no link, no pipe, and no more than a
-/// number needs.
+/// The process number that the server wrote down. A stranger may have replaced the file, so links and pipes are refused, and
+/// no more is read than a number needs.
 fn postmaster(lock: &File) -> Option<Pid> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let data = openat(lock, "data", flags | OFlags::DIRECTORY, Mode::empty()).ok()?;
@@ -175,7 +178,8 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let temporary = temporary.path().canonicalize().unwrap();
         let used = Folder::create(&temporary).unwrap();
-        // As an older version named them, with the number of this very process, which is 1 in every container.
+        // An older version put the process number into the name. It is 1 in every container, so it can be that of this
+        // process.
         let left = temporary.join(format!("{PREFIX}{}-x", std::process::id()));
         std::fs::create_dir_all(left.join("data")).unwrap();
         std::fs::write(left.join("data/postmaster.pid"), "1\n").unwrap();

@@ -1,8 +1,8 @@
-//! A folder whose content a stranger made, removed.
+//! Removes a folder whose content a stranger made.
 //!
-//! It can be of any depth and hold any links, and its folders can be closed to their owner. So nothing here goes down by
-//! calling itself, holds a descriptor for each level, follows a link, or uses a path that could lead elsewhere by now: a
-//! folder in a folder is moved up beside it, until all are flat.
+//! The content can have any depth and any links, and its folders can deny access to their owner. So this code is not
+//! recursive, does not hold a descriptor for each level, follows no link, and uses no path that could meanwhile lead
+//! elsewhere. Instead, each folder inside another one is moved up to the top, until no folder contains another.
 
 use std::ffi::CStr;
 use std::io;
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::postgres::random_key;
 
-/// Whoever still writes there could keep this busy for ever.
+/// A process that still writes there could keep this busy for ever.
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// Removes everything in a folder.
@@ -53,10 +53,10 @@ fn flatten(folder: BorrowedFd<'_>, root: BorrowedFd<'_>, names: &mut Names) -> i
         if !is_folder(unlinkat(folder, &*name, AtFlags::empty()))? {
             continue;
         }
-        // To be moved it must be open to its owner too, since its parent is written into it.
+        // To be moved, a folder must be accessible to its owner, because the entry for its parent is rewritten.
         drop(open_folder(folder, &name)?);
         match renameat(folder, &*name, root, names.next()) {
-            // Somebody who still writes there may have taken the name; the next round moves it.
+            // A process that still writes there may have taken the name. The next round moves it.
             Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::NOTEMPTY | Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
@@ -64,7 +64,7 @@ fn flatten(folder: BorrowedFd<'_>, root: BorrowedFd<'_>, names: &mut Names) -> i
     Ok(())
 }
 
-/// Whether what could not be removed as a file is a folder.
+/// Whether an entry that could not be removed as a file is a folder.
 fn is_folder(removed: Result<(), Errno>) -> io::Result<bool> {
     match removed {
         Ok(()) | Err(Errno::NOENT) => Ok(false),
@@ -73,7 +73,7 @@ fn is_folder(removed: Result<(), Errno>) -> io::Result<bool> {
     }
 }
 
-/// Opens a folder, and opens it up to its owner. A link is not followed.
+/// Opens a folder, after giving its owner access to it. A link is not followed.
 fn open_folder(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = openat(parent, name, flags | OFlags::PATH, Mode::empty())?;
@@ -81,16 +81,16 @@ fn open_folder(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
-/// Opens a folder up to its owner, if it is this user's.
+/// Gives the owner of a folder access to it, if that is this user.
 pub(super) fn open_up(found: BorrowedFd<'_>) {
-    // There is no call that changes the mode of what a descriptor of this kind stands for, but its name in /proc leads there.
+    // No system call changes the mode by way of such a descriptor, but its path in /proc works.
     let path = format!("/proc/self/fd/{}", found.as_raw_fd());
     if let Err(error) = chmod(&path, Mode::RWXU) {
         tracing::debug!(%error, "folder left as it was");
     }
 }
 
-/// The entries of a folder, as they are found.
+/// The entries of a folder, in the order in which they are found.
 fn entries(
     folder: BorrowedFd<'_>,
 ) -> io::Result<impl Iterator<Item = io::Result<std::ffi::CString>>> {
@@ -100,7 +100,7 @@ fn entries(
     }))
 }
 
-/// Names that nobody else has thought of.
+/// Names that nobody else can guess.
 struct Names {
     beginning: String,
     count: u64,
@@ -137,7 +137,7 @@ mod tests {
         fs::write(root.path().join("a/b/c/file"), "x").unwrap();
         symlink(kept.path(), root.path().join("a/b/link")).unwrap();
         fs::set_permissions(root.path().join("a/b"), Permissions::from_mode(0o000)).unwrap();
-        // Deeper than a path may be long, and than there are descriptors.
+        // The folder is deeper than a path can be long, and than the number of descriptors allows.
         let mut deep = OwnedFd::from(File::open(root.path()).unwrap());
         for _ in 0..5000 {
             rustix::fs::mkdirat(&deep, "d", Mode::RWXU).unwrap();
