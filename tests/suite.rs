@@ -1,4 +1,4 @@
-//! Every test that runs against real parts, in one program: it is linked once, and its tests share the servers.
+//! All tests that run with real parts, in one program: it is linked once, and its tests share the servers.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

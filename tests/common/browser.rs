@@ -1,4 +1,4 @@
-//! Chromium without a window, driven through chromedriver as the W3C's WebDriver has it: JSON over HTTP.
+//! Chromium without a window, controlled through chromedriver by the W3C's WebDriver protocol: JSON over HTTP.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -21,7 +21,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one.
+    /// Starts a browser.
     pub fn start() -> Self {
         tools(&["chromium"]);
         let (port, profile) = (free_port(), Folder::new());
@@ -42,7 +42,8 @@ impl Browser {
         let data = format!("--user-data-dir={}", browser._profile.path().display());
         let started = browser.call("POST", "/session", &json!({"capabilities": {"alwaysMatch": {
             "goog:loggingPrefs": {"browser": "ALL"},
-            // Through a pipe the browser ends with its driver, however that ends. Its sandbox refuses to run as root.
+            // With a pipe, the browser ends with its driver, however that ends. The browser's sandbox refuses to run as
+            // root.
             "goog:chromeOptions": {"args": ["--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", data]},
         }}}));
         let id = started["sessionId"].as_str().unwrap();
@@ -60,14 +61,14 @@ impl Browser {
         self.post("/execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// The window's size, as that of a phone or a desktop.
+    /// Sets the size of the window, such as that of a phone or a desktop.
     pub fn resize(&self, width: u32, height: u32) {
         let metrics =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
-    /// What the person prefers: `light` or `dark`.
+    /// Sets the colour scheme that the person prefers: `light` or `dark`.
     pub fn prefer(&self, scheme: &str) {
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", &media);
@@ -79,7 +80,7 @@ impl Browser {
         self.post(&format!("/element/{element}/click"), &json!({}));
     }
 
-    /// Types keys into the element that has the focus; special keys as WebDriver numbers them.
+    /// Types keys into the element that has the focus. Special keys have WebDriver's numbers.
     pub fn press(&self, keys: &[&str]) {
         let down = keys
             .iter()
@@ -95,13 +96,13 @@ impl Browser {
         );
     }
 
-    /// Everything that the console of the page was told, the browser's own complaints included.
+    /// Everything that was written to the page's console, including the browser's own complaints.
     pub fn console(&self) -> Vec<Value> {
         let log = self.post("/se/log", &json!({"type": "browser"}));
         log.as_array().unwrap().clone()
     }
 
-    /// A picture of the whole page.
+    /// Saves a picture of the whole page.
     pub fn picture(&self, path: &Path) {
         let answer = self.devtools(
             "Page.captureScreenshot",
@@ -111,7 +112,7 @@ impl Browser {
         std::fs::write(path, png).unwrap();
     }
 
-    /// A command of the DevTools protocol.
+    /// Sends a command of the DevTools protocol.
     pub fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.post(
             "/goog/cdp/execute",
@@ -151,7 +152,7 @@ impl Browser {
         let length = body.len();
         let port = self.port;
         stream.write_all(format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").as_bytes())?;
-        // It does not close the connection, whatever it is asked for.
+        // The driver does not close the connection, even if it is asked to.
         let (mut answer, mut byte) = (Vec::new(), [0]);
         while !answer.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? > 0 {
             answer.push(byte[0]);
@@ -167,7 +168,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It may be gone already.
+        // The session may be gone already.
         drop(self.request("DELETE", &self.session, ""));
     }
 }

@@ -1,4 +1,4 @@
-//! A certificate authority that nobody knows but the test, and certificates of every kind that goes wrong.
+//! A certificate authority that only the tests know, a good certificate, and certificates with every kind of fault.
 
 use std::net::IpAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::postgres::Account;
 use super::process::{Folder, tools};
 
-/// Files in PEM, removed when it is dropped.
+/// A folder of PEM files, which is removed when this is dropped.
 #[derive(Debug)]
 pub struct Certificates {
     folder: Folder,
@@ -34,7 +34,7 @@ const FUNCTIONS: &str = r#"
 const HOSTS: &str = "DNS:localhost,DNS:pgbouncer.internal,IP:127.0.0.1,DNS:127.0.0.1";
 
 impl Certificates {
-    /// All of them are made by the `openssl` program.
+    /// Makes all files with the program `openssl`.
     pub fn new() -> Self {
         let certificates = Self {
             folder: Folder::new(),
@@ -54,18 +54,18 @@ impl Certificates {
         certificates
     }
 
-    /// A file by its name: `known` is the authority to trust, `good`, `expired`, `unknown` (of another authority) and
+    /// The file with this name. `known` is the authority to trust. `good`, `expired`, `unknown` (of another authority) and
     /// `elsewhere` (for another host) are certificates for the same key.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("{name}.pem"))
     }
 
-    /// The key of all of them.
+    /// The key of all these certificates.
     pub fn key(&self) -> PathBuf {
         self.folder.path().join("server.key")
     }
 
-    /// A good certificate for servers that are reached under further addresses.
+    /// A good certificate for servers with more addresses.
     pub fn for_addresses(&self, addresses: &[IpAddr]) -> PathBuf {
         let name = addresses
             .iter()
@@ -83,7 +83,8 @@ impl Certificates {
         self.path(&name)
     }
 
-    /// Puts a certificate and its key into a folder, as PostgreSQL and PgBouncer want them: nobody else may read the key.
+    /// Puts a certificate and its key into a folder in the form that PostgreSQL and PgBouncer require: nobody else may read
+    /// the key.
     pub fn give(&self, certificate: &Path, folder: &Path, account: Option<&Account>) {
         for (from, to) in [
             (certificate, "server.crt"),
@@ -116,7 +117,7 @@ impl Certificates {
         Arc::new(config)
     }
 
-    /// Runs a script at some time.
+    /// Runs a script with a faked time.
     fn make(&self, time: &str, script: &str) {
         let library = tools(&["openssl", "faketime"]).join("faketime/libfaketime.so.1");
         let output = Command::new("/bin/sh")

@@ -1,4 +1,4 @@
-//! A server's end of a connection, plain or over TLS, which comes to the end that a test wants.
+//! A server's side of a connection, with or without TLS, that ends in the way that a test wants.
 
 use std::io;
 use std::pin::Pin;
@@ -13,23 +13,23 @@ use tokio_rustls::server::TlsStream;
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// TLS says that nothing more follows (`close_notify`), and the connection is closed.
+    /// TLS announces the end (`close_notify`), and the connection is closed.
     Goodbye,
-    /// The connection is closed, and TLS says nothing: what a process that dies, a proxy or a firewall leaves.
+    /// The connection is closed without a word from TLS, as when a process dies, or by a proxy or a firewall.
     Silence,
     /// The connection is reset.
     Reset,
-    /// It stays open, and nothing comes any more.
+    /// The connection stays open, but nothing more is sent.
     Stall,
 }
 
 impl End {
-    /// All of them.
+    /// All ways to end.
     pub const ALL: [Self; 4] = [Self::Goodbye, Self::Silence, Self::Reset, Self::Stall];
 
-    /// Instead of a handshake: the client has said its part.
+    /// Ends a connection instead of answering the client's part of the handshake.
     pub async fn of_handshake(self, mut stream: TcpStream) -> io::Result<()> {
-        // What nobody has read would turn the close into a reset.
+        // The client's bytes are read, because closing with unread bytes would be a reset.
         let mut header = [0; 5];
         stream.read_exact(&mut header).await?;
         let mut hello = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
@@ -40,7 +40,7 @@ impl End {
             Self::Silence => Ok(()),
             Self::Reset => stream.set_zero_linger(),
             Self::Stall => {
-                // Until the client has had enough.
+                // It waits until the client gives up.
                 while stream.read(&mut [0; 1024]).await? > 0 {}
                 Ok(())
             }
@@ -48,19 +48,19 @@ impl End {
     }
 }
 
-/// What is to become of one connection; clones are of the same.
+/// What will happen to a connection. Clones belong to the same connection.
 #[derive(Debug, Clone, Default)]
 pub struct Fate(Arc<Mutex<Option<Ending>>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Ending {
     end: End,
-    /// Whether half of what is written next still passes.
+    /// Whether half of the next write is still sent.
     half: bool,
 }
 
 impl Fate {
-    /// Nothing more is sent but half of what is written next, if that is wanted.
+    /// From now on nothing is sent, except for half of the next write if `half` is set.
     pub fn seal(&self, end: End, half: bool) {
         *self.lock() = Some(Ending { end, half });
     }
@@ -84,7 +84,7 @@ enum Stream {
 }
 
 impl Connection {
-    /// One that was accepted, after its handshake.
+    /// Makes the handshake of a connection that was accepted.
     pub async fn of(stream: TcpStream, tls: Option<&TlsAcceptor>) -> io::Result<Self> {
         let stream = match tls {
             None => Stream::Plain(stream),
@@ -96,7 +96,7 @@ impl Connection {
         })
     }
 
-    /// What is to become of it.
+    /// Its fate.
     pub fn fate(&self) -> Fate {
         self.fate.clone()
     }
@@ -124,7 +124,7 @@ impl Connection {
     }
 }
 
-/// Whoever serves it drops it as soon as it can't be written to.
+/// The task that serves the connection drops it as soon as writing fails.
 impl Drop for Connection {
     fn drop(&mut self) {
         let end = self.fate.lock().map(|ending| ending.end);
@@ -135,7 +135,7 @@ impl Drop for Connection {
                 session.send_close_notify();
                 let mut goodbye = Vec::new();
                 session.write_tls(&mut goodbye).expect("it is memory");
-                // The client may be gone.
+                // The client may be gone, so an error is ignored.
                 drop(tcp.try_write(&goodbye));
             }
             _ => {}
@@ -143,7 +143,7 @@ impl Drop for Connection {
     }
 }
 
-/// What can be read and written.
+/// A stream that can be read and written.
 trait Both: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}
 
@@ -176,7 +176,7 @@ impl AsyncWrite for Connection {
             return written;
         }
         if ending.end == End::Stall {
-            // A stream that is flushed by nobody else: what was written is on its way.
+            // Nobody else flushes the stream, so what was written is sent here.
             return Poll::Pending;
         }
         Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))

@@ -1,4 +1,4 @@
-//! A connection to a server that breaks: a proxy that cuts answers off after so many bytes.
+//! Connections that break: a proxy before a server that cuts answers off after a number of bytes.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// A proxy in front of a server on 127.0.0.1. Each connection gets the next limit of the list, and none after the last.
+/// A proxy before a server on 127.0.0.1. Each connection gets the next limit of the list. After the last one there is no
+/// limit.
 #[derive(Debug)]
 pub struct Cut {
     /// Where clients connect.
@@ -15,7 +16,7 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// Cuts the first connections' answers off after these numbers of bytes, each with a reset as far as the system gives one.
+    /// Cuts off the answers on the first connections after these numbers of bytes, with a reset if the system sends one.
     pub fn start(endpoint: &str, limits: Vec<u64>) -> Self {
         let (scheme, target) = endpoint.split_once("://").unwrap();
         let target = target.to_owned();

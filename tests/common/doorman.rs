@@ -1,5 +1,5 @@
-//! What stands before a server, as poolers and proxies of vendors do: it looks at what a session is opened with, refuses it
-//! in words of its own, or lets the session through to a real server.
+//! A program before a server, like the poolers and proxies of vendors. It looks at the parameters of each new session, and
+//! either refuses it with a message of its own or passes it on to a real server.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,14 +14,14 @@ pub struct Doorman {
     asked: Arc<AtomicUsize>,
 }
 
-/// Looks at the names and values that a session is opened with.
+/// Decides about a session by its parameters, as names and values.
 type Judge = dyn Fn(&[(String, String)]) -> Option<Refusal>;
 
-/// What the server says in place of a session: severity and message.
+/// What the client is told if it gets no session: severity and message.
 pub type Refusal = (&'static str, &'static str);
 
 impl Doorman {
-    /// Before the server on that port. `judge` sees the names and values that a session is opened with.
+    /// Starts one before the server on this port. `judge` gets the names and values of each session's parameters.
     pub fn start(
         server: u16,
         judge: impl Fn(&[(String, String)]) -> Option<Refusal> + Send + Sync + 'static,
@@ -39,7 +39,7 @@ impl Doorman {
         Self { port, asked }
     }
 
-    /// How many sessions were asked for.
+    /// How many sessions were requested.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }

@@ -1,4 +1,5 @@
-//! A proxy as companies put it before the internet: CONNECT for what is encrypted, whole addresses for what is not.
+//! A proxy as companies have between their network and the internet: CONNECT for encrypted connections, and whole URLs for
+//! the others.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -13,7 +14,7 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// One that wants `Proxy-Authorization: Basic` with these letters.
+    /// Starts one that requires `Proxy-Authorization: Basic` with this value.
     pub fn start(basic: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
@@ -28,7 +29,7 @@ impl Forward {
         Self { port, asked }
     }
 
-    /// The first line of each request that was let through.
+    /// The first line of each request that was passed on.
     pub fn asked(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.clone()

@@ -1,12 +1,13 @@
-//! A dump that halts in the middle of a table until it is let go, on a machine of any speed.
+//! A dump that stops in the middle of a table until it is released, however fast the machine is.
 
 use super::postgres::{PASSWORD, Postgres, USER};
 use super::process::{LIMIT, Process, wait_until};
 use super::service::Variables;
 use super::unique;
 
-/// A database with a table whose reader waits for a lock at one of its rows: the table is a foreign one, and reads a
-/// view of the same database that wants an advisory lock which a session of ours holds. The rows before were sent by then.
+/// A database with a table that can't be read past one of its rows. It is a foreign table, which reads a view of the same
+/// database, and at that row the view waits for an advisory lock that a session of the test holds. The rows before it have
+/// been sent by then.
 #[derive(Debug)]
 pub struct Halted<'a> {
     server: &'a Postgres,
@@ -15,7 +16,7 @@ pub struct Halted<'a> {
 }
 
 impl<'a> Halted<'a> {
-    /// A table `halting` of as many rows, each of about 70 bytes, before and after the halt.
+    /// Makes a table `halting` with these numbers of rows before and after the halt. Each has about 70 bytes.
     pub fn new(server: &'a Postgres, before: u32, after: u32) -> Self {
         let database = unique("halted").replace('-', "_");
         server.create_database(&database, "");
@@ -46,24 +47,24 @@ impl<'a> Halted<'a> {
         }
     }
 
-    /// The database's name.
+    /// The name of the database.
     pub fn database(&self) -> &str {
         &self.database
     }
 
-    /// The superuser's URL of it.
+    /// The superuser's URL for the database.
     pub fn url(&self) -> String {
         self.server.url(&self.database)
     }
 
-    /// The same variables, for a dump that is halted.
+    /// Changes the variables so that the dump is halted.
     pub fn variables(&self, variables: Variables) -> Variables {
         variables
             .with("BACKUP_DATABASE_URL", &self.url())
             .with("BACKUP_OPTIONS", OPTION)
     }
 
-    /// Waits until the dump stands still, and gives its backend's process id.
+    /// Waits until the dump has stopped, and returns the process number of its backend.
     pub fn wait(&self) -> u32 {
         let query = format!(
             "SELECT pid FROM pg_stat_activity WHERE datname = '{0}' AND application_name = 'postgres-s3-backups' AND query LIKE 'COPY %' \
@@ -75,16 +76,16 @@ impl<'a> Halted<'a> {
         })
     }
 
-    /// Lets the dump go on.
+    /// Lets the dump continue.
     pub fn release(&self) {
-        // psql's end alone would not do: a server does not notice that a sleeping session's client is gone.
+        // Ending psql is not enough, because a server does not notice that the client of a sleeping session is gone.
         self.server.psql("postgres", &format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND query = 'SELECT pg_sleep(3600)'",
             self.database
         ));
     }
 
-    /// Leaves the halt to a process, for a test that needs the server for itself.
+    /// Hands the halt over to a process, for a test that needs the server for itself.
     pub fn leave(mut self) -> Process {
         self.holder.take().expect("it is taken here only")
     }

@@ -1,4 +1,4 @@
-//! A run through the library, for limits that no variable shortens.
+//! Runs through the library, for time limits that no variable can shorten.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::postgres::Postgres;
 use super::r2::R2;
 
-/// The bucket of the strict server, which must be a plain one: whom TLS trusts is a variable of the process, and this process
-/// can't set its own.
+/// The bucket of the strict server, which must be one without TLS: the trusted authority is given in a variable, and a
+/// process can't set its own variables.
 pub fn store(r2: &R2, patience: StorePatience) -> Store {
     assert!(r2.endpoint.starts_with("http:"), "{}", r2.endpoint);
     let settings = StoreSettings {
@@ -34,7 +34,7 @@ pub fn store(r2: &R2, patience: StorePatience) -> Store {
     Store::new(&settings, patience)
 }
 
-/// A job of one attempt on the strict server, with a client of 17.
+/// A job with one attempt on the strict server, with a client of version 17.
 pub async fn job(
     r2: &R2,
     url: &str,
@@ -65,7 +65,7 @@ pub async fn job(
     }
 }
 
-/// Runs it to its end.
+/// Runs a job to its end.
 pub async fn run(job: &Job) -> Result<Outcome, BackupError> {
     let name = Trigger::Manual(chrono::Utc::now());
     backup::run(job, name, &CancellationToken::new()).await

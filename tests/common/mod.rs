@@ -1,4 +1,4 @@
-//! The real parts the tests run against.
+//! The real parts that the tests use.
 
 pub mod browser;
 pub mod certificates;
@@ -31,25 +31,25 @@ pub fn certificates() -> &'static Certificates {
     CERTIFICATES.get_or_init(Certificates::new)
 }
 
-/// The authority that signed them, as a variable and as a parameter of a URL name it.
+/// The file of the authority that signed them, as a variable or a parameter of a URL names it.
 pub fn authority() -> String {
     let path = certificates().path("known");
     path.to_str().expect("a plain path").to_owned()
 }
 
-/// The S3 server that all tests of this process share; each takes a bucket of its own.
+/// The S3 server that all tests of this process share. Each test uses a bucket of its own.
 pub fn seaweedfs() -> &'static SeaweedFs {
     static SERVER: OnceLock<SeaweedFs> = OnceLock::new();
     SERVER.get_or_init(SeaweedFs::start)
 }
 
-/// A server of PostgreSQL 17 that tests share which do not stop or lock it; each takes a database of its own.
+/// A PostgreSQL 17 that is shared by the tests that do not stop or lock it. Each test uses a database of its own.
 pub fn postgres() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
     SERVER.get_or_init(|| Postgres::start_with(17, &[("max_connections", "100")]))
 }
 
-/// A name nobody else uses, fit for a bucket and for a database.
+/// A name that nobody else uses. It can be used for a bucket and for a database.
 pub fn unique(what: &str) -> String {
     format!("{what}-{:x}", process::random())
 }

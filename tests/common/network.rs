@@ -1,5 +1,5 @@
-//! A network of its own for one service, on which packets can be made to vanish as they do when a router loses its
-//! state: nobody is told, and nobody refuses.
+//! A separate network for one service, in which packets can be made to vanish, as they do when a router loses its state:
+//! neither side gets an answer or an error.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -23,7 +23,7 @@ pub struct Wire {
 }
 
 impl Network {
-    /// A namespace with nothing in it. It takes root with the capabilities to administrate networks.
+    /// Makes an empty namespace. That needs root, with the capability to administrate networks.
     pub fn new() -> Self {
         tools(&["ip"]);
         let own = std::fs::read_link("/proc/self/ns/net").expect("read a link of /proc");
@@ -54,7 +54,7 @@ impl Network {
         command
     }
 
-    /// Connects it. The addresses are of the range for benchmarks, which nobody routes.
+    /// Connects the namespace with this machine. The addresses are from the range for benchmarks, which is routed nowhere.
     pub fn wire(&self) -> Wire {
         let number = random();
         let device = format!("psb{:x}", number & 0xff_ffff);
@@ -79,8 +79,7 @@ impl Network {
 }
 
 impl Wire {
-    /// From now on nothing that is sent arrives, in either direction: each end sends to an address of the link layer that
-    /// nobody has.
+    /// From now on nothing arrives in either direction: each end sends to a link-layer address that does not exist.
     pub fn cut(&self) {
         let neighbour = |address: Ipv4Addr| {
             format!(

@@ -1,4 +1,4 @@
-//! A real nginx in front of a store, over TLS and with the limits it has where nobody sets any.
+//! A real nginx before a store, with TLS and nginx's default limits.
 
 use std::net::TcpStream;
 
@@ -15,7 +15,7 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Passes everything on to a store. `settings` are added to those of the server.
+    /// Starts one that passes everything on to a store. `settings` are added to its configuration.
     pub fn in_front_of(store: &str, settings: &str) -> Self {
         let folder = Folder::new();
         let (here, port) = (folder.path().display(), free_port());

@@ -1,4 +1,4 @@
-//! A real PgBouncer in front of a server, in transaction mode as the platforms run it.
+//! A real PgBouncer before a server, in transaction mode, as the platforms run it.
 
 use super::postgres::{Account, PASSWORD, Postgres, USER, tls};
 use super::process::{Folder, LIMIT, Process, free_port, tools};
@@ -14,7 +14,7 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Pools the superuser's sessions of every database of a server.
+    /// Starts one that pools the superuser's sessions of every database of a server.
     pub fn start(server: &Postgres) -> Self {
         let tool = tools(&["pgbouncer"]).join("pgbouncer");
         let folder = Folder::new();
@@ -56,7 +56,8 @@ impl PgBouncer {
         }
     }
 
-    /// The superuser's URL of a database through it. The host's name is for those who judge by it; the address counts.
+    /// The superuser's URL of a database through PgBouncer. The host's name is what the service sees; the connection goes to
+    /// the address.
     pub fn url(&self, database: &str) -> String {
         format!(
             "postgresql://{USER}:{PASSWORD}@pgbouncer.internal:{}/{database}?hostaddr=127.0.0.1&{}",

@@ -1,4 +1,4 @@
-//! A real PostgreSQL server of any major from 14 to 18, on a random port of 127.0.0.1.
+//! A real PostgreSQL server of any major version from 14 to 18, on a random port of 127.0.0.1.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -22,12 +22,12 @@ pub const PASSWORD: &str = "testpass";
 
 const DIGEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/digest.sql");
 
-/// The parameters of a URL that insist on TLS, and on a certificate of the tests' authority for this very host.
+/// The parameters of a URL that require TLS, and a certificate of the tests' authority for exactly this host.
 pub fn tls() -> String {
     format!("sslmode=verify-full&sslrootcert={}", super::authority())
 }
 
-/// A server that asks for a password (SCRAM), speaks TLS and forgets everything when dropped.
+/// A server that asks for a password (SCRAM), uses TLS, and is removed with its data when it is dropped.
 #[derive(Debug)]
 pub struct Postgres {
     major: u16,
@@ -35,7 +35,8 @@ pub struct Postgres {
     port: u16,
     folder: Folder,
     account: Option<Account>,
-    /// The folder of its socket, an abstract one, over which a test's own questions take no time for TLS and a password.
+    /// The folder of its socket, which is an abstract one. The tests' own queries use it, because they need neither TLS nor
+    /// a password there.
     socket: String,
     /// An option of `prlimit` that the server runs under.
     limit: Option<String>,
@@ -44,7 +45,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// A server of this major as `initdb` makes it: UTF8, locale C.
+    /// Starts a server of this major version as `initdb` makes it, with encoding UTF8 and locale C.
     pub fn start(major: u16) -> Self {
         Self::start_with(major, &[])
     }
@@ -81,7 +82,7 @@ impl Postgres {
             postgres.port = free_port();
             match postgres.launch() {
                 Ok(()) => return postgres,
-                // Another test process took the port between its choice and its use.
+                // Another test process took the port after it was chosen and before it was used.
                 Err(log) if log.contains("Address already in use") => {}
                 Err(log) => panic!("PostgreSQL {major} did not start:\n{log}"),
             }
@@ -89,7 +90,7 @@ impl Postgres {
         panic!("PostgreSQL {major} found no free port");
     }
 
-    /// The folder of a major's programs, downloaded on first use.
+    /// The folder with the programs of a major version. They are downloaded on first use.
     pub fn bin(major: u16) -> PathBuf {
         tools(&[&format!("pg:{major}")]).join(format!("pg/{major}/bin"))
     }
@@ -99,12 +100,12 @@ impl Postgres {
         self.major
     }
 
-    /// The port it listens on; the same after `restart`.
+    /// The port that it listens on. It stays the same after `restart`.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The postmaster's process id.
+    /// The process number of the postmaster.
     pub fn pid(&self) -> u32 {
         self.server.as_ref().expect("it was stopped").id()
     }
@@ -114,7 +115,7 @@ impl Postgres {
         self.url_as(USER, PASSWORD, database)
     }
 
-    /// Somebody else's URL of a database. It insists on TLS where the server has it.
+    /// Another user's URL of a database. It requires TLS if the server has it.
     pub fn url_as(&self, user: &str, password: &str, database: &str) -> String {
         let url = self.bare_url_as(user, password, database);
         if self.tls {
@@ -124,12 +125,12 @@ impl Postgres {
         }
     }
 
-    /// The superuser's URL of a database without a parameter, which leaves it to the client whether it speaks TLS.
+    /// The superuser's URL of a database, without parameters, so that the client decides whether to use TLS.
     pub fn bare_url(&self, database: &str) -> String {
         self.bare_url_as(USER, PASSWORD, database)
     }
 
-    /// Somebody else's URL without a parameter.
+    /// Another user's URL of a database, without parameters.
     pub fn bare_url_as(&self, user: &str, password: &str, database: &str) -> String {
         let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let [user, password, database] = [user, password, database].map(encoded);
@@ -139,13 +140,14 @@ impl Postgres {
         )
     }
 
-    /// What `psql -X -q -At` prints for a script, without the last line end; panics with its standard error.
+    /// What `psql -X -q -At` prints for a script, without the last line end. If it fails, this panics with its standard
+    /// error.
     pub fn psql(&self, database: &str, script: &str) -> String {
         self.try_psql(database, script)
             .unwrap_or_else(|error| panic!("psql {database}: {error}\n{script}"))
     }
 
-    /// The same; `Err` is what it wrote to standard error.
+    /// The same, without a panic: `Err` is what it wrote to standard error.
     pub fn try_psql(&self, database: &str, script: &str) -> Result<String, String> {
         self.run_psql(database, Path::new("-"), script)
     }
@@ -157,8 +159,7 @@ impl Postgres {
             .unwrap_or_else(|error| panic!("psql {database} {}: {error}", path.display()))
     }
 
-    /// Creates a database; `options` is the end of the statement, such as
-    /// `ENCODING 'LATIN1' TEMPLATE template0`.
+    /// Creates a database. `options` is the end of the statement, such as `ENCODING 'LATIN1' TEMPLATE template0`.
     pub fn create_database(&self, name: &str, options: &str) {
         let name = name.replace('"', "\"\"");
         self.psql("postgres", &format!("CREATE DATABASE \"{name}\" {options}"));
@@ -169,7 +170,7 @@ impl Postgres {
         self.psql_file(database, DIGEST)
     }
 
-    /// Puts a line in front of the rules about who may connect from where.
+    /// Puts a line before the rules that say who may connect from where.
     pub fn admit(&self, rule: &str) {
         let file = self.psql("postgres", "SHOW hba_file");
         let rules = std::fs::read_to_string(&file).expect("read pg_hba.conf");
@@ -182,19 +183,19 @@ impl Postgres {
         });
     }
 
-    /// Waits until a query prints `expected`; a query that fails is asked again.
+    /// Waits until a query prints `expected`. A query that fails is repeated.
     pub fn wait_for(&self, database: &str, query: &str, expected: &str) {
         wait_until(&format!("{query} = {expected}"), LIMIT, || {
             if self.try_psql(database, query).as_deref() == Ok(expected) {
                 return Some(());
             }
-            // Each question starts a program and a session, which others wait for.
+            // Each query starts a program and a session, which slows other tests down.
             std::thread::sleep(Duration::from_millis(80));
             None
         });
     }
 
-    /// Stops it as an administrator would: sessions are ended, nothing is lost.
+    /// Stops it as an administrator would: its sessions are ended, and nothing is lost.
     pub fn stop(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.signal("INT");
@@ -249,12 +250,12 @@ impl Postgres {
             writeln!(configuration, "{name} = '{}'", value.replace('\'', "''"))
                 .expect("write to a string");
         }
-        // The file stays initdb's, and with it the account's.
+        // The file is appended to, so that its owner stays the account that ran initdb.
         let path = data.join("postgresql.auto.conf");
         std::fs::write(path, configuration).expect("write the configuration");
     }
 
-    /// A server program run as an account PostgreSQL accepts, which gets `signal` when the test process dies.
+    /// A program of the server. It runs as an account that PostgreSQL accepts, and gets `signal` when the test process dies.
     fn program(&self, name: &str, signal: &str) -> Command {
         let account = self.account.as_ref();
         program(&self.bin, account, self.folder.path(), name, signal)
@@ -262,7 +263,7 @@ impl Postgres {
 
     fn launch(&mut self) -> Result<(), String> {
         let data = self.data();
-        // At an immediate shutdown (SIGQUIT) it still removes its shared memory; after SIGKILL it cannot.
+        // On an immediate shutdown (SIGQUIT) the server still removes its shared memory; after SIGKILL it can't.
         let mut command = match &self.limit {
             Some(limit) => {
                 let mut command = self.program("/usr/bin/prlimit", "QUIT");
@@ -281,7 +282,7 @@ impl Postgres {
             if !server.running() {
                 return Some(false);
             }
-            // The file's eighth line says so once connections are accepted; a stale file has another process id.
+            // The eighth line of the file says whether connections are accepted. A stale file has another process number.
             let file = std::fs::read_to_string(&pid_file).unwrap_or_default();
             let own = file.lines().next() == Some(server.id().to_string().as_str());
             (own && file.lines().nth(7).map(str::trim_end) == Some("ready")).then_some(true)
@@ -319,7 +320,7 @@ impl Postgres {
         let mut stdin = child.stdin.take().expect("piped");
         let output = std::thread::scope(|scope| {
             scope.spawn(move || {
-                // psql stops reading at the first error, which its exit status tells.
+                // psql stops reading at the first error. Its exit status shows that.
                 drop(stdin.write_all(script.as_bytes()));
             });
             child.wait_with_output().expect("read psql's output")
@@ -360,12 +361,12 @@ fn program(
     options.extend(account.iter().map(String::as_str));
     let mut command = Process::command_with(&options, bin.join(name));
     command.current_dir(folder).env("LC_ALL", "C");
-    // Extensions such as postgres_fdw would find the system's libpq, which may be older.
+    // Otherwise extensions such as postgres_fdw would find the system's libpq, which may be older.
     command.env("LD_LIBRARY_PATH", bin.with_file_name("lib"));
     command
 }
 
-/// The data folder that all servers of a major begin with: `initdb` takes ten times as long as a copy of what it made.
+/// The data folder that all servers of a major version begin with: `initdb` takes ten times as long as a copy of its result.
 fn template(major: u16) -> PathBuf {
     static TEMPLATES: [OnceLock<Folder>; 5] = [const { OnceLock::new() }; 5];
     let folder = TEMPLATES[usize::from(major - 14)].get_or_init(|| {
@@ -409,14 +410,14 @@ fn template(major: u16) -> PathBuf {
     folder.path().join("data")
 }
 
-/// Makes a copied server another one than all others: two with one identifier, by which a restore knows its source, would be
-/// taken for the same. The identifier is the first number of the control file, which ends in a checksum (CRC-32C) of what is before
-/// it, and stands in the first header of the write-ahead log too.
+/// Gives a copied server an identifier of its own. A restore recognizes its source by the identifier, so two servers with
+/// the same one would be taken for the same server. The identifier is the first number of the control file, which ends in a
+/// checksum (CRC-32C), and it is also in the first header of the write-ahead log.
 fn identify(data: &Path) {
     let identifier = random().to_le_bytes();
     let control = data.join("global/pg_control");
     let mut bytes = std::fs::read(&control).expect("read the control file");
-    // Where the checksum stands differs from major to major.
+    // The position of the checksum differs between major versions.
     let place = (200..512)
         .step_by(4)
         .find(|place| bytes[*place..place + 4] == checksum(&bytes[..*place]))
@@ -442,7 +443,7 @@ fn checksum(bytes: &[u8]) -> [u8; 4] {
     (!sum).to_le_bytes()
 }
 
-/// Whom the server runs as in place of root, whom it refuses.
+/// The account that the server runs as if this is root, which it refuses.
 #[derive(Debug)]
 pub struct Account {
     pub user: u32,
@@ -450,7 +451,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// None if this is not root.
+    /// Such an account, or `None` if this is not root.
     pub fn unprivileged() -> Option<Self> {
         let id = Command::new("id").arg("-u").output().expect("start id");
         if id.stdout != b"0\n" {
@@ -473,7 +474,7 @@ impl Account {
         )
     }
 
-    /// The options of `setpriv` that make it so.
+    /// The options of `setpriv` that switch to it.
     pub fn options(&self) -> Vec<String> {
         let (user, group) = (self.user, self.group);
         vec![

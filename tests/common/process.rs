@@ -1,4 +1,4 @@
-//! Child processes, folders and ports of the tests. Nothing here outlives the test process, however that ends.
+//! Child processes, folders and ports of the tests. Nothing of it outlives the test process, however that ends.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
@@ -15,15 +15,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a condition that should come true within a second may take on a busy machine.
+/// How long to wait for a condition on a busy machine, even if it usually comes true within a second.
 pub const LIMIT: Duration = Duration::from_secs(180);
 
 /// The folder of `tests/tools.sh`, after asking that script once for each of `parts` (`weed`, `pg:17`, `aws`, ...).
 pub fn tools(parts: &[&str]) -> PathBuf {
     static THERE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    // Held while the script runs: it lets one of its kind wait for another anyway. A test that failed in here is no reason
-    // for the others to.
+    // The lock is held while the script runs, because only one such script works at a time anyway. If a test failed in here,
+    // the others can go on.
     let mut there = THERE.lock().unwrap_or_else(PoisonError::into_inner);
     let missing: Vec<&str> = parts
         .iter()
@@ -54,7 +54,7 @@ pub fn tools(parts: &[&str]) -> PathBuf {
     folder.clone()
 }
 
-/// Calls `condition` until it gives a value; panics, naming `what`, when `limit` has passed.
+/// Calls `condition` until it returns a value. Panics with `what` when `limit` has passed.
 pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -71,7 +71,7 @@ pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() ->
 pub struct Process {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
-    /// How many of its two output streams are open: a child of its own may hold them on.
+    /// How many of its two output streams are open. A child of its own may keep them open.
     open: Arc<AtomicUsize>,
 }
 
@@ -117,7 +117,7 @@ impl Process {
         self.log.lock().expect("no panic while it is held").clone()
     }
 
-    /// The first line that holds `text`; panics with the log when none comes within `limit`.
+    /// The first line that holds `text`. Panics with the log if there is none within `limit`.
     pub fn wait_for_line(&self, text: &str, limit: Duration) -> String {
         let began = Instant::now();
         loop {
@@ -144,7 +144,7 @@ impl Process {
         signal(self.id(), name);
     }
 
-    /// How it ended; panics when it runs on past `limit`.
+    /// Waits for its end. Panics if it runs for longer than `limit`.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let id = self.id();
         wait_until(&format!("end of process {id}"), limit, || {
@@ -163,7 +163,7 @@ impl Drop for Process {
 
 /// Sends a signal by its short name to a process that may have ended.
 pub fn signal(id: u32, name: &str) {
-    // The shell has kill built in; as a program it is in a package a small system may lack.
+    // In the shell, kill is built in. The program is in a package that a small system may not have.
     let id = id.to_string();
     let sent = Command::new("/bin/sh")
         .args(["-c", "kill -s \"$0\" \"$1\" 2>/dev/null", name, &id])
@@ -194,8 +194,8 @@ fn collect(
     });
 }
 
-/// The parent-death signal is sent when the *thread* that started the child ends, and each test is a thread: a server
-/// that several tests share would end with the first of them. So one thread that lasts starts them all.
+/// The kernel sends the parent-death signal when the *thread* that started the child ends, and each test is a thread. A
+/// server that several tests share would end with the first of them. So one permanent thread starts all children.
 fn spawn_from_lasting_thread(mut command: Command) -> Child {
     type Job = Box<dyn FnOnce() + Send>;
     static JOBS: OnceLock<mpsc::Sender<Job>> = OnceLock::new();
@@ -218,7 +218,7 @@ fn spawn_from_lasting_thread(mut command: Command) -> Child {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A folder that any user may enter, removed when dropped or when the test process dies.
+/// A folder that every user may enter. It is removed when this is dropped or when the test process dies.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
 
@@ -228,8 +228,8 @@ impl Folder {
         Self::below(&folders().on_disk)
     }
 
-    /// The same for a server's many files, in memory where there is enough: a file system of a disk takes its time to make and to
-    /// remove thousands of files. No program can be expected to start from there.
+    /// The same for the many files of a server. It is in memory if there is enough, because creating and removing thousands
+    /// of files on a disk takes long. Programs may not be executable there.
     pub fn in_memory() -> Self {
         let folders = folders();
         Self::below(folders.in_memory.as_ref().unwrap_or(&folders.on_disk))
@@ -250,12 +250,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // The watcher of `folders` removes what a process that is just ending still writes.
+        // If a process that is just ending still writes there, the watcher of `folders` removes that.
         drop(std::fs::remove_dir_all(&self.0));
     }
 }
 
-/// Has a file of a child's removed when the test process ends.
+/// Makes sure that a file of a child is removed when the test process ends.
 pub fn remove_at_end(path: &str) {
     let list = OpenOptions::new()
         .append(true)
@@ -273,8 +273,8 @@ struct Folders {
     _watcher: Child,
 }
 
-/// Statics are not dropped and a killed process drops nothing, so a shell watches a pipe that closes with this process, and then
-/// removes them.
+/// Statics are not dropped, and a killed process drops nothing. So a shell watches a pipe, and removes the folders when this
+/// process ends and the pipe closes.
 fn folders() -> &'static Folders {
     static FOLDERS: OnceLock<Folders> = OnceLock::new();
     FOLDERS.get_or_init(|| {
@@ -305,8 +305,8 @@ fn folders() -> &'static Folders {
     })
 }
 
-/// Linux's folder in memory, unless the user chose a folder or it could become too full: the servers of a run were seen to hold
-/// 2 GB at once.
+/// Linux's folder in memory, unless the user chose a folder or it could become too full: the servers of one run have needed
+/// 2 GB at the same time.
 fn roomy_memory() -> Option<PathBuf> {
     const ROOM: u64 = 10 << 30;
     let path = PathBuf::from("/dev/shm");
@@ -326,7 +326,7 @@ fn roomy_memory() -> Option<PathBuf> {
         .lines()
         .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let memory = memory.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10;
-    // A container may have less than its machine.
+    // A container may have less memory than its machine.
     let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
     let limit = limit.trim().parse::<u64>().unwrap_or(u64::MAX);
     (room.min(memory).min(limit) >= ROOM).then_some(path)
@@ -347,11 +347,11 @@ pub fn free_port() -> u16 {
     free_ports(&[0])
 }
 
-/// A port such that it plus each of `offsets` (at most 10,003) is free on 127.0.0.1. All lie below the range the kernel takes for
-/// outgoing connections, so none is lost between this call and the server's bind, but to another test process: retry.
+/// A port for which it plus each of `offsets` (at most 10,003) is free on 127.0.0.1. All are below the range that the kernel
+/// uses for outgoing connections, so only another test process can take one before the server does. In that case, try again.
 ///
-/// No port is given twice, or even tried again: while one test tries a port by listening there, another one whose server is
-/// about to listen there would get a connection to it, and lose that at once.
+/// No port is returned twice, or even tried again. While one test tries a port by listening on it, another test whose server
+/// is about to listen there could connect to it, and lose that connection at once.
 pub fn free_ports(offsets: &[u16]) -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut given = GIVEN.lock().expect("no panic while it is held");

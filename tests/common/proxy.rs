@@ -1,4 +1,4 @@
-//! A proxy in front of a server, whose connections all end when a test says so.
+//! A proxy before a server. All of its connections end when a test says so.
 
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +16,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// In front of this port of 127.0.0.1.
+    /// Starts one before this port of 127.0.0.1.
     pub fn start(target: u16) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -41,7 +41,7 @@ impl Proxy {
         }
     }
 
-    /// Ends every connection, on both of its sides, and each that comes later at once.
+    /// Ends every connection on both sides, and from now on every new one at once.
     pub fn end(&self, end: End) {
         self.end.send_replace(Some(end));
     }

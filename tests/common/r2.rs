@@ -1,7 +1,8 @@
-//! An S3 server as strict as Cloudflare R2, in memory: what a lenient server lets pass, and R2 refuses, fails here.
+//! An S3 server in memory that is as strict as Cloudflare R2: what R2 refuses is refused here too, though a lenient server
+//! accepts it.
 //!
-//! It checks signatures, answers with R2's own codes, and breaks on demand: each [`Fault`] counts how often it struck,
-//! so that a test can tell that it tested something.
+//! It checks signatures, answers with R2's own codes, and fails on demand. Each [`Fault`] counts how often it happened, so
+//! that a test can check that it tested something.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,10 +26,10 @@ use tokio_rustls::TlsAcceptor;
 use super::certificates;
 use super::connection::{Connection, End, Fate};
 
-/// What the key of a check's upload holds, and no other.
+/// A text that is only in the keys of a check's uploads.
 const CHECK: &str = "check-";
 
-/// What a client wants.
+/// What a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     ListObjects,
@@ -46,89 +47,89 @@ pub enum Operation {
 /// What goes wrong.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// Answer this status and code, and do nothing.
+    /// Do nothing, and answer with this status and code.
     Answer(u16, &'static str),
-    /// Answer this status and code with this message.
+    /// Do nothing, and answer with this status, code and message.
     Say(u16, &'static str, String),
-    /// Answer 200 with an error in the body, as S3 does for a Complete that fails late.
+    /// Answer 200 with an error in the body, as S3 does if a Complete fails late.
     OkWithError(&'static str),
-    /// Answer a page of HTML.
+    /// Answer with a page of HTML.
     Html(u16),
     /// Never answer.
     Hang,
-    /// Close the connection without doing anything, and without a word.
+    /// Do nothing, and close the connection without an answer.
     Reset,
-    /// Do it, then close the connection without an answer, and without a word.
+    /// Do it, and close the connection without an answer.
     LoseAnswer,
-    /// The connection ends there and so.
+    /// End the connection at this place and in this way.
     Break(Place, End),
-    /// Flip a byte of what arrived.
+    /// Flip a byte of the body that arrived.
     Corrupt,
     /// Do it, and answer with another ETag.
     WrongEtag,
     /// Answer after a while.
     Delay(Duration),
-    /// Answer when the test has made this true.
+    /// Answer once the test has set this to true.
     Await(Arc<AtomicBool>),
-    /// Say of a Complete that it was done, and forget the upload.
+    /// Answer that a Complete was done, but forget the upload.
     Forget,
     /// Answer with the size of something larger.
     WrongSize,
-    /// Answer this status with this body, and nothing else.
+    /// Answer with this status and this body, and do nothing.
     Body(u16, String),
-    /// The same with these headers.
+    /// The same, with these headers.
     Told(u16, &'static [(&'static str, &'static str)], String),
-    /// Do it, and answer with the beginning of the answer only: without these last bytes, as if it were all.
+    /// Do it, and leave out this number of bytes at the end of the answer, as if it were complete.
     Cut(usize),
-    /// Answer this status with this beginning and then so many bytes more, of a length that is told or not.
+    /// Answer with this status, this beginning and this number of further bytes, with or without a Content-Length.
     Flood {
         status: u16,
         start: &'static str,
         bytes: u64,
         sized: bool,
     },
-    /// Send other bytes of the object than those that were asked for, and say so.
+    /// Send other bytes of the object than the requested ones, with their true range.
     OtherRange,
-    /// Say that the object is ten times as long.
+    /// Claim that the object is ten times as long.
     OtherTotal,
-    /// Say of an object that another upload made it.
+    /// Claim that another upload made the object.
     OtherMark,
-    /// Do it, and answer with this header so, or without it.
+    /// Do it, and answer with this value of this header, or without the header.
     Header(&'static str, Option<&'static str>),
 }
 
 /// Where a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// In the handshake of a connection that would bring the request. The client is sent away first (503), so that it comes
-    /// with another connection.
+    /// In the handshake of the connection for the request. The request is answered with 503 first, so that the client comes
+    /// back with a new connection.
     Handshake,
     /// After the request has arrived. Nothing is done.
     Request,
-    /// After it was done, before the answer.
+    /// After the request was carried out, before the answer.
     Done,
-    /// After it was done, in the middle of the answer.
+    /// After the request was carried out, in the middle of the answer.
     Answer,
 }
 
 impl Place {
-    /// All of them.
+    /// All places.
     pub const ALL: [Self; 4] = [Self::Handshake, Self::Request, Self::Done, Self::Answer];
 }
 
-/// What a store calls a part.
+/// The ETag that a store gives a part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PartEtags {
     /// Its MD5.
     #[default]
     Md5,
-    /// Its MD5 behind a proxy that compresses.
+    /// Its MD5, changed by a proxy that compresses.
     Weak,
-    /// Something of the store's own.
+    /// A value of the store's own form.
     Uuid,
-    /// Something that looks like an MD5, of a store that says that it encrypts.
+    /// A value that looks like an MD5, from a store that says that it encrypts.
     Kms,
-    /// Nothing.
+    /// There is none.
     Missing,
 }
 
@@ -145,7 +146,7 @@ impl PartEtags {
     }
 }
 
-/// A body that is sent as it is made.
+/// A body that is sent while it is made.
 #[derive(Debug, Default)]
 pub struct Sent {
     start: Bytes,
@@ -196,7 +197,7 @@ impl hyper::body::Body for Sent {
     }
 }
 
-/// A fault: from the `skip`-th matching request on, `times` times.
+/// A fault. It happens `times` times, after `skip` matching requests.
 #[derive(Debug)]
 pub struct Fault {
     operation: Operation,
@@ -209,13 +210,13 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// How often it struck.
+    /// How often it happened.
     pub fn struck(&self) -> usize {
         self.struck.load(Ordering::SeqCst)
     }
 }
 
-/// A request as it was seen.
+/// A request that arrived.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub operation: Operation,
@@ -238,7 +239,7 @@ struct Begun {
     key: String,
     initiated_at: DateTime<Utc>,
     parts: BTreeMap<u32, Bytes>,
-    /// What the parts were called.
+    /// The ETags of the parts.
     etags: BTreeMap<u32, String>,
     mark: Option<String>,
 }
@@ -256,9 +257,9 @@ struct State {
     next_id: u64,
     parts_under_way: usize,
     most_parts_at_once: usize,
-    /// Each connection brings one request.
+    /// Whether each connection is closed after one request.
     one_each: bool,
-    /// The next handshakes end like this.
+    /// How the next handshakes end.
     handshakes: VecDeque<End>,
     handshakes_ended: usize,
     part_etags: PartEtags,
@@ -286,7 +287,7 @@ impl Drop for R2 {
 }
 
 impl R2 {
-    /// A server with an empty bucket and a token that may read and write it, over TLS.
+    /// Starts a server with TLS, an empty bucket, and a token that may read and write it.
     pub fn start() -> Self {
         Self::start_with(Ipv4Addr::LOCALHOST, Some(good(&[])))
     }
@@ -332,7 +333,7 @@ impl R2 {
                     continue;
                 };
                 let (server, tls) = (server.clone(), tls.clone());
-                // A client that hangs up is nothing to tell of.
+                // It is not an error if a client hangs up.
                 tokio::spawn(async move { drop(server.serve(stream, tls).await) });
             }
         });
@@ -350,7 +351,7 @@ impl R2 {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something goes wrong from now on. A daemon's check of its own is spared: when it comes is nobody's business.
+    /// Lets something go wrong from now on. The checks of a daemon are not affected, because nobody knows when they come.
     pub fn fail(
         &self,
         operation: Operation,
@@ -361,17 +362,17 @@ impl R2 {
         self.fault(operation, false, skip, times, action)
     }
 
-    /// The next connections end in their handshake.
+    /// Lets the next connections end in their handshake.
     pub fn end_handshakes(&self, times: usize, end: End) {
         self.lock().handshakes.extend(vec![end; times]);
     }
 
-    /// How many connections ended in their handshake, because they were to.
+    /// How many connections were ended in their handshake.
     pub fn handshakes_ended(&self) -> usize {
         self.lock().handshakes_ended
     }
 
-    /// Something goes wrong with checks from now on.
+    /// Lets something go wrong with checks from now on.
     pub fn fail_checks(&self, operation: Operation, times: usize, action: Action) -> Arc<Fault> {
         self.fault(operation, true, 0, times, action)
     }
@@ -394,38 +395,38 @@ impl R2 {
             struck: AtomicUsize::new(0),
         });
         let mut state = self.lock();
-        // A connection that is open already would bring the request without a handshake.
+        // On a connection that is open already, the request would come without a handshake.
         state.one_each |= matches!(fault.action, Action::Break(Place::Handshake, _));
         state.faults.push(Arc::clone(&fault));
         fault
     }
 
-    /// The token may only read from now on.
+    /// From now on the token may only read.
     pub fn make_read_only(&self) {
         self.lock().read_only = true;
     }
 
-    /// Requests are accepted whatever time they were signed at, for services with a faked clock.
+    /// Accepts requests whatever their time of signing is, for services with a faked clock.
     pub fn accept_any_clock(&self) {
         self.lock().any_clock = true;
     }
 
-    /// Lists hold this many entries a page.
+    /// Sets how many entries a page of a list has.
     pub fn set_page(&self, entries: usize) {
         self.lock().page = Some(entries);
     }
 
-    /// Parts are called so.
+    /// Sets which ETags parts get.
     pub fn set_part_etags(&self, etags: PartEtags) {
         self.lock().part_etags = etags;
     }
 
-    /// Unfinished uploads are listed only for a whole key or for all, as MinIO does.
+    /// Lists unfinished uploads only for a whole key or for all keys, as MinIO does.
     pub fn list_uploads_exactly(&self) {
         self.lock().exact_uploads = true;
     }
 
-    /// It answers under this path only, which the signatures cover. Gives its endpoint there.
+    /// Makes it answer only under this path, which is part of what is signed. Returns the endpoint with the path.
     pub fn move_to(&self, path: &str) -> String {
         self.lock().path = path.to_owned();
         format!("{}{path}", self.endpoint)
@@ -461,7 +462,7 @@ impl R2 {
         keys.filter(|key| key.contains(CHECK) == checks).collect()
     }
 
-    /// Every request so far but those of checks.
+    /// Every request so far, except for those of checks.
     pub fn seen(&self, operation: Operation) -> Vec<Seen> {
         self.lock()
             .seen
@@ -471,12 +472,13 @@ impl R2 {
             .collect()
     }
 
-    /// How many parts were on their way at the same time, at most; of answered ones, so without `Hang` and `Reset`.
+    /// The most parts that were being sent at the same time. Only those that were answered count, so not those with `Hang`
+    /// or `Reset`.
     pub fn most_parts_at_once(&self) -> usize {
         self.lock().most_parts_at_once
     }
 
-    /// Lists begin with so many full pages of somebody else's objects, whose names are as long as names may be.
+    /// Lets lists begin with this number of full pages of other objects, whose names are as long as is allowed.
     pub fn crowd(&self, pages: usize) {
         self.lock().foreign_pages = pages;
     }
@@ -486,12 +488,12 @@ impl R2 {
         self.lock().objects.remove(key);
     }
 
-    /// Puts an object there.
+    /// Stores an object.
     pub fn put(&self, key: &str, body: &[u8]) {
         self.put_at(key, body, Utc::now());
     }
 
-    /// Puts an object there that was stored at that time.
+    /// Stores an object with this Last-Modified.
     pub fn put_at(&self, key: &str, body: &[u8], modified_at: DateTime<Utc>) {
         let stored = Stored {
             body: Bytes::copy_from_slice(body),
@@ -507,7 +509,7 @@ impl R2 {
         self.lock().uploads.clear();
     }
 
-    /// Leaves an unfinished upload there.
+    /// Begins an upload that stays unfinished.
     pub fn leave_upload(&self, key: &str, initiated_at: DateTime<Utc>) {
         let mut state = self.lock();
         state.next_id += 1;
@@ -542,17 +544,17 @@ struct Server {
     secret_key: String,
 }
 
-/// A refusal: HTTP status, R2's code, R2's words.
+/// A refusal: HTTP status, R2's code and R2's message.
 struct Refusal(u16, &'static str, String);
 
 fn refuse<T>(status: u16, code: &'static str, message: &str) -> Result<T, Refusal> {
     Err(Refusal(status, code, message.to_owned()))
 }
 
-/// One request, taken apart.
+/// The parts of a request.
 struct Call {
     method: String,
-    /// As it was sent and signed.
+    /// The path as it was sent and signed.
     whole_path: String,
     path: String,
     query: BTreeMap<String, String>,
@@ -632,7 +634,7 @@ impl Server {
         served.map_err(std::io::Error::other)
     }
 
-    /// Answers with a clock that agrees with a faked one: that of the request.
+    /// Answers with the time of the request as the date, for services with a faked clock.
     async fn answer_in_time(
         self,
         request: Request<Incoming>,
@@ -663,7 +665,7 @@ impl Server {
         fate: &Fate,
     ) -> Result<Response<Sent>, std::io::Error> {
         let (mut head, body) = request.into_parts();
-        // HTTP/2 has another place for it.
+        // In HTTP/2, the host is here.
         if let Some(host) = head.uri.authority() {
             let host = host.as_str().parse().unwrap();
             head.headers.entry("host").or_insert(host);
@@ -681,7 +683,7 @@ impl Server {
         let query = pairs
             .map(|(name, value)| (decode(name), decode(value)))
             .collect();
-        // R2 does not know 100 Continue; reading the body would make hyper send one.
+        // R2 does not send 100 Continue. Reading the body would make hyper send it.
         let expects = head.headers.contains_key("expect");
         let body = if expects {
             Bytes::new()
@@ -960,7 +962,7 @@ impl Server {
                 ))
             }
             Operation::CreateUpload => {
-                // As Google does.
+                // Google does the same.
                 if !call.headers.contains_key("content-length") {
                     return refuse(411, "MissingContentLength", "Length Required");
                 }
@@ -1092,7 +1094,8 @@ impl Server {
         }
     }
 
-    /// What R2 answers with 501 instead of ignoring it, and the checksums it does not take together.
+    /// Checks for headers that R2 answers with 501, though others ignore them, and for checksums that it does not accept
+    /// together.
     fn check_headers(&self, operation: Operation, call: &Call) -> Result<(), Refusal> {
         const UNKNOWN: &[&str] = &[
             "x-amz-tagging",
@@ -1156,7 +1159,7 @@ impl Server {
         Ok(())
     }
 
-    /// Signature version 4 of the headers, as the documentation of AWS describes it.
+    /// Checks the signature of the headers (version 4), as AWS documents it.
     fn check_signature(&self, call: &Call, corrupted: bool) -> Result<(), Refusal> {
         let authorization = call.header("authorization");
         let field = |name: &str| {
@@ -1248,7 +1251,8 @@ const UNRESERVED: percent_encoding::AsciiSet = percent_encoding::NON_ALPHANUMERI
     .remove(b'_')
     .remove(b'~');
 
-/// The parts that Complete names: sorted, with the right ETags, large enough, and all but the last of one size.
+/// The parts that a Complete names. They must be sorted, have the right ETags, be large enough, and all except the last must
+/// have the same size.
 fn listed_parts(body: &Bytes, begun: &Begun) -> Result<Vec<Bytes>, Refusal> {
     let text = String::from_utf8_lossy(body).replace("&quot;", "\"");
     let tag = |part: &str, name: &str| {
@@ -1316,7 +1320,7 @@ fn listed_parts(body: &Bytes, begun: &Begun) -> Result<Vec<Bytes>, Refusal> {
     Ok(parts)
 }
 
-/// No answer.
+/// Ends the connection without an answer.
 async fn break_off(fate: &Fate, end: End) -> Result<Response<Sent>, std::io::Error> {
     if end == End::Stall {
         std::future::pending::<()>().await;
@@ -1339,19 +1343,19 @@ fn iso(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
-/// The header that tells which upload made an object.
+/// The header that says which upload made an object.
 const MARK: &str = "x-amz-meta-backup-run";
 
 const IN_LISTS: percent_encoding::AsciiSet = UNRESERVED.remove(b'/');
 
-/// As AWS writes keys into a list.
+/// A key in the form that AWS uses in lists.
 fn url_encoded(key: &str) -> String {
     percent_encoding::utf8_percent_encode(key, &IN_LISTS)
         .to_string()
         .replace("%20", "+")
 }
 
-/// What the token of a page of others' objects begins with.
+/// How the token for a page of other objects begins.
 const CROWD: &str = "crowd-";
 
 fn crowd(prefix: &str, turned: usize) -> Response<Sent> {

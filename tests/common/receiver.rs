@@ -1,4 +1,4 @@
-//! Whoever alerts and heartbeats are sent to: it notes what comes, and answers as it is told.
+//! The receiver of alerts and heartbeats. It records what comes, and answers as a test wants.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,19 +13,19 @@ use serde_json::Value;
 use super::certificates;
 use super::process::{LIMIT, wait_until};
 
-/// Part of every path: nobody but the receiver may ever see it.
+/// A part of every path. Only the receiver may ever see it.
 pub const CANARY: &str = "canary-token-7f3a";
 
-/// How one request is answered; 200 without any.
+/// How a request is answered. Without any of these, it is 200.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// With this status, and this body.
+    /// Answer with this status and this body.
     Status(u16, String),
-    /// With a redirect to there.
+    /// Answer with a redirect to this URL.
     Redirect(String),
-    /// Never.
+    /// Never answer.
     Hang,
-    /// The connection is closed.
+    /// Close the connection.
     Reset,
 }
 
@@ -50,7 +50,7 @@ impl Received {
 struct Shared {
     received: Mutex<Vec<Received>>,
     answers: Mutex<VecDeque<Answer>>,
-    /// What is answered when `answers` is used up.
+    /// The answer after all of `answers` were used.
     rest: Answer,
     ended: AtomicBool,
 }
@@ -64,22 +64,22 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// One that takes everything, over TLS with the certificate `good`.
+    /// Starts one that accepts everything, with TLS and the certificate `good`.
     pub fn start() -> Self {
         Self::answering(&[], Answer::Status(200, String::new()))
     }
 
-    /// One that answers so, and then in one way for ever.
+    /// Starts one that gives these answers first, and then always the same one.
     pub fn answering(first: &[Answer], rest: Answer) -> Self {
         Self::start_with(first, rest, Some(&certificates().path("good")))
     }
 
-    /// One that takes everything, over TLS with this certificate.
+    /// Starts one that accepts everything, with TLS and this certificate.
     pub fn start_tls(certificate: &Path) -> Self {
         Self::start_with(&[], Answer::Status(200, String::new()), Some(certificate))
     }
 
-    /// One that takes everything, without TLS.
+    /// Starts one that accepts everything, without TLS.
     pub fn start_plain() -> Self {
         Self::start_with(&[], Answer::Status(200, String::new()), None)
     }
@@ -133,7 +133,7 @@ impl Receiver {
             .clone()
     }
 
-    /// Waits until so many requests came.
+    /// Waits until this number of requests came.
     pub fn wait_for(&self, count: usize) -> Vec<Received> {
         wait_until(&format!("{count} requests"), LIMIT, || {
             Some(self.received()).filter(|received| received.len() >= count)
@@ -159,7 +159,7 @@ impl Receiver {
         })
     }
 
-    /// The targets so far, from the secret on.
+    /// The targets of all requests so far, without the part up to the secret.
     pub fn beats(&self) -> Vec<String> {
         let tail = |received: Received| received.target.split_once(CANARY).unwrap().1.to_owned();
         self.received().into_iter().map(tail).collect()

@@ -1,5 +1,5 @@
-//! A real S3 server: SeaweedFS. What it stored is asked through curl's own request signing, so that a fault of our
-//! client cannot hide itself.
+//! A real S3 server: SeaweedFS. The tests ask it with curl, which signs its requests itself, so that a fault of the
+//! service's client can't hide itself.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,13 +10,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::certificates;
 use super::process::{Folder, LIMIT, Process, free_ports, remove_at_end, tools, wait_until};
 
-/// The server's four parts listen on four ports in a row, and on the same plus this for their talk among themselves.
+/// The server's four parts listen on four successive ports, and on the same ports plus this number for their own
+/// communication.
 const GRPC: u16 = 10_000;
 const PORTS: [u16; 8] = [0, 1, 2, 3, GRPC, GRPC + 1, GRPC + 2, GRPC + 3];
 
 const READY_CHECK: &str = "ready-check";
 
-/// A server with one administrator and one identity that may only read and list. All is gone when it is dropped.
+/// A server with one administrator and one identity that may only read and list. Everything is removed when it is dropped.
 #[derive(Debug)]
 pub struct SeaweedFs {
     /// Where clients connect, without a slash at the end.
@@ -29,15 +30,15 @@ pub struct SeaweedFs {
     pub read_only_access_key: &'static str,
     /// The secret of the identity that may only read and list.
     pub read_only_secret_key: &'static str,
-    // Dropped in this order: the server is killed before its folder goes.
+    // These are dropped in this order, so that the server is killed before its folder is removed.
     server: Process,
     folder: Folder,
     files: AtomicU32,
 }
 
 impl SeaweedFs {
-    /// A server that has stored an object: all of its parts are up. It speaks TLS with the certificate `good`; questions asked
-    /// here do not check it.
+    /// Starts a server, and waits until it has stored an object, so that all of its parts are up. It uses TLS with the
+    /// certificate `good`. Requests of the tests do not check the certificate.
     pub fn start() -> Self {
         let (certificate, key) = (certificates().path("good"), certificates().key());
         Self::start_with(
@@ -73,13 +74,13 @@ impl SeaweedFs {
             if wait_until("SeaweedFS's start", LIMIT, || s3.progress()) {
                 return s3;
             }
-            // Most likely another test process took one of the ports between their choice and their use.
+            // Probably another test process took one of the ports after they were chosen and before they were used.
             said = s3.server.log().join("\n");
         }
         panic!("SeaweedFS did not start:\n{said}");
     }
 
-    /// The server's process id, for `STOP` and `CONT`.
+    /// The server's process number, for `STOP` and `CONT`.
     pub fn pid(&self) -> u32 {
         self.server.id()
     }
@@ -102,7 +103,7 @@ impl SeaweedFs {
             == 200
     }
 
-    /// Every object's key and size, in the order of keys.
+    /// The key and size of every object, in the order of the keys.
     pub fn list(&self, bucket: &str) -> Vec<(String, u64)> {
         let mut objects = Vec::new();
         let mut query = "list-type=2".to_owned();
@@ -124,7 +125,8 @@ impl SeaweedFs {
         }
     }
 
-    /// How many backups are begun and not ended. A daemon's look ahead at its start begins an upload too, for a moment.
+    /// How many uploads of backups are unfinished. The checks that a daemon makes at its start begin an upload too, for a
+    /// moment; they are not counted.
     pub fn backups_begun(&self, bucket: &str) -> usize {
         let uploads = self.uploads(bucket);
         uploads
@@ -133,7 +135,7 @@ impl SeaweedFs {
             .count()
     }
 
-    /// Every unfinished upload's key and id.
+    /// The key and id of every unfinished upload.
     pub fn uploads(&self, bucket: &str) -> Vec<(String, String)> {
         let page = self.listing(bucket, "uploads=");
         assert_ne!(
@@ -181,7 +183,7 @@ impl SeaweedFs {
         );
     }
 
-    /// Starts an upload and leaves it unfinished, giving its id.
+    /// Begins an upload, leaves it unfinished, and returns its id.
     pub fn begin_upload(&self, bucket: &str, key: &str) -> String {
         let (status, answer) = self.request(
             "POST",
@@ -193,7 +195,8 @@ impl SeaweedFs {
         text(&answer, "UploadId")
     }
 
-    /// A request signed by the administrator: status and body. The status is 0 if there was no answer.
+    /// Makes a request that is signed by the administrator, and returns status and body. The status is 0 if there was no
+    /// answer.
     pub fn request(
         &self,
         method: &str,
@@ -204,7 +207,7 @@ impl SeaweedFs {
         let sent = self.folder.path().join(format!("sent-{number}"));
         let received = self.folder.path().join(format!("received-{number}"));
         let mut curl = Command::new("curl");
-        // -q: no settings of the user's; --path-as-is: a key may hold "..".
+        // -q ignores the user's settings. --path-as-is is needed because a key may hold "..".
         curl.args([
             "-q",
             "-sk",
@@ -218,7 +221,7 @@ impl SeaweedFs {
         ]);
         curl.args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--user"])
             .arg(format!("{}:{}", self.access_key, self.secret_key));
-        // curl 7.88 hashes no body by itself when it reads it from a file.
+        // curl 7.88 does not hash a body that it reads from a file.
         curl.args([
             "-H",
             "x-amz-content-sha256: UNSIGNED-PAYLOAD",
@@ -231,7 +234,7 @@ impl SeaweedFs {
             std::fs::write(&sent, body).expect("write the body");
             curl.arg("--data-binary")
                 .arg(format!("@{}", sent.display()));
-            // Without this curl says that it is a form, and SeaweedFS keeps that as the object's type.
+            // Without this, curl declares the body a form, and SeaweedFS stores that as the object's type.
             curl.args(["-H", "content-type: application/octet-stream"]);
         }
         curl.arg(format!("{}{path_and_query}", self.endpoint));
@@ -252,8 +255,8 @@ impl SeaweedFs {
         body
     }
 
-    /// `Some(true)` once an object was stored, `Some(false)` if the server has ended. An open port says nothing: the parts
-    /// behind it come up one by one.
+    /// `Some(true)` once an object was stored, `Some(false)` if the server has ended. An open port is not enough, because
+    /// the parts start one by one.
     fn progress(&mut self) -> Option<bool> {
         if !self.server.running() {
             return Some(false);
@@ -281,7 +284,7 @@ fn launch(weed: &Path, port: u16, folder: &Folder, options: &[String]) -> Proces
          "actions": ["Read", "List"]}]}"#;
     std::fs::write(&identities, known).expect("write the identities");
 
-    // It does not end on SIGTERM within minutes; SIGKILL is what `Process` sends.
+    // After SIGTERM it does not end for minutes. `Process` sends SIGKILL.
     let mut command = Process::command(weed);
     command.current_dir(folder.path());
     // Without this a request for x-amz-server-side-encryption: AES256 is answered with 500.
@@ -298,13 +301,13 @@ fn launch(weed: &Path, port: u16, folder: &Folder, options: &[String]) -> Proces
         .arg(format!("-filer.port={}", port + 3));
     command.args([
         "-master.peers=none",
-        // Every bucket takes several volumes. Counted from the free disk, as 0 means, they ran out after some forty
-        // buckets, and every further upload was answered with 500.
+        // Every bucket needs several volumes. With 0, their number depends on the free disk. Then they ran out after about
+        // forty buckets, and every further upload was answered with 500.
         "-master.volumeSizeLimitMB=256",
         "-volume.max=5000",
         "-volume.preStopSeconds=0",
     ]);
-    // By default it reports to its makers.
+    // By default it reports to its developers.
     command.arg("-master.telemetry=false");
     command.args([
         "-s3",
@@ -312,12 +315,13 @@ fn launch(weed: &Path, port: u16, folder: &Folder, options: &[String]) -> Proces
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
     ]);
-    // By default an administrator's upload into a missing bucket makes the bucket, and a full one can be deleted.
+    // By default, an administrator's upload into a missing bucket creates the bucket, and a bucket with objects can be
+    // deleted.
     command.args([
         "-s3.autoCreateBucket=false",
         "-s3.allowDeleteBucketNotEmpty=false",
     ]);
-    // Killed, it leaves its sockets behind; only two of them can be put elsewhere.
+    // When it is killed, it leaves its sockets behind. Only two of them can be put into another folder.
     for part in ["s3", "filer"] {
         command.arg(format!(
             "-{part}.localSocket={}",
@@ -340,7 +344,7 @@ fn object_path(bucket: &str, key: &str) -> String {
     format!("/{bucket}/{}", encoded(key).replace("%2F", "/"))
 }
 
-/// As a signature wants it: all but what a URL never encodes.
+/// The encoding that a signature needs: everything except what is never encoded in a URL.
 fn encoded(text: &str) -> String {
     const SIGNED: &AsciiSet = &NON_ALPHANUMERIC
         .remove(b'-')
@@ -350,7 +354,7 @@ fn encoded(text: &str) -> String {
     utf8_percent_encode(text, SIGNED).to_string()
 }
 
-/// The insides of each `<name>` of an S3 answer, which is XML without attributes where it matters.
+/// The content of each `<name>` in an S3 answer, which is XML without attributes where it matters.
 fn elements<'a>(xml: &'a str, name: &str) -> Vec<&'a str> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     xml.split(&open)

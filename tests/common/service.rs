@@ -1,4 +1,4 @@
-//! The real binary, its variables and its log.
+//! The real program, its variables and its log.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -19,12 +19,12 @@ use super::seaweedfs::SeaweedFs;
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_postgres-s3-backups");
 
-/// The variables of one start; nothing else is in the environment.
+/// The variables of one start. The environment holds nothing else.
 #[derive(Debug, Clone)]
 pub struct Variables(BTreeMap<String, String>);
 
 impl Variables {
-    /// Nothing but a PATH that holds the clients of these majors.
+    /// Only a PATH, with the clients of these major versions.
     pub fn bare(majors: &[u16]) -> Self {
         let mut folders: Vec<String> = majors
             .iter()
@@ -34,7 +34,7 @@ impl Variables {
         Self(BTreeMap::from([("PATH".to_owned(), folders.join(":"))]))
     }
 
-    /// Those of a working service: this bucket of this store, this database, clients of 14 to 18.
+    /// The variables of a working service, with this bucket of this store, this database, and the clients of 14 to 18.
     pub fn working(store: &SeaweedFs, bucket: &str, database_url: &str) -> Self {
         Self::bare(&[14, 15, 16, 17, 18])
             .with("AWS_ACCESS_KEY_ID", store.access_key)
@@ -47,7 +47,7 @@ impl Variables {
             .with("PORT", &free_port().to_string())
     }
 
-    /// Those of a working service on the strict server.
+    /// The variables of a working service with the strict server.
     pub fn on_r2(store: &R2, database_url: &str) -> Self {
         Self::bare(&[17])
             .with("AWS_ACCESS_KEY_ID", &store.access_key)
@@ -60,13 +60,13 @@ impl Variables {
             .with("PORT", &free_port().to_string())
     }
 
-    /// With a variable set.
+    /// Sets a variable.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.0.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// Without a variable.
+    /// Removes a variable.
     pub fn without(mut self, name: &str) -> Self {
         self.0.remove(name);
         self
@@ -88,7 +88,7 @@ impl Variables {
     }
 }
 
-/// What the clock says.
+/// The current time.
 fn unix_seconds() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
@@ -103,7 +103,7 @@ pub struct Service {
 /// A service that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// How.
+    /// How it ended.
     pub status: ExitStatus,
     /// Every line it wrote.
     pub lines: Vec<String>,
@@ -115,7 +115,7 @@ impl Service {
         Self::start_by(Process::command(BINARY), variables, arguments)
     }
 
-    /// Starts it through another command that ends in the binary (`faketime`, a namespace).
+    /// Starts it through another command that runs the program (`faketime`, a namespace).
     pub fn start_by(mut command: Command, variables: &Variables, arguments: &[&str]) -> Self {
         command.args(arguments).env_clear().envs(&variables.0);
         let port = variables
@@ -134,10 +134,10 @@ impl Service {
         Self::start(variables, &[])
     }
 
-    /// Runs `backup` to its end. A manual run is named after the second in which it starts, so that a second one in one
-    /// bucket has to wait for the next second, as a person would.
+    /// Runs `backup` to its end. A manual run is named after the second in which it starts. So a second run in the same
+    /// bucket waits for the next second.
     pub fn backup(variables: &Variables) -> Ended {
-        /// By bucket, the second in which its last run ended.
+        /// The second in which the last run ended, by bucket.
         static ENDED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
         let bucket = variables.0.get("AWS_S3_BUCKET").cloned();
         let bucket = bucket.unwrap_or_default();
@@ -155,7 +155,8 @@ impl Service {
         self.process.id()
     }
 
-    /// The most memory it ever had, without the pages of its program, which is large unoptimised; none if it has ended.
+    /// The most memory that it had so far, without the pages of the program itself, which is large without optimisation.
+    /// `None` if it has ended.
     pub fn peak_kib(&self) -> Option<u64> {
         let path = Path::new("/proc")
             .join(self.id().to_string())
@@ -168,7 +169,7 @@ impl Service {
         Some(kib("VmHWM:")? - kib("RssFile:")?)
     }
 
-    /// Waits for its end, and tells the most memory it was seen to have.
+    /// Waits for its end, and returns it with the most memory that was observed.
     pub fn end_with_peak(mut self, limit: Duration) -> (Ended, u64) {
         let mut peak = 0;
         wait_until("its end", limit, || {
@@ -228,7 +229,7 @@ impl Service {
     pub fn end(mut self, limit: Duration) -> Ended {
         let status = self.process.wait(limit);
         // The readers of its output see the end of the pipes a moment after the process ended, unless a child of its own
-        // lives on and holds them open: that one has nothing to say.
+        // keeps them open. Such a child writes nothing that matters.
         let began = Instant::now();
         while !self.process.silent() && began.elapsed() < Duration::from_secs(5) {
             std::thread::sleep(Duration::from_millis(5));
@@ -243,12 +244,12 @@ impl Service {
         self.end(LIMIT)
     }
 
-    /// GETs a path: status and body. Waits until the port is open.
+    /// GETs a path, and returns status and body. It waits until the port is open.
     pub fn get(&self, path: &str) -> (u16, String) {
         self.get_as("localhost", path)
     }
 
-    /// GETs a path under a host name.
+    /// GETs a path with this host name.
     pub fn get_as(&self, host: &str, path: &str) -> (u16, String) {
         let answer = self.raw(&format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
@@ -277,7 +278,7 @@ impl Service {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// GETs a path with a token: status, headers and body.
+    /// GETs a path with a token, and returns status, headers and body.
     pub fn get_with(&self, token: &str, path: &str) -> (u16, String, String) {
         let answer = self.raw(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"));
         let (head, body) = answer.split_once("\r\n\r\n").expect("HTTP");
@@ -318,7 +319,7 @@ impl Ended {
         found.remove(0)
     }
 
-    /// The one ERROR line of a backup that failed, after a look that it exited with 1.
+    /// The only ERROR line of a backup that failed. Checks that the exit code was 1.
     pub fn failure(&self) -> Value {
         assert_eq!(self.code(), Some(1), "{}", self.text());
         let failure = self.event("backup failed");
@@ -340,8 +341,8 @@ impl Ended {
         parsed.filter(|event| event["level"] == "ERROR").collect()
     }
 
-    /// Looks that it ended within five seconds of the signal by its own clock: where all of the time it has is used up, a
-    /// busy machine's delays must not count.
+    /// Checks that it ended within five seconds of the signal, by the times in its own log. A run can use up all of this
+    /// time, so delays outside of it, on a busy machine, must not count.
     pub fn within_five_seconds(&self) {
         let time = |event: &Value| -> chrono::DateTime<chrono::Utc> {
             event["timestamp"].as_str().unwrap().parse().unwrap()
@@ -392,7 +393,7 @@ pub fn gunzip(body: &[u8]) -> String {
     text
 }
 
-/// The processes of a program below a folder whose command line holds `text`.
+/// The processes whose command line holds `text`.
 pub fn processes_with(text: &str) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
