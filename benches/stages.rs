@@ -1,5 +1,5 @@
-//! What one core does in a second at each stage that touches every byte: the tap, the compressor, the cutting into parts.
-//! The seconds are of processor time, so that other work on the machine does not show.
+//! What one core does in a second in each stage that touches every byte: reading the dump, compressing it, and cutting it
+//! into parts. The seconds are processor time, so that other work on the machine does not matter.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use stream::gzip::Encoder;
 use stream::part::{Buffers, Cutter};
 use stream::script::Script;
 
-/// What this thread had of the processor.
+/// The processor time of this thread.
 struct ProcessorTime;
 
 impl Measurement for ProcessorTime {
@@ -44,7 +44,7 @@ impl Measurement for ProcessorTime {
     }
 }
 
-/// A MiB of rows as an app has them: a key, a time, words, a number.
+/// A MiB of rows as an app has them, with a key, a time, words and a number.
 fn rows() -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(20_260_125);
     let words: Vec<String> = (0..4000)
@@ -76,7 +76,7 @@ fn rows() -> Vec<u8> {
     text
 }
 
-/// The same rows as `pg_dump --inserts` writes them: a statement for each.
+/// The same rows as `pg_dump --inserts` writes them, with a statement for each.
 fn inserts(rows: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     for row in String::from_utf8_lossy(rows).lines() {
@@ -87,7 +87,7 @@ fn inserts(rows: &[u8]) -> Vec<u8> {
     text
 }
 
-/// A MiB of functions: their bodies stand between dollar signs, with quotes, comments and statements in them.
+/// A MiB of functions. Their bodies are between dollar signs, and hold quotes, comments and statements.
 fn functions() -> Vec<u8> {
     let mut text = Vec::new();
     while text.len() < 1024 * 1024 {
@@ -146,7 +146,7 @@ fn compressor(criterion: &mut Criterion<ProcessorTime>) {
     group.finish();
 }
 
-/// Copying into a part and its MD5, for each byte that is sent.
+/// Copying into a part, and the MD5 of it, for each byte that is sent.
 fn parts(criterion: &mut Criterion<ProcessorTime>) {
     let member = rows();
     let mut group = criterion.benchmark_group("parts");

@@ -1,4 +1,4 @@
-//! The daemon tells people itself: alerts, heartbeats and odd backups, at receivers of every temper.
+//! The daemon notifies people: alerts, heartbeats and unusual backups, with receivers that answer in every way.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ fn name_hours_ago(hours: i64) -> String {
     format!("vlvt_backup_{}.sql.gz", at.format("%Y-%m-%d_%H-%M-%S"))
 }
 
-/// A daemon that has nothing to do until 03:00.
+/// The variables of a daemon that has nothing to do until 03:00.
 fn quiet(r2: &R2) -> Variables {
     Variables::on_r2(r2, &postgres().url("postgres")).with("RUST_LOG", "debug")
 }
@@ -24,7 +24,7 @@ fn time(event: &serde_json::Value) -> chrono::DateTime<chrono::Utc> {
     event["timestamp"].as_str().unwrap().parse().unwrap()
 }
 
-/// Nothing of an address is in the log, at debug level.
+/// Checks that the log holds nothing of an address, even at debug level.
 fn keeps_its_secret(ended: &Ended) {
     assert!(!ended.text().contains("canary"), "{}", ended.text());
     assert!(!ended.text().contains("/hook"), "{}", ended.text());
@@ -48,7 +48,7 @@ fn a_failing_schedule_is_told_once_and_its_recovery_always() {
     let recovered = alerts.wait_for_event("recovered");
     let failed = service.wait_for("backup failed");
     assert_eq!(service.events("backup failed").len(), 2);
-    // Two more good ones, and nobody is told anything more.
+    // After two more good backups, no further message is sent.
     service.wait_for_nth("backup finished", 3);
     let ended = service.terminate();
     assert_eq!(alerts.events(), ["failing", "recovered"]);
@@ -68,7 +68,7 @@ fn a_failing_schedule_is_told_once_and_its_recovery_always() {
         ended.events("backup finished")[0]["name"]
     );
     assert_eq!(ended.events("alert sent").len(), 2);
-    // The heartbeat has each run.
+    // The heartbeat got each run.
     let all = beats.received();
     assert_eq!(
         beats.beats()[..6],
@@ -140,7 +140,7 @@ fn a_table_that_was_emptied_is_named_in_the_log_and_the_alert_and_flagged_in_hea
         !text.contains("<!channel>") && !text.contains("@here"),
         "{text}"
     );
-    // The next one is like that one.
+    // The next backup is like that one.
     let over = alerts.wait_for_event("recovered");
     assert_eq!(over["recovered_from"], serde_json::json!(["anomaly"]));
     assert!(over["text"].as_str().unwrap().contains("did not come back"));
@@ -212,7 +212,7 @@ fn a_drill_that_fails_is_told_once_and_so_is_the_next_that_does_not() {
     seaweedfs().create_bucket(&bucket);
     let variables = Variables::working(seaweedfs(), &bucket, &postgres().url("postgres"));
     let made = Service::backup(&variables).event("backup finished");
-    // The check of one's own is true as long as this role is there.
+    // The user's own check is true as long as this role exists.
     server.psql("postgres", "CREATE ROLE witness");
     let service = Service::daemon(
         &variables
@@ -261,7 +261,7 @@ fn a_run_that_is_cut_by_a_stop_has_begun_and_tells_nothing_else() {
     assert_eq!(alerts.received().len(), 0);
 }
 
-/// A backup by a daemon, and its end, with both receivers in this state.
+/// Makes a backup with a daemon, and stops the daemon. Alerts and heartbeats are both sent to this URL.
 fn at_a_receiver(url: &str) -> Ended {
     let r2 = R2::start();
     let began = Instant::now();
@@ -273,7 +273,7 @@ fn at_a_receiver(url: &str) -> Ended {
             .with("HEARTBEAT_URL", url),
     );
     service.wait_for("backup finished");
-    // It is stale by now, or will be in a second: an alert is on its way, and so is a heartbeat.
+    // The backup is stale by now, or will be in a second, so an alert and a heartbeat are being sent.
     service.wait_for_health("stale");
     let ended = service.terminate();
     assert_eq!(ended.code(), Some(0));
@@ -300,7 +300,7 @@ fn a_receiver_that_hangs_or_is_down_delays_neither_a_backup_nor_the_end() {
     at_a_receiver(&reset.url());
     let down = format!("http://127.0.0.1:{}/hook/{CANARY}", free_port());
     at_a_receiver(&down);
-    // A name that nobody has.
+    // This is a host name that does not exist.
     at_a_receiver(&format!("https://canary-host.invalid/hook/{CANARY}"));
 }
 
@@ -312,7 +312,7 @@ fn a_single_shot_waits_ten_seconds_at_most_for_its_messages_and_says_what_became
         let r2 = R2::start();
         let ended = Service::backup(&quiet(&r2).with("HEARTBEAT_URL", url));
         assert_eq!(ended.code(), Some(0), "{}", ended.text());
-        // That the start did not arrive either is worth nobody's time: it is told at debug level only.
+        // The ping at the start did not arrive either, but that is only logged at debug level.
         let mut lost = ended.events("heartbeat not delivered");
         lost.retain(|event| event["level"] == "WARN");
         assert_eq!(lost.len(), 1, "{}", ended.text());
@@ -330,7 +330,7 @@ fn a_single_shot_waits_ten_seconds_at_most_for_its_messages_and_says_what_became
         );
         keeps_its_secret(&ended);
     }
-    // The receiver that hangs at the start of a run was asked once more at its end.
+    // The receiver that hangs at the start of a run got another ping at its end.
     assert_eq!(hanging.beats(), ["/start", ""]);
 }
 
@@ -350,7 +350,7 @@ fn a_receiver_that_is_out_of_order_for_a_moment_gets_the_message_all_the_same() 
     let r2 = R2::start();
     let error = Answer::Status(500, String::new());
     let slow_down = Answer::Status(429, String::new());
-    // The start of the run has one try.
+    // The ping at the start of a run is tried only once.
     let receiver = Receiver::answering(
         &[error.clone(), slow_down, error],
         Answer::Status(204, String::new()),
@@ -398,7 +398,7 @@ fn a_redirect_is_followed_nowhere() {
             .with("HEARTBEAT_URL", &receiver.url()),
     );
     assert_eq!(elsewhere.received().len(), 0);
-    // The alert, the start and the end, each once.
+    // These are the alert, the start and the end, each of them once.
     assert_eq!(receiver.received().len(), 3);
     for message in ["alert not delivered", "heartbeat not delivered"] {
         let lost = ended.events(message).pop().unwrap();

@@ -1,4 +1,4 @@
-//! What the template left behind, made by real `pg_dump`s of 14 to 18, whole and broken.
+//! The archives that the template left behind, made by the real `pg_dump` of 14 to 18, whole and broken.
 
 use std::io::Read;
 use std::path::Path;
@@ -26,7 +26,7 @@ fn problems(tar: &[u8]) -> Vec<String> {
     check(tar, 64 * 1024).expect_err("it is broken")
 }
 
-/// What the template runs, in a shell without `pipefail`: whether it called that a success, and the object.
+/// Runs what the template runs, in a shell without `pipefail`. Returns whether the shell reported success, and the object.
 fn template(server: &Postgres, major: u16, database: &str, options: &str) -> (bool, Vec<u8>) {
     let folder = Folder::new();
     let mut command = template_command(&server.url(database), major, folder.path(), options);
@@ -85,7 +85,7 @@ fn small(server: &Postgres) {
     );
 }
 
-/// Every table's rows as the server counts them.
+/// The rows of every table, as the server counts them.
 fn counted(server: &Postgres, database: &str) -> Vec<(String, u64)> {
     let query = "SELECT format('SELECT json_build_array(%L, count(*)) FROM ONLY %I.%I', n.nspname || '.' || c.relname, n.nspname, c.relname)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -116,7 +116,7 @@ fn of_major(major: u16) {
     server.create_database("awkward", "");
     server.psql_file("awkward", data.join("awkward.sql"));
     let mut expected = counted(&server, "awkward");
-    // An extension's own table is dumped only where the extension asks for it.
+    // The table of an extension is only dumped if the extension asks for it.
     let objects = server.psql("awkward", "SELECT count(*) FROM pg_largeobject_metadata");
     for options in [
         "",
@@ -171,7 +171,7 @@ fn of_major(major: u16) {
     for step in [3, 511, 512, 513, 4096] {
         assert_eq!(check(&tar, step).as_ref(), Ok(&whole));
     }
-    // Every byte of one; of the others some, and every edge of a block.
+    // For one archive, every byte is tried. For the others, some bytes and the borders of every block.
     let stride = if major == 16 { 1 } else { 17 };
     every_cut_is_seen(&tar, stride);
     every_flip_that_matters_is_seen(&tar, &whole, stride);
@@ -228,7 +228,7 @@ fn every_flip_that_matters_is_seen(tar: &[u8], whole: &Contents, stride: usize) 
         tar[at] ^= 1;
         if let Ok(contents) = outcome {
             assert!(!must, "{what}: byte {at} flipped, and not seen");
-            // At most a name is another.
+            // The only possible difference is a name.
             assert_eq!(
                 (contents.rows, contents.tables.len(), contents.large_objects),
                 (whole.rows, whole.tables.len(), whole.large_objects),
@@ -370,7 +370,7 @@ fn members_that_are_gone_or_foreign_are_named() {
 fn a_dump_whose_session_was_ended_is_found_out() {
     let server = Postgres::start(16);
     server.create_database("shop", "");
-    // The last row lies in the TOAST table; all else of `users` is sent before it is read.
+    // The last row is in the TOAST table. Everything else of `users` is sent before it is read.
     server.psql(
         "shop",
         "CREATE TABLE early (a int); INSERT INTO early SELECT generate_series(1, 1000);
@@ -386,7 +386,7 @@ fn a_dump_whose_session_was_ended_is_found_out() {
     let whole = check(&dump(&server, 16, "shop", ""), 4096).unwrap();
     assert_eq!(whole.rows, 51_001);
 
-    // Whoever rebuilds its index holds the reader of that row up until the transaction ends.
+    // A transaction that rebuilds the index of the TOAST table blocks the reader of that row until it ends.
     let mut holder = Process::spawn({
         let mut command = Process::command(Postgres::bin(16).join("psql"));
         let script = format!("BEGIN; REINDEX TABLE {toast}; SELECT pg_sleep(600)");

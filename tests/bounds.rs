@@ -1,5 +1,5 @@
-//! What a store sends has limits, whatever it is: an answer that is too long, cut or contradictory is an error and costs no
-//! memory, and nothing of it is taken for the whole.
+//! Whatever a store sends has limits. An answer that is too long, cut off or contradictory is an error and takes no memory,
+//! and no part of it is taken for the whole.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::speed::MOST_RSS_KIB;
 
 const NAME: &str = "vlvt_backup_2026-01-25_03-00-00.sql.gz";
 
-/// More than any machine of ours has to spare.
+/// This is more memory than the service may ever take.
 const FLOOD: u64 = 700 << 20;
 
 fn variables(r2: &R2) -> Variables {
@@ -28,7 +28,7 @@ fn list(r2: &R2) -> Ended {
     Service::start(&variables(r2), &["list"]).end(LIMIT)
 }
 
-/// The one line of level ERROR, after a look that the command failed.
+/// The only line of level ERROR. Checks that the command failed.
 fn one_error(ended: &Ended) -> Value {
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
     let mut errors = ended.errors();
@@ -40,7 +40,7 @@ fn said(error: &Value) -> &str {
     error["error"].as_str().unwrap()
 }
 
-/// A store that is asked once, and what it answers.
+/// Asks the store one question, and returns the answer.
 fn ask<T>(r2: &R2, question: impl AsyncFnOnce(Store) -> T) -> T {
     let patience = StorePatience {
         tries: 1,
@@ -145,14 +145,14 @@ fn a_list_that_is_cut_anywhere_is_asked_for_again_and_never_taken_for_whole() {
         };
         assert_eq!(cut.struck(), 1);
         if error.kind() == Kind::StoreRejected {
-            // Nothing is left by which it could be known for a list.
+            // What is left can't be recognized as a list any more.
             break;
         }
         assert_eq!(error.kind(), Kind::StoreUnavailable, "{bytes}: {error}");
         cuts += 1;
     }
     assert!(cuts > 400, "{cuts}");
-    // Whoever has patience gets all of it.
+    // A client that tries again gets all of it.
     r2.fail(Operation::ListObjects, 0, 1, Action::Cut(200));
     let ended = list(&r2);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
@@ -181,7 +181,7 @@ fn the_other_answers_are_not_taken_for_whole_either() {
         r2.fail(Operation::ListUploads, 0, 1, action.clone());
         assert!(ask(&r2, uploads).is_err(), "{action:?}");
     }
-    // SeaweedFS does not say whether there is more where there is none, and of the next page tells the upload alone.
+    // SeaweedFS does not say whether there is more if there is nothing more, and names only the upload for the next page.
     r2.fail(
         Operation::ListUploads,
         0,
@@ -211,7 +211,7 @@ fn the_other_answers_are_not_taken_for_whole_either() {
         });
         assert!(completed.is_err(), "{action:?}");
         r2.fail(Operation::Lifecycle, 0, 1, action.clone());
-        // What is not S3's is not told; nothing of it counts for a bucket without rules.
+        // An answer that is not S3's is not repeated, and is not taken for a bucket without rules.
         let rules = ask(&r2, async |store| store.rules().await);
         assert!(
             matches!(rules, Err(_) | Ok(Rules::NotTold)),
@@ -243,7 +243,7 @@ fn a_backup_whose_complete_is_cut_is_looked_at_and_found_to_be_there() {
 
 #[test]
 fn an_object_that_is_longer_than_what_was_asked_for_costs_no_memory() {
-    // Five megabytes are asked for in two pieces.
+    // Five megabytes are requested in two pieces.
     let flood = |status, sized| Action::Flood {
         status,
         start: "",
@@ -345,7 +345,7 @@ fn somebody_elses_objects_cost_no_memory_however_many_there_are() {
 #[test]
 fn a_stores_own_words_are_kept_short_and_no_piece_of_a_secret_is_among_them() {
     let r2 = R2::start_plain();
-    // Wherever it is cut, a secret lies there.
+    // Wherever the text is cut, there is a secret.
     let words = format!("{}{}", "y".repeat(13), r2.secret_key).repeat(500);
     assert!(words.len() > 30_000);
     for (status, words) in [
@@ -389,7 +389,7 @@ fn what_a_store_wants_back_is_not_kept_when_it_is_too_long() {
 
 #[test]
 fn an_answer_that_trickles_ends_at_the_limit_of_one_try() {
-    // Covered for every request alike by `troubleshooting`; here for the body of an object that never comes.
+    // `troubleshooting` covers this for every request. Here, the body of an object never comes.
     let r2 = R2::start_plain();
     r2.put(NAME, &[7; 100]);
     r2.fail(Operation::GetObject, 0, 1, Action::Hang);

@@ -1,5 +1,5 @@
-//! Each cause of a failure on a real server: known whatever the database's names are, in another language and over TLS;
-//! tried again or not; and the statement that its hint names mends it.
+//! Each cause of a failure, on a real server. It is recognized whatever the names in the database are, in another language
+//! and over TLS. It is tried again or not. And the statement in its hint repairs it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -19,7 +19,7 @@ use crate::common::process::{Folder, LIMIT, Process, free_port, wait_until};
 use crate::common::r2::R2;
 use crate::common::service::{Ended, Service, Variables};
 
-/// With all clients, and three further attempts.
+/// The variables with all clients, and three more attempts.
 fn variables(r2: &R2, url: &str) -> Variables {
     let folders = [14, 15, 16, 17, 18].map(|major| Postgres::bin(major).display().to_string());
     Variables::on_r2(r2, url)
@@ -27,7 +27,7 @@ fn variables(r2: &R2, url: &str) -> Variables {
         .with("BACKUP_RETRIES", "3")
 }
 
-/// A run that fails, and is not tried again.
+/// Makes a run that fails and is not tried again.
 fn hopeless(url: &str) -> Value {
     hopeless_with(&variables(&R2::start(), url))
 }
@@ -43,7 +43,7 @@ fn hopeless_with(variables: &Variables) -> Value {
     failure
 }
 
-/// A run whose first attempt fails, and is followed by another.
+/// Makes a run whose first attempt fails and is followed by another.
 fn tried_again(variables: &Variables, in_the_middle: impl FnOnce()) -> Value {
     let service = Service::start(variables, &["backup"]);
     in_the_middle();
@@ -69,7 +69,7 @@ fn done(url: &str) -> Ended {
     ended
 }
 
-/// The statement that a hint says to run.
+/// The statement in a hint.
 fn statement(failure: &Value) -> String {
     let hint = failure["hint"].as_str().unwrap();
     let statement = hint.split_once("run: ").unwrap().1;
@@ -104,7 +104,7 @@ fn the_statement_in_a_hint_lets_a_role_in() {
         server.psql("postgres", expected);
     }
     done(&url);
-    // What pg_read_all_data does not give.
+    // pg_read_all_data does not include the right to read this.
     server.psql(database, "SELECT lo_create(4711)");
     let failure = hopeless(&url);
     is(
@@ -196,7 +196,7 @@ fn a_dump_that_loses_its_session_is_tried_again_over_tls_too() {
         server.stop();
         let failed = service.wait_for("attempt failed");
         is(&failed, "dump_exit", &[]);
-        // The session of the dump may be told first, or that of its foreign table, whose failure is then one of the table's.
+        // The dump's own session may be ended first, or that of its foreign table, and then the failure is one of the table.
         let by_the_table = failed["error"]
             .as_str()
             .unwrap()
@@ -209,7 +209,7 @@ fn a_dump_that_loses_its_session_is_tried_again_over_tls_too() {
 
 #[test]
 fn what_no_attempt_can_dump_is_not_tried_again() {
-    // A type whose functions are in a library that is not there.
+    // This type has functions in a library that does not exist.
     let server = Postgres::start_with(18, &[]);
     server.psql("postgres", "
         CREATE TYPE x;
@@ -226,7 +226,7 @@ fn what_no_attempt_can_dump_is_not_tried_again() {
             .with("BACKUP_OPTIONS", "--no-such-option"),
     );
     is(&failure, "dump_exit", &["BACKUP_OPTIONS"]);
-    // More than 1 GB as text.
+    // As text, this row is larger than 1 GB.
     server.create_database("large", "");
     server.psql("large", "CREATE TABLE certificates (sslmode bytea); ALTER TABLE certificates ALTER sslmode SET STORAGE EXTERNAL;
         INSERT INTO certificates SELECT convert_to(repeat('x', 600000000), 'LATIN1')");
@@ -265,10 +265,10 @@ fn more_tables_than_locks_are_foreseen_and_not_tried_again() {
     );
 }
 
-/// What a client sends in place of a version to ask for TLS.
+/// What a client sends instead of a version to ask for TLS.
 const SSL_REQUEST: [u8; 4] = [4, 210, 22, 47];
 
-/// Something in front of a server that answers as `serve` does, for each connection.
+/// Listens on a port, and answers each connection with `serve`.
 fn front(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -282,7 +282,7 @@ fn front(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     port
 }
 
-/// What is said while a server that is away is waited for.
+/// The line that is logged while the service waits for a server that is away.
 fn waited_for(url: &str) -> Value {
     let r2 = R2::start();
     let service = Service::start(&variables(&r2, url), &["backup"]);
@@ -309,7 +309,8 @@ fn a_front_that_agrees_to_tls_and_closes_is_waited_for() {
     }
 }
 
-/// A real server whose words about a password and about too many connections come out in German, of the same length.
+/// A proxy before a real server that translates its messages about a wrong password and about too many connections into
+/// German ones of the same length.
 fn german(server: &Postgres) -> u16 {
     const WORDS: [(&[u8], &[u8]); 3] = [
         (
@@ -352,7 +353,7 @@ fn german(server: &Postgres) -> u16 {
 
 #[test]
 fn a_server_that_speaks_german_is_understood_by_its_codes() {
-    // Without TLS, so that its words can be changed on the way.
+    // The server has no TLS, so that its messages can be changed on the way.
     let server = Postgres::start_plain(17, &[]);
     server.psql("postgres", "CREATE ROLE md5er LOGIN; SET password_encryption = md5; ALTER ROLE md5er PASSWORD 'testpass'; RESET password_encryption; CREATE ROLE narrow LOGIN PASSWORD 'testpass' CONNECTION LIMIT 0");
     server.admit("host all md5er all md5");
@@ -382,7 +383,7 @@ fn a_server_that_speaks_german_is_understood_by_its_codes() {
         "{warning}"
     );
     done(&url("postgres", "testpass"));
-    // pg_dump shows no code, so what this user may not read is asked for.
+    // pg_dump shows no code, so the service asks the server what this user may not read.
     server.psql(
         "postgres",
         "CREATE ROLE reader LOGIN PASSWORD 'testpass'; CREATE TABLE certificates (sslmode int)",
@@ -421,7 +422,7 @@ fn a_superusers_dump_asks_for_messages_in_english() {
     assert_eq!(service.end(LIMIT).code(), Some(0));
 }
 
-/// A server that refuses everybody so, with TLS or without it.
+/// A server that refuses everybody with this code and message, with or without TLS.
 fn refusing(code: &'static str, words: &'static str, tls: bool) -> u16 {
     let certificate = CertificateDer::pem_file_iter(certificates().path("good")).unwrap();
     let certificate = certificate.map(Result::unwrap).collect();
@@ -506,7 +507,7 @@ fn a_refusal_in_any_language_has_its_remedy_over_tls_too() {
                 "auth",
                 "ALLOW_CONNECTIONS true",
             ),
-            // Those whose code tells nothing.
+            // The code of these says nothing.
             ("XX000", "Tenant or user not found", "auth", "Supabase"),
             (
                 "XX000",
@@ -524,7 +525,7 @@ fn a_refusal_in_any_language_has_its_remedy_over_tls_too() {
         ] {
             let port = refusing(code, words, tls);
             let mode = if tls { "require" } else { "disable" };
-            // A password that is a word of the message changes nothing.
+            // It does not matter if the password is a word of the message.
             for password in ["testpass", "database", "no", "user"] {
                 let failure = hopeless(&format!(
                     "postgres://u:{password}@127.0.0.1:{port}/d?sslmode={mode}"
@@ -573,12 +574,12 @@ fn pgbouncers_own_refusals_have_theirs() {
         .replace("postgres:testpass", "stranger:testpass");
     let failure = hopeless(&url);
     is(&failure, "auth", &["BACKUP_DATABASE_URL"]);
-    // The database is the server's to refuse, and the pooler repeats it.
+    // The server refuses the database, and the pooler repeats its answer.
     let failure = hopeless(&pooler.url("nosuchdatabase"));
     is(&failure, "auth", &["does not exist"]);
 }
 
-/// A standby of a server, which waits for no query of its own.
+/// A standby of a server. It cancels its own queries at once if they conflict with the primary.
 struct Standby {
     port: u16,
     _folder: Folder,
@@ -599,7 +600,7 @@ impl Standby {
         let mut copy = Process::command_with(&options, Postgres::bin(17).join("pg_basebackup"));
         copy.args(["--write-recovery-conf", "--checkpoint=fast", "--pgdata"]);
         copy.arg(&data).arg("--dbname").arg(primary.url("postgres"));
-        // Else libpq would look for certificates in the home of the user who runs the tests.
+        // Otherwise libpq would look for certificates in the home of the user who runs the tests.
         copy.env("HOME", folder.path());
         let copied = copy.current_dir(folder.path()).output().unwrap();
         assert!(copied.status.success(), "{copied:?}");
@@ -649,7 +650,7 @@ fn a_standby_says_what_it_could_not_wait_for_and_what_it_lacks() {
         "{}",
         checked.text()
     );
-    // The foreign table is read from the primary, so the halt is there; the dump itself has its snapshot on the standby.
+    // The foreign table is read from the primary, so the dump halts there. Its snapshot is on the standby.
     let variables = halted
         .variables(variables(&r2, ""))
         .with("BACKUP_DATABASE_URL", &url);

@@ -1,5 +1,5 @@
-//! The command that looks before a backup is due: what it says of a database and a bucket that are well, and of each thing
-//! that is not.
+//! The command that checks everything before a backup is due: what it says about a database and a bucket that are in order,
+//! and about each thing that is not.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::common::{postgres, seaweedfs, unique};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A rule of the bucket that deletes everything after so many days.
+/// Sets a lifecycle rule on the bucket that deletes everything after this number of days.
 fn keep(bucket: &str, days: u32) {
     let rules = format!(
         "<LifecycleConfiguration><Rule><ID>old</ID><Status>Enabled</Status><Filter><Prefix>vlvt_backup_</Prefix></Filter>\
@@ -28,7 +28,7 @@ fn keep(bucket: &str, days: u32) {
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
 }
 
-/// A database of a shared server and a bucket, with variables for both.
+/// A database on the shared server and a bucket, with the variables for both.
 fn working() -> (String, String, Variables) {
     let database = unique("check").replace('-', "_");
     postgres().create_database(&database, "");
@@ -46,7 +46,7 @@ fn check(variables: &Variables) -> Ended {
     Service::start(variables, &["check"]).end(LIMIT)
 }
 
-/// The one line of a thing, of those that a person reads.
+/// The line about one thing, in the text for people.
 fn line(ended: &Ended, name: &str) -> String {
     let mut found: Vec<&String> = ended
         .lines
@@ -57,7 +57,7 @@ fn line(ended: &Ended, name: &str) -> String {
     found.remove(0).clone()
 }
 
-/// Looks that it failed, in this thing alone, with these words.
+/// Checks that only this thing failed, with these words.
 fn fails(ended: &Ended, name: &str, words: &[&str]) {
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
     let failed: Vec<&String> = ended
@@ -108,7 +108,7 @@ fn where_all_is_well_each_line_says_so_and_the_bucket_is_as_before() {
 fn as_json_it_is_one_array_with_the_same_fields_for_each_thing() {
     let (_, bucket, variables) = working();
     let ended = Service::start(&variables, &["check", "--json"]).end(LIMIT);
-    // Without a rule there is something worth knowing, which is no failure.
+    // A bucket without a rule is reported, but is not a failure.
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     let findings: Vec<Value> = serde_json::from_str(&ended.text()).unwrap();
     let named = |name: &str| findings.iter().find(|finding| finding["name"] == name);
@@ -180,7 +180,7 @@ fn what_a_role_may_not_read(server: &Postgres) {
         large.starts_with('✗') && large.contains("1 large object (4711)"),
         "{large}"
     );
-    // What it fails on is what a backup fails on, and what options leave out may be just that.
+    // A backup fails for the same reason. If options leave that table out, both succeed.
     assert_eq!(Service::backup(&variables).code(), Some(1));
     let some = check(
         &variables
@@ -189,7 +189,7 @@ fn what_a_role_may_not_read(server: &Postgres) {
     );
     assert!(line(&some, "rights").starts_with('!'), "{}", some.text());
 
-    // Each remedy as it is printed.
+    // Each remedy is run as it is printed.
     for (text, end) in [(&rights, ';'), (&rows, ';')] {
         let remedy = text.split_once("run: ").unwrap().1;
         server.psql("app", remedy.split_once(end).unwrap().0);
@@ -200,7 +200,7 @@ fn what_a_role_may_not_read(server: &Postgres) {
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     assert_eq!(Service::backup(&variables).code(), Some(0));
 
-    // A transaction that was prepared and forgotten has no process.
+    // A prepared transaction that was forgotten has no process.
     server.psql(
         "app",
         "BEGIN; LOCK TABLE own.a; PREPARE TRANSACTION 'forgotten'",
@@ -236,7 +236,7 @@ fn a_table_that_is_locked_now_is_named_with_who_has_it() {
         text.starts_with('✓') && text.contains("public.notes by process "),
         "{text}"
     );
-    // A role that may not see since when has to take it for a long one.
+    // A role that may not see how old it is has to assume that it is old.
     let role = unique("peeker").replace('-', "_");
     postgres().psql(
         &database,
@@ -260,7 +260,7 @@ fn a_table_that_is_locked_now_is_named_with_who_has_it() {
 fn what_refuses_is_named_once_each_with_its_remedy() {
     let (database, bucket, variables) = working();
     keep(&bucket, 30);
-    // The bucket's side is looked at all the same when the database refuses, and the other way round.
+    // The bucket is checked even if the database refuses, and the other way round.
     let wrong = postgres().url_as("postgres", "not-the-password", &database);
     let ended = check(&variables.clone().with("BACKUP_DATABASE_URL", &wrong));
     fails(
@@ -311,7 +311,7 @@ fn an_upload_that_fails_midway_is_aborted_and_what_a_killed_check_left_is_remove
         "{text}"
     );
     assert_eq!((r2.uploads_of_checks(), r2.keys()), (vec![], vec![]));
-    // It is stopped while a part is on its way.
+    // The check is stopped while a part is being sent.
     let part = r2.fail_checks(Operation::UploadPart, usize::MAX, Action::Hang);
     let service = Service::start(&variables, &["check"]);
     wait_until("a part", LIMIT, || (part.struck() > 0).then_some(()));

@@ -1,5 +1,5 @@
-//! The real daemon under a faked clock: over midnight, over a change of daylight saving, over several due times, and
-//! over jumps of the clock itself.
+//! The real daemon with a faked clock: past midnight, past changes of daylight saving time, past several due times, and with
+//! jumps of the clock.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::common::process::{Folder, LIMIT, tools, wait_until};
 use crate::common::r2::{Operation, R2};
 use crate::common::service::{Service, Variables};
 
-/// A daemon whose clock goes on from a local time of its zone. Sleeps stay real: only the wall clock is faked. It stands
+/// A daemon whose clock starts at a local time of its zone. Only the wall clock is faked; sleeps are real. The clock stands
 /// still until the daemon has computed its first due time, however long its start takes.
 fn daemon_at(r2: &R2, folder: &Folder, zone: &str, local: &str, schedule: &str) -> Service {
     let file = folder.path().join("time");
@@ -25,10 +25,10 @@ fn daemon_at(r2: &R2, folder: &Folder, zone: &str, local: &str, schedule: &str) 
     service
 }
 
-/// The clock of a daemon of `daemon_at` goes on from this time.
+/// Lets the clock of a daemon of `daemon_at` continue from this time.
 fn go_on_from(folder: &Folder, time: chrono::DateTime<chrono::Utc>) {
     let offset = (time - chrono::Utc::now()).as_seconds_f64();
-    // Renamed into place: a file that is read while it is written would give half a number.
+    // The file is renamed into place, because a file that is read while it is written could hold half a number.
     let next = folder.path().join("next");
     std::fs::write(&next, format!("{offset:+.3}")).unwrap();
     std::fs::rename(next, folder.path().join("time")).unwrap();
@@ -72,7 +72,7 @@ fn a_backup_due_at_midnight_has_the_new_days_name() {
 #[test]
 fn a_time_that_is_skipped_in_spring_is_due_right_after_the_gap() {
     let (r2, folder) = (R2::start(), Folder::new());
-    // At 02:00 the clocks of Berlin go to 03:00, which is 01:00 UTC.
+    // At 02:00, which is 01:00 UTC, the clocks in Berlin are set to 03:00.
     let service = daemon_at(
         &r2,
         &folder,
@@ -99,7 +99,7 @@ fn a_time_that_is_skipped_in_spring_is_due_right_after_the_gap() {
 fn a_time_that_comes_twice_in_autumn_is_due_once() {
     let (r2, folder) = (R2::start(), Folder::new());
     let zone = "Europe/Berlin";
-    // 02:30 comes at 00:30 and, after the clocks went back at 01:00, again at 01:30 UTC.
+    // 02:30 comes at 00:30 UTC and, after the clocks were set back at 01:00 UTC, again at 01:30 UTC.
     let service = daemon_at(&r2, &folder, zone, "2026-10-25 01:59:50", "30 2 * * *");
     assert_eq!(
         service.wait_for("next backup")["due_at"],
@@ -166,7 +166,7 @@ fn a_run_that_overruns_its_next_due_time_skips_it_and_says_so() {
     );
     assert!(missed["count"].as_u64().unwrap() >= 2, "{missed}");
     let ended = service.terminate();
-    // Never two at once: each start is followed by its own end.
+    // There are never two runs at once: each start is followed by its own end.
     let order: Vec<String> = ended
         .lines
         .iter()
@@ -223,14 +223,14 @@ fn a_clock_that_is_set_back_runs_nothing_twice_and_waits_for_the_new_next_time()
     let (r2, folder) = (R2::start(), Folder::new());
     let service = daemon_at(&r2, &folder, "UTC", "2026-06-30 12:59:57", "0 * * * *");
     service.wait_for("backup finished");
-    // Ten minutes before that due time once more: far enough that it cannot be a small correction.
+    // The clock is set back to ten minutes before that due time, which is too far for a small correction.
     go_on_from(&folder, "2026-06-30T12:50:00Z".parse().unwrap());
     let jumped = wait_until("the jump", LIMIT, || {
         service.events("clock jumped").first().cloned()
     });
     assert!(jumped["seconds"].as_i64().unwrap() < 0, "{jumped}");
     go_on_from(&folder, "2026-06-30T12:59:55Z".parse().unwrap());
-    // Due again, but the bucket holds it already.
+    // The time is due again, but the bucket holds its backup already.
     assert_eq!(
         name(&service.wait_for("backup skipped: it exists already")),
         "vlvt_backup_2026-06-30_13-00-00.sql.gz"

@@ -1,4 +1,5 @@
-//! The real binary with each variable wrong: everything is told at once, by name, and no value of a secret is shown.
+//! The real program with each variable wrong: all problems are reported at once, by name, and the value of a secret is never
+//! shown.
 
 use std::process::{Command, Stdio};
 
@@ -397,7 +398,7 @@ fn nothing_is_touched_before_every_variable_is_valid() {
     let (store, database) = (listen(), listen());
     let port = std::net::TcpListener::bind(("::", 0)).unwrap();
     let address = |listener: &std::net::TcpListener| listener.local_addr().unwrap();
-    // Were the port taken before the variables are read, this would end as a port that is taken does: with 1.
+    // If the port were opened before the variables are read, this would end with 1, as it does when the port is taken.
     let variables = Variables::bare(&[17])
         .with("AWS_ACCESS_KEY_ID", "id")
         .with("AWS_SECRET_ACCESS_KEY", "secret")
@@ -450,7 +451,7 @@ fn children_get_our_environment_only_whatever_was_inherited() {
     let (server, database) = (postgres(), bucket.replace('-', "_"));
     server.create_database(&database, "");
     server.psql(&database, "CREATE TABLE t AS SELECT 1 AS a");
-    // The dump waits for this session's lock, so that it can be looked at.
+    // The dump waits for this session's lock, so that its process can be examined.
     let mut holder = Process::command(Postgres::bin(17).join("psql"));
     holder.args(["-X", "-q", "-d", &server.url(&database), "-c"]);
     holder.arg("BEGIN; LOCK TABLE t; SELECT pg_sleep(600)");
@@ -547,7 +548,7 @@ fn create_is_warned_of_because_a_restore_would_enter_the_original_database() {
     }
 }
 
-/// The options that a `pg_dump` names in its help: long, short, and whether it takes a value.
+/// The options in the help of a `pg_dump`: long name, short name, and whether it takes a value.
 fn options_of(major: u16) -> Vec<(String, Option<char>, bool)> {
     let help = Command::new(Postgres::bin(major).join("pg_dump"))
         .arg("--help")

@@ -1,5 +1,5 @@
-//! Connections that end: with and without the goodbye of TLS, by a reset, in silence; in the handshake and at each place after
-//! it. None of them is a question of certificates, and each costs a retry.
+//! Connections that end: with and without the closing message of TLS, by a reset, or in silence; in the handshake and at
+//! each place after it. None of these is taken for a problem with certificates, and each costs only a retry.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::common::r2::{Action, Operation, Place, R2};
 use crate::common::service::{Ended, Service, Variables};
 use crate::store::stored;
 
-/// What a backup asks its store.
+/// The requests that a backup makes to its store.
 const OF_A_BACKUP: [Operation; 7] = [
     Operation::ListUploads,
     Operation::AbortUpload,
@@ -27,8 +27,8 @@ const OF_A_BACKUP: [Operation; 7] = [
     Operation::ListObjects,
 ];
 
-/// What a backup asks its store and tries more than twice, since the loss of a handshake takes two tries here. What others left
-/// behind, and a look at what the store has just acknowledged, are not worth more.
+/// The requests of a backup that are tried more than twice, because the loss of a handshake takes two tries here. Requests
+/// about what others left behind, and about what the store has just acknowledged, are not repeated as often.
 const OF_A_BACKUP_AT_LENGTH: [Operation; 4] = [
     Operation::CreateUpload,
     Operation::UploadPart,
@@ -43,7 +43,7 @@ fn of_a_backup(place: Place) -> &'static [Operation] {
     }
 }
 
-/// What reading a backup asks its store.
+/// The requests for reading a backup.
 const OF_A_LOOK: [Operation; 3] = [
     Operation::ListObjects,
     Operation::HeadObject,
@@ -56,14 +56,15 @@ fn variables(r2: &R2) -> Variables {
     Variables::on_r2(r2, &postgres().url("postgres")).with("RUST_LOG", "debug")
 }
 
-/// A store in which an old upload of ours waits to be aborted.
+/// A store with an old upload of this service that has to be aborted.
 fn with_a_leftover(r2: R2) -> R2 {
     let long_ago = chrono::Utc::now() - chrono::TimeDelta::hours(7);
     r2.leave_upload("vlvt_backup_2026-01-01_03-00-00.sql.gz", long_ago);
     r2
 }
 
-/// Runs something on a store where each of these requests once meets its end, and looks that each was made again.
+/// Runs something with a store where the connection ends once during each of these requests, and checks that each was made
+/// again.
 fn meets(
     r2: &R2,
     operations: &[Operation],
@@ -99,7 +100,7 @@ fn a_backup_meets(r2: R2, operations: &[Operation], place: Place, end: End) {
     let ended = meets(&r2, operations, place, end, || {
         Service::backup(&variables(&r2))
     });
-    // Whoever did not hear that an upload was begun begins another one. A later run aborts the first.
+    // If the answer to the beginning of an upload is lost, another one is begun. A later run aborts the first.
     let unheard = operations.contains(&Operation::CreateUpload)
         && matches!(place, Place::Done | Place::Answer);
     if unheard {
@@ -135,7 +136,7 @@ fn a_look_meets(r2: &R2, operations: &[Operation], place: Place, end: End) {
     );
 }
 
-/// Over TLS and without, everywhere. Most of the time passes in the waits between two tries.
+/// Tries every place, with and without TLS. The waits between tries take most of the time.
 fn costs_retries_and_nothing_else(end: End) {
     std::thread::scope(|scope| {
         for place in Place::ALL {
@@ -143,7 +144,7 @@ fn costs_retries_and_nothing_else(end: End) {
                 a_backup_meets(R2::start(), of_a_backup(place), place, end);
                 a_look_meets(&R2::start(), &OF_A_LOOK, place, end);
             });
-            // Without TLS there is no handshake, and no goodbye.
+            // Without TLS there is no handshake, and no closing message.
             if place != Place::Handshake && end != End::Goodbye {
                 scope.spawn(move || {
                     a_backup_meets(R2::start_plain(), &OF_A_BACKUP, place, end);
@@ -154,7 +155,8 @@ fn costs_retries_and_nothing_else(end: End) {
     });
 }
 
-/// The same where the requests that are on their way share a connection, and end with it. There is no further handshake.
+/// The same with HTTP/2, where the requests that are under way share one connection and end with it. There is no further
+/// handshake.
 fn costs_retries_with_http2(end: End) {
     std::thread::scope(|scope| {
         for place in [Place::Request, Place::Done, Place::Answer] {
@@ -202,7 +204,7 @@ fn a_connection_to_the_store_that_is_reset_costs_a_retry() {
     costs_retries_and_nothing_else(End::Reset);
 }
 
-/// Each of them waits for a limit that no variable shortens, so they wait side by side.
+/// Each of these waits for a time limit that no variable can shorten, so they wait at the same time.
 fn stalls(place: Place) {
     std::thread::scope(|scope| {
         for operation in of_a_backup(place) {
@@ -227,7 +229,7 @@ fn a_store_that_falls_silent_within_its_answer_costs_a_retry() {
     stalls(Place::Answer);
 }
 
-/// What is said in the end where no try helps.
+/// Checks the final error if no try helps.
 fn given_up(place: Place, end: End) {
     let r2 = R2::start();
     if place == Place::Handshake {
@@ -271,7 +273,7 @@ enum Lost {
     Backend,
 }
 
-/// A dump that loses its session in the middle of a table, with the server and the client of this major.
+/// Lets a dump lose its session in the middle of a table, with the server and the client of this major version.
 fn a_dump_loses(major: u16, parameters: &str, lost: Lost) {
     let mut server = Postgres::start(major);
     let halted = Halted::new(&server, 1000, 1000);
@@ -302,7 +304,7 @@ fn a_dump_loses(major: u16, parameters: &str, lost: Lost) {
             server.psql("postgres", &terminate);
         }
     }
-    // The next attempt is a minute away; that there is one is what counts.
+    // The next attempt begins a minute later. It only matters that there will be one.
     let failed = wait_until("the end of the attempt", LIMIT, || {
         let given_up = service.events("backup failed").pop();
         assert_eq!(given_up, None, "{major}, {lost:?}");
@@ -352,7 +354,7 @@ fn what_does_not_speak_http_is_named_and_the_log_holds_our_own_words_only() {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let mut stream = stream;
-            // What was not read would turn the close into a reset.
+            // The bytes are read, because closing with unread bytes would be a reset.
             let _read = std::io::Read::read(&mut stream, &mut [0; 65536]);
             let _written = std::io::Write::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.6\r\n");
         }

@@ -1,4 +1,4 @@
-//! A restore into a database that it makes itself, and that database in the place of the old one.
+//! A restore into a database that it creates, which then takes the place of the old one.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::restore::{backed_up, dump, gzip, on_bucket, one_error, restore};
 
 const LONG: Duration = Duration::from_secs(300);
 
-/// Backs a database up, and gives the variables and the backup's name.
+/// Backs a database up, and returns the bucket, the variables and the name of the backup.
 fn back_up(server: &Postgres, database: &str) -> (String, Variables, String) {
     let (bucket, variables) = on_bucket(server, database);
     let ended = Service::backup(&variables);
@@ -21,13 +21,13 @@ fn back_up(server: &Postgres, database: &str) -> (String, Variables, String) {
     (bucket, variables, name.as_str().unwrap().to_owned())
 }
 
-/// Puts a text in the place of a backup, as a version wrote it that described nothing.
+/// Replaces a backup with a text without a description, as an older version wrote it.
 fn replace(bucket: &str, name: &str, change: impl FnOnce(String) -> String) {
     let text = String::from_utf8(dump(&seaweedfs().get(bucket, name))).unwrap();
     seaweedfs().put(bucket, name, &gzip(change(text).as_bytes()));
 }
 
-/// Puts statements before the end of a dump.
+/// Inserts statements before the end of a dump.
 fn with_statements(bucket: &str, name: &str, statements: &str) {
     replace(bucket, name, |text| {
         let end = "--\n-- PostgreSQL database dump complete\n";
@@ -41,7 +41,7 @@ fn done(ended: &Ended) -> Value {
     ended.event("restore finished")
 }
 
-/// The databases whose names begin so.
+/// The databases whose names begin with this text.
 fn databases(server: &Postgres, begin: &str) -> String {
     server.psql(
         "postgres",
@@ -122,7 +122,7 @@ fn a_new_database_gets_everything_that_the_old_one_had() {
     assert_eq!(databases(&server, "psb_"), "");
     assert_eq!(ended.events("statistics collected").len(), 1);
 
-    // The same name once more is refused, whatever it holds; another one is not.
+    // The same name is refused the second time, whatever the database holds. Another name is not.
     let ended = restore(&variables, &["--to", &server.url("shop"), "--create"]);
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
     let error = one_error(&ended);
@@ -149,9 +149,9 @@ fn a_new_database_gets_everything_that_the_old_one_had() {
         .iter()
         .map(|line| line["statement"].as_str().unwrap().to_owned())
         .collect();
-    // One of them has a line end in it.
+    // One of these statements has a line end in it.
     assert_eq!(said.len(), 4, "{said:?}");
-    // What is printed can be pasted.
+    // What is printed can be pasted into psql.
     server.psql("postgres", &said.join("\n"));
     assert_eq!(settings(&server, &odd.replace('\'', "''")), kept.join("\n"));
 }
@@ -160,7 +160,7 @@ fn a_new_database_gets_everything_that_the_old_one_had() {
 fn each_locale_comes_back_where_it_can_and_is_named_where_not() {
     let old = Postgres::start(15);
     let new = Postgres::start(17);
-    // These builds have no ICU.
+    // These builds of PostgreSQL have no ICU.
     old.create_database(
         "letters",
         "TEMPLATE template0 ENCODING UTF8 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'",
@@ -188,7 +188,7 @@ fn each_locale_comes_back_where_it_can_and_is_named_where_not() {
         assert_eq!(locale(into, "made"), expected);
         into.psql("postgres", "DROP DATABASE made");
     }
-    // An older server has no such provider.
+    // An older server does not have this provider.
     let (_, variables, _) = back_up(&new, "builtin");
     let ended = restore(&variables, &["--to", &old.url("postgres"), "--create=made"]);
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
@@ -237,7 +237,7 @@ fn what_fails_leaves_nothing_behind() {
         assert!(text.contains("the new database was dropped"), "{error}");
         assert_eq!(databases(postgres(), &database), "");
     }
-    // A COMMIT of the text's own does no harm: there is nothing that it could cut in two.
+    // A COMMIT in the text does no harm, because there is no transaction that it could split.
     let (source, bucket, variables, name) = backed_up();
     with_statements(&bucket, &name, "COMMIT;");
     let database = unique("made");
@@ -260,7 +260,7 @@ fn what_a_killed_restore_left_is_dropped_by_the_next_one() {
     server.psql("shop", "CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
     let (bucket, variables, name) = back_up(&server, "shop");
     let whole = seaweedfs().get(&bucket, &name);
-    // Somebody else's, and one that is in use.
+    // These are somebody else's database, and one that is in use.
     server.psql("postgres", "CREATE DATABASE psb_restore_mine");
     with_statements(&bucket, &name, "SELECT pg_sleep(1000);");
     let arguments = ["restore", "--to", &server.url("postgres"), "--create=made"];
@@ -293,7 +293,7 @@ fn what_a_killed_restore_left_is_dropped_by_the_next_one() {
     );
     assert_eq!(databases(&server, "psb_restore_"), "psb_restore_mine");
 
-    // One that is told to stop drops its own.
+    // A restore that is told to stop drops its own database.
     with_statements(&bucket, &name, "SELECT pg_sleep(1000);");
     let arguments = ["restore", "--to", &server.url("postgres"), "--create=other"];
     let service = Service::start(&variables, &arguments);
@@ -358,7 +358,7 @@ fn a_role_that_may_create_databases_and_nothing_else_is_enough() {
     let ended = arguments("maker");
     done(&ended);
     pretty_assertions::assert_eq!(server.digest("shop"), server.digest("made"));
-    // What only a superuser may set is said.
+    // Settings that only a superuser may change are reported.
     assert_eq!(settings(&server, "made"), ": work_mem=7MB");
     let said = ended.event("setting not applied");
     assert_eq!(
@@ -386,7 +386,7 @@ fn more_tables_than_one_transaction_may_lock_come_back() {
     whole.psql("shop", "DO $$ BEGIN FOR i IN 1..700 LOOP EXECUTE format('CREATE TABLE t_%s (a int PRIMARY KEY)', i); END LOOP; END $$");
     let (_, variables, _) = back_up(&whole, "shop");
 
-    // In one transaction it is refused before anything is touched, with the value that is enough.
+    // A restore in one transaction is refused before anything is changed, and the value that is enough is named.
     server.create_database("target", "");
     let ended = restore(&variables, &["--to", &server.url("target")]);
     let refused = one_error(&ended);
@@ -424,11 +424,11 @@ fn a_swap_puts_the_old_database_aside_and_loses_nothing() {
     let lost = server.digest("shop");
     let url = server.url("shop");
 
-    // Nobody can be asked here.
+    // Nobody can be asked, because this is not a terminal.
     let ended = restore(&variables, &["--to", &url, "--swap"]);
     assert_eq!(ended.code(), Some(2), "{}", ended.text());
 
-    // An application that is connected is in the way.
+    // A connected application prevents it.
     let mut application = std::process::Command::new(Postgres::bin(17).join("psql"))
         .env("PGAPPNAME", "the shop\u{202e}")
         .args(["-X", &server.url_as("app", "testpass", "shop")])
@@ -469,7 +469,7 @@ fn a_swap_puts_the_old_database_aside_and_loses_nothing() {
     pretty_assertions::assert_eq!(server.digest(old), lost);
     application.wait().unwrap();
 
-    // The way back is what it says.
+    // The statements in the hint lead back.
     let hint = swapped["hint"].as_str().unwrap();
     let statements: Vec<&str> = hint
         .split("ALTER DATABASE ")
@@ -490,7 +490,7 @@ fn a_renaming_that_fails_leaves_the_old_name_and_the_new_data() {
     server.psql("shop", "CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
     let (bucket, variables, name) = back_up(&server, "shop");
     let before = server.digest("shop");
-    // Once its sessions are looked at, one comes that nobody may end: it is prepared, and not a session at all.
+    // After its sessions have been examined, a prepared transaction appears, which can't be ended like a session.
     let statement = "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE application_name = 'late') LOOP PERFORM pg_catalog.pg_stat_clear_snapshot(), pg_catalog.pg_sleep(0.02); END LOOP; END $$;";
     with_statements(&bucket, &name, statement);
     let arguments = ["restore", "--to", &server.url("shop"), "--swap", "--yes"];
@@ -579,7 +579,7 @@ fn the_right_to_create_in_public_is_said_and_given_back() {
             ended.text()
         );
     }
-    // Into a database that is there, in the same transaction.
+    // The same into an existing database, in one transaction.
     new.create_database("e", "");
     let ended = restore(&open, &["--to", &new.url("e"), "--public-create"]);
     done(&ended);
@@ -615,7 +615,7 @@ fn settings_come_back_into_a_database_that_is_there() {
     done(&ended);
     assert_eq!(settings(&server, "none"), "");
     assert_eq!(ended.events("setting not applied").len(), 3);
-    // What this user may not set is said, and stops nothing.
+    // Settings that this user may not change are reported, and nothing stops because of them.
     server.create_database("some", "OWNER plain");
     let url = server.url_as("plain", "testpass", "some");
     let ended = restore(&variables, &["--to", &url, "--no-owner", "--no-privileges"]);
@@ -664,7 +664,7 @@ fn the_help_and_the_page_use_the_same_words() {
         );
     }
     let page = page("restore.md");
-    // The options of a dump are none of a restore.
+    // The options of a dump are not options of a restore.
     for word in page
         .split(['`', ' ', '\n'])
         .filter(|word| !word.starts_with("BACKUP_OPTIONS="))

@@ -1,5 +1,5 @@
-//! Packets vanish between the service and its servers, as they do when a router loses its state or a machine its power.
-//! These tests make networks, for which they must be root.
+//! Packets vanish between the service and its servers, as they do when a router loses its state or a machine loses its
+//! power. These tests make networks, and have to run as root for that.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use crate::common::process::{LIMIT, wait_until};
 use crate::common::r2::{Operation, R2};
 use crate::common::service::{BINARY, Service, Variables};
 
-/// Rows whose compressed text is more than a part.
+/// A number of rows whose compressed text is larger than a part.
 const A_PART: u32 = 260_000;
 
 fn at(url: &str, wire: &Wire) -> String {
     url.replace("127.0.0.1", &wire.here.to_string())
 }
 
-/// A server that is reached over a wire, and by the test over this machine's own loopback.
+/// A server that the service reaches over a wire, and the test over the loopback of this machine.
 fn server_on(wire: &Wire) -> Postgres {
     let addresses = format!("127.0.0.1,{}", wire.here);
     let server = Postgres::start_with(17, &[("listen_addresses", &addresses)]);
@@ -25,7 +25,7 @@ fn server_on(wire: &Wire) -> Postgres {
     server
 }
 
-/// A service in a network of its own, with a wire to its database and one to its store.
+/// A service in a separate network, with one wire to its database and one to its store.
 struct Apart {
     network: Network,
     to_database: Wire,
@@ -69,7 +69,7 @@ fn a_cut_connection_to_the_database_ends_the_attempt_and_gives_the_locks_up() {
     halted.wait();
     apart.to_database.cut();
     let cut_at = Instant::now();
-    // The server now sends rows that nobody acknowledges.
+    // Now the server sends rows that are not acknowledged.
     halted.release();
     let began = Instant::now();
     wait_until("the end of the session at the server", 2 * LIMIT, || {
@@ -98,10 +98,10 @@ fn a_session_whose_client_vanished_while_the_server_waited_gives_its_locks_up_to
     let service = apart.start(&halted.variables(Variables::on_r2(&apart.r2, "")));
     halted.wait();
     apart.to_database.cut();
-    // Nothing is sent by either: only keepalives can tell, which begin after 30 s.
+    // Neither side sends anything. Only keepalives, which begin after 30 s, can notice that.
     let failure = service.end(3 * LIMIT).failure();
     assert_eq!(failure["kind"], "dump_exit", "{failure}");
-    // The server's own keepalives did the same: as soon as it wakes up it sees that the connection is gone.
+    // The server's own keepalives have noticed it too: as soon as the session wakes up, it sees that the connection is gone.
     halted.release();
     wait_until("the end of the session at the server", LIMIT, || {
         (halted.sessions() == "0").then_some(())

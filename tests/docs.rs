@@ -1,4 +1,4 @@
-//! The documents keep their word: their commands are run as they stand, and each promise and each symptom has a test.
+//! What the documents say is true: their commands are run as they are written, and each promise and each symptom has a test.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -24,7 +24,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The blocks of a page in one language, without what a list puts before each of their lines.
+/// The code blocks of a page in one language. If a block is part of a list, its indentation is removed.
 fn blocks(page: &str, language: &str) -> Vec<String> {
     let open = format!("```{language}\n");
     let text = read(page);
@@ -69,19 +69,19 @@ const BLOCKS: &[(&str, &str, &str)] = &[
     (OPERATIONS, "sql", "CREATE ROLE backup"),
 ];
 
-/// What no test can run: it asks Railway, or the registry of a release.
+/// The commands that no test can run, because they need Railway or the registry of a release.
 const NOT_RUN: &[(&str, &str)] = &[
     (RAILWAY, "railway config plan"),
     (CONTAINER, "cosign verify"),
 ];
 
-/// The block with these words, for a test that runs it.
+/// The block that holds these words, for a test that runs it.
 fn block(words: &str) -> String {
     let (page, ..) = BLOCKS.iter().find(|block| block.2 == words).unwrap();
     block_of(page, words)
 }
 
-/// The same where several pages have such a block.
+/// The same for one page, if several pages have such a block.
 fn block_of(page: &str, words: &str) -> String {
     let known = BLOCKS
         .iter()
@@ -130,7 +130,7 @@ fn every_block_of_commands_is_run_by_a_test() {
     }
 }
 
-/// A command that stands in a line of text or of a table, by how it begins and what else it holds.
+/// A command in a line of text or of a table. It is found by its beginning and by another text in it.
 fn inline(page: &str, begins: &str, holds: &str) -> String {
     let text = read(page);
     let mut found: Vec<String> = text
@@ -150,7 +150,7 @@ fn inline(page: &str, begins: &str, holds: &str) -> String {
         1,
         "code of {page} that begins with {begins:?}: {found:?}"
     );
-    // In a table a pipe must be escaped.
+    // In a table, a pipe is escaped.
     found.remove(0).replace("\\|", "|")
 }
 
@@ -167,8 +167,8 @@ struct Operator {
     port: u16,
 }
 
-/// `docker run` as far as the pages use it: it reads `--env-file` as Docker does, every line as it stands, and gives the program nothing else but
-/// what its image would. The image itself is run by `tests/image.rs`.
+/// The part of `docker run` that the pages use. It reads `--env-file` as Docker does, every line unchanged, and gives the
+/// program nothing else except what its image would. The image itself is run by `tests/image.rs`.
 const DOCKER: &str = r#"#!/bin/bash
 set -euo pipefail
 [ "$1" = run ] || { echo "docker $1: not known here" >&2; exit 64; }
@@ -197,7 +197,7 @@ shift
 exec env -i "PATH=CLIENTS" "SSL_CERT_FILE=$SSL_CERT_FILE" "${variables[@]}" "PROGRAM" "$@"
 "#;
 
-/// The image of a release, as the pages name it.
+/// The name of a release's image in the pages.
 const IMAGE: &str = concat!(
     "ghcr.io/OWNER/postgres-s3-backups:",
     env!("CARGO_PKG_VERSION")
@@ -239,13 +239,13 @@ impl Operator {
         }
     }
 
-    /// With this database in the place of those in the examples.
+    /// Uses this database in place of those in the examples.
     fn on(mut self, url: &str) -> Self {
         url.clone_into(&mut self.database);
         self
     }
 
-    /// The file `.env` that a page tells the reader to write, with the reader's own values.
+    /// Writes the file `.env` that a page tells the reader to write, with the reader's own values.
     fn write_env(&self, page: &str, nth: usize) {
         let text = self.own_names(&blocks(page, "dotenv")[nth]);
         assert!(
@@ -264,7 +264,7 @@ impl Operator {
         self.folder.path().join(name)
     }
 
-    /// What a reader puts in place of the examples.
+    /// Replaces the names in the examples with those of the reader.
     fn own_names(&self, text: &str) -> String {
         text.replace(BUCKET, &self.bucket)
             .replace(BACKUP, &self.backup)
@@ -292,7 +292,7 @@ impl Operator {
             .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", self.port))
     }
 
-    /// Runs commands as they stand but for the names; `Err` is everything they wrote.
+    /// Runs commands as they are written, except for the names. `Err` is everything that they wrote.
     fn try_run(&self, commands: &str) -> Result<String, String> {
         let commands = self.own_names(commands);
         let output = self.shell(Command::new("/bin/bash"), &commands).output();
@@ -318,7 +318,7 @@ impl Operator {
         bash
     }
 
-    /// Starts a command that stays.
+    /// Starts a command that keeps running.
     fn start(&self, command: &str) -> Process {
         let command = format!("exec {}", self.own_names(command));
         Process::spawn(self.shell(Process::command("/bin/bash"), &command))
@@ -339,7 +339,7 @@ const OPERATIONS: &str = "docs/operations.md";
 const BY_HAND: &str = "docs/restore-by-hand.md";
 const TROUBLESHOOTING: &str = "docs/troubleshooting.md";
 
-/// A server with a database `app` that is the page's example, and a backup of it in a bucket of its own.
+/// Makes the database `app` of the page's examples on a server, and a backup of it in a bucket of its own.
 fn backed_up(server: &Postgres) -> (String, String) {
     server.create_database("app", "");
     server.psql("app", "CREATE TABLE public.teams (id serial PRIMARY KEY, name text);
@@ -349,7 +349,7 @@ fn backed_up(server: &Postgres) -> (String, String) {
         INSERT INTO public.users (team, name) SELECT 1 + g % 2, E'user \\\\. ' || g || E'\\n\\\\.\\nü' FROM generate_series(1, 500) g;
         INSERT INTO public.users_of_old VALUES (1, 'x');
         ALTER TABLE public.users ENABLE ROW LEVEL SECURITY; CREATE POLICY none ON public.users USING (false);");
-    // The role of the page has the rights to read everything, and no others.
+    // The role in the page has the rights to read everything, and no others.
     let role = block("CREATE ROLE backup").replace('…', PASSWORD);
     server.psql("app", &role);
     let bucket = unique("docs");
@@ -377,13 +377,13 @@ fn the_commands_that_restore_a_database_and_a_table_do_so() {
     assert_eq!(said.lines().last(), Some("restored"));
     pretty_assertions::assert_eq!(server.digest("app"), server.digest("restored"));
 
-    // A second time it stops at the first table that is there.
+    // The second time, it stops at the first table that already exists.
     operator.fails(
         r#"psql -X -v ON_ERROR_STOP=1 "$RESTORE_URL" -f backup.sql"#,
         "already exists",
     );
 
-    // One table: it was lost, and it comes back. Row security and foreign keys are as before.
+    // One table is lost and brought back. Its row security and foreign keys are as before.
     let rows = "SELECT count(*) || md5(string_agg(u::text, ',' ORDER BY id)) FROM public.users u";
     let before = server.psql("app", rows);
     for commands in [
@@ -433,7 +433,7 @@ fn the_services_own_commands_restore() {
     pretty_assertions::assert_eq!(server.digest("app"), server.digest("restored"));
 }
 
-/// The first screen of the README, from the file of variables to the restored database; nothing but that file is known to the program.
+/// The beginning of the README, from the file of variables to the restored database. The program knows only that file.
 #[test]
 fn the_readme_leads_from_five_variables_to_a_restored_database() {
     let server = Postgres::start(17);
@@ -455,7 +455,7 @@ fn the_readme_leads_from_five_variables_to_a_restored_database() {
     assert!(said.contains(&backup), "{said}");
     pretty_assertions::assert_eq!(server.digest("app"), server.digest("restored"));
 
-    // From source: the same file, read by a shell.
+    // For a build from source, a shell reads the same file.
     let built = operator.file("target/release");
     std::fs::create_dir_all(built.parent().unwrap()).unwrap();
     let folder = Path::new(crate::common::service::BINARY).parent().unwrap();
@@ -464,7 +464,7 @@ fn the_readme_leads_from_five_variables_to_a_restored_database() {
     assert!(again.contains("2 backups, the newest is"), "{again}");
 }
 
-/// What the page of the container says of its commands; the image itself is run by `tests/image.rs`.
+/// The commands on the page about the container. The image itself is run by `tests/image.rs`.
 #[test]
 fn the_containers_commands_do_what_the_page_says() {
     let server = Postgres::start(17);
@@ -482,7 +482,7 @@ fn the_containers_commands_do_what_the_page_says() {
     pretty_assertions::assert_eq!(server.digest("app"), server.digest("restored"));
 }
 
-/// From a machine that knows nothing of the service but what the operator kept: the four values of the store.
+/// A restore on a machine that knows nothing of the service except what the operator kept: the four values of the store.
 #[test]
 fn the_way_back_from_a_laptop_needs_nothing_of_railway() {
     let server = Postgres::start(17);
@@ -499,7 +499,7 @@ fn the_way_back_from_a_laptop_needs_nothing_of_railway() {
     let checked = operator.run(&block("export BACKUP_DATABASE_URL"));
     assert!(checked.contains(&backup), "{checked}");
 
-    // What Railway's template left behind.
+    // An archive that Railway's template left behind.
     let old = "backup-2026-01-25T05-00-00-000Z.tar.gz";
     operator.run(&format!(
         "pg_dump --format=tar --no-owner '{}' | gzip >old.tar.gz",
@@ -521,7 +521,7 @@ fn the_way_back_from_a_laptop_needs_nothing_of_railway() {
     );
 }
 
-/// Railway starts a start command without a shell, in the place of the entry point, with the service's variables and no others.
+/// Railway runs a start command without a shell, in place of the entry point, with the service's variables and no others.
 #[test]
 fn each_start_command_of_the_railway_page_works_with_the_variables_it_lists() {
     let server = Postgres::start(17);
@@ -570,7 +570,8 @@ fn each_start_command_of_the_railway_page_works_with_the_variables_it_lists() {
     assert_eq!(commands, 5);
 }
 
-/// The image's name is the same wherever it stands, `OWNER` is explained in one place that the other pages lead to, and the version is this one.
+/// The name of the image is the same everywhere, one place explains `OWNER` and the other pages link to it, and the version
+/// is the current one.
 #[test]
 fn the_image_has_one_name_and_owner_is_explained_once() {
     let prefix = IMAGE.split_once(':').unwrap().0;
@@ -655,7 +656,7 @@ fn a_restore_that_fails_is_mended_by_what_the_page_says() {
     let text = gunzip(&seaweedfs().get(&bucket, &backup));
     let restore = r#"psql -X -v ON_ERROR_STOP=1 -1 "$RESTORE_URL" -f backup.sql"#;
 
-    // Roles are not in it. The page's command lists the owners.
+    // A backup holds no roles. The command on the page lists the owners.
     let stranger = Postgres::start(17);
     let fresh = |server: &Postgres| {
         let name = unique("fresh").replace('-', "_");
@@ -681,7 +682,7 @@ fn a_restore_that_fails_is_mended_by_what_the_page_says() {
     stranger.psql("postgres", "CREATE ROLE reader");
     there.run(restore);
 
-    // An extension that the server does not have, and one that only a superuser may create.
+    // The server lacks one extension, and only a superuser may create the other one.
     let there = operator(&server, &fresh(&server));
     std::fs::write(there.file("backup.sql"), text.replace("hstore", "hstorf")).unwrap();
     there.fails(restore, "extension \"hstorf\" is not available");
@@ -697,7 +698,7 @@ fn a_restore_that_fails_is_mended_by_what_the_page_says() {
         "permission denied to create extension \"file_fdw\"",
     );
 
-    // A newer client's dump on an older server.
+    // A dump by a newer client is restored on an older server.
     let older = Postgres::start(16);
     older.psql("postgres", "CREATE ROLE \"Own er\"; CREATE ROLE reader");
     let there = operator(&older, &fresh(&older));
@@ -708,7 +709,7 @@ fn a_restore_that_fails_is_mended_by_what_the_page_says() {
     there.run(&inline(BY_HAND, "sed -i '1,40", "transaction_timeout"));
     there.run(restore);
 
-    // The two lines that a psql from before August 2025 does not know.
+    // A psql from before August 2025 does not know two of the lines.
     let there = operator(&server, &fresh(&server));
     there.run(&inline(BY_HAND, "sed -i -E", "restrict"));
     let mended = std::fs::read_to_string(there.file("backup.sql")).unwrap();
@@ -716,7 +717,7 @@ fn a_restore_that_fails_is_mended_by_what_the_page_says() {
     assert!(!mended.contains("restrict"));
     there.run(restore);
 
-    // A download that broke off does not pass step 3.
+    // A download that was cut off does not pass step 3.
     let object = seaweedfs().get(&bucket, &backup);
     let there = Operator::new(17, &bucket, &backup);
     std::fs::write(there.file("backup.sql.gz"), &object[..object.len() - 9]).unwrap();
@@ -746,7 +747,7 @@ fn the_script_that_watches_the_bucket_tells_good_from_bad() {
     let script = block("list-objects-v2");
     operator.fails(&script, "false");
     let put = |day: u32, bytes: usize| {
-        // The time in the answer has whole seconds, and the script goes by it.
+        // The time in the answer has whole seconds, and the script relies on it.
         let newest = || seaweedfs().list(&bucket).len();
         let before = newest();
         seaweedfs().put(
@@ -768,7 +769,7 @@ fn the_script_that_watches_the_bucket_tells_good_from_bad() {
     operator.fails(&script, "false");
     put(13, 110);
     operator.run(&script);
-    // No object can be made old here, so the limit comes to meet it.
+    // An object can't be made old here, so the limit is changed instead.
     let strict = script.replace("25*3600", "0");
     assert_ne!(strict, script);
     operator.fails(&strict, "false");
@@ -788,7 +789,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a test `module::name` is there. A module of `src` may be named without the folders that it is in.
+/// Whether there is a test `module::name`. A module of `src` may be named without its folders.
 fn there_is(test: &str) -> bool {
     let (module, name) = test.rsplit_once("::").unwrap();
     let file = format!("{}.rs", module.replace("::", "/"));
@@ -858,12 +859,12 @@ fn section(page: &str, heading: &str) -> Vec<String> {
     found
 }
 
-/// The first cells of the one table of a section.
+/// The first cells of the only table in a section.
 fn first_cells(page: &str, heading: &str) -> Vec<String> {
     first_cells_of(&section(page, heading))
 }
 
-/// The first cells of all tables among these lines, without the heads of the tables.
+/// The first cells of all tables in these lines, without the headings.
 fn first_cells_of(lines: &[String]) -> Vec<String> {
     let pairs = lines
         .iter()
@@ -883,7 +884,7 @@ fn symptoms() -> Vec<String> {
     first_cells_of(&lines)
 }
 
-/// Holds a list of sentences against a list of sentences with the tests that hold them.
+/// Compares the sentences of a page with a list of sentences and the tests for each.
 fn held(page: &str, sentences: &[String], tests: &[(&str, &[&str])]) {
     for (_, names) in tests {
         for name in *names {
@@ -902,7 +903,7 @@ fn held(page: &str, sentences: &[String], tests: &[(&str, &[&str])]) {
     );
 }
 
-/// The same where the order says nothing.
+/// The same if the order does not matter.
 fn held_in_any_order(page: &str, mut sentences: Vec<String>, tests: &[(&str, &[&str])]) {
     let mut tests = tests.to_vec();
     tests.sort_unstable();
@@ -1208,7 +1209,7 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                     "dump::a_pg_dump_that_ends_well_without_a_byte_is_no_backup",
                 ],
             ),
-            // The compressor has no error of its own that could be provoked.
+            // No test can make the compressor fail.
             ("`compress the dump: …`", &[]),
             (
                 "`took longer than BACKUP_TIMEOUT`",
@@ -1432,7 +1433,7 @@ fn each_promise_of_the_readme_has_a_test() {
             ),
         ],
     );
-    // The other sentences that promise something, wherever they stand.
+    // Other sentences that promise something, anywhere on the page.
     let text = read("README.md")
         .split_whitespace()
         .collect::<Vec<_>>()

@@ -1,4 +1,5 @@
-//! What a drill finds of databases that are out of the ordinary and honest: it must neither accuse nor flatter them.
+//! Drills with databases that are unusual but good: a drill must neither report a fault that is none, nor prove what it did
+//! not check.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -17,7 +18,7 @@ fn drill(variables: &Variables, place: &str) -> Ended {
     Service::start(variables, &["verify", "--into", place]).end(LONG)
 }
 
-/// The backup of a database of that server, and its bucket and name.
+/// Backs up a database of this server. Returns the variables, the bucket and the name of the backup.
 fn backed_up(server: &Postgres, database: &str) -> (Variables, String, String) {
     let (bucket, variables) = on_bucket(server, database);
     let ended = Service::backup(&variables);
@@ -34,7 +35,7 @@ fn is_proven(ended: &Ended) -> serde_json::Value {
     ended.event("backup proven")
 }
 
-/// Constraints that are not valid in every place where a server lets one be so.
+/// Constraints that are not valid, in every place where a server allows one.
 const NOT_VALID: &str = r#"
     CREATE TABLE p (a int, b int) PARTITION BY RANGE (a);
     CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (a);
@@ -83,7 +84,7 @@ fn what_was_not_checked_is_no_fault(major: u16) {
     for place in [server.url("postgres"), "embedded".to_owned()] {
         is_proven(&drill(&variables, &place));
     }
-    // Another table's constraint of the same name, and one that is not declared so.
+    // A constraint of the same name on another table is not accepted, and neither is one that is not declared NOT VALID.
     let text = String::from_utf8(dump(&seaweedfs().get(&bucket, &name))).unwrap();
     let end = "--\n-- PostgreSQL database dump complete";
     let more = "ALTER TABLE public.ref1 ADD CONSTRAINT c CHECK (id > 0);\nALTER TABLE public.grandchild ADD CONSTRAINT fk CHECK (a < 7);\n\
@@ -116,7 +117,7 @@ fn what_the_source_had_not_checked_is_no_fault_of_its_backup_18() {
     what_was_not_checked_is_no_fault(18);
 }
 
-/// A user of that server who may make databases and nothing else, and the URL of that user.
+/// Creates a user who may only create databases, and returns its URL.
 fn plain_user(server: &Postgres) -> String {
     server.psql(
         "postgres",
@@ -153,7 +154,7 @@ fn rows_behind_row_level_security_are_counted_by_their_owner() {
         (&proven["rows"], &proven["tables_compared"]),
         (&31.into(), &2.into())
     );
-    // A count that is wrong is still noticed.
+    // A wrong count is still noticed.
     let text = String::from_utf8(dump(&seaweedfs().get(&bucket, name))).unwrap();
     let text = text.replacen(
         "ALTER TABLE public.notes ENABLE ROW LEVEL SECURITY;",
@@ -171,7 +172,7 @@ fn rows_behind_row_level_security_are_counted_by_their_owner() {
     );
 }
 
-/// The one error of a drill that found nothing out, which must say what is missing and what to set.
+/// Checks the only error of a drill that could find out nothing. It must say what is missing and what to set.
 fn is_unprovable(ended: &Ended, reason: &str, hint: &str) {
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
     let error = one_error(ended);
@@ -206,7 +207,7 @@ fn an_extension_that_the_drills_server_lacks_makes_no_backup_bad() {
         );
         is_unprovable(&ended, "not_here", "VERIFY_DATABASE_URL");
     }
-    // Nothing is wrong, so nobody is woken; and nothing is proven.
+    // Nothing is wrong, so nobody is woken up, but nothing is proven either.
     let drilling = variables
         .with("VERIFY_SCHEDULE", "* * * * * *")
         .with("VERIFY_DATABASE_URL", &server.url("postgres"))
@@ -230,13 +231,13 @@ fn an_extension_that_the_drills_server_lacks_makes_no_backup_bad() {
         "{metrics}"
     );
     assert!(!metrics.contains("last_drill_proven "), "{metrics}");
-    // It is over when a drill finds something out.
+    // The state ends when a drill finds something out.
     seaweedfs().put(&bucket, &name, &whole);
     service.wait_for_health("ok");
     assert_eq!(service.terminate().code(), Some(0));
 }
 
-/// A server of 18, which looks for extensions in any folder, with one of that name.
+/// A server of version 18, which can look for extensions in any folder, with an extension of this name.
 fn server_with_extension(name: &str, control: &str, script: &str) -> (Folder, Postgres) {
     let folder = Folder::new();
     let extensions = folder.path().join("extension");
@@ -254,7 +255,7 @@ fn server_with_extension(name: &str, control: &str, script: &str) -> (Folder, Po
 
 #[test]
 fn an_extension_that_can_be_in_one_database_only_makes_no_backup_bad() {
-    // In place of pg_cron.
+    // This extension takes the place of pg_cron.
     let (_folder, server) = server_with_extension(
         "one_place",
         "relocatable = false\nschema = pg_catalog\n",
@@ -352,7 +353,7 @@ fn a_locale_that_the_drills_server_lacks_is_named() {
     let (head, rest) = text.split_once('\n').unwrap();
     let head = head.replacen("\"collate\":\"C\"", "\"collate\":\"xx_XX.utf8\"", 1);
     assert!(head.contains("xx_XX.utf8"), "{head}");
-    // As a server with that locale would have made it.
+    // This is the backup that a server with that locale would have made.
     let foreign = |more: &str| {
         let dump: String = rest
             .split_inclusive('\n')
@@ -411,7 +412,7 @@ fn login_event_triggers_stay_off() {
 
 #[test]
 fn timescaledb_is_told_before_and_after_a_restore() {
-    // A stand-in of that name, which notes when it is told, and whether the table is there by then.
+    // A fake extension of that name has functions that record when they are called, and whether the table exists then.
     let told = |when: &str| {
         format!(
             "CREATE FUNCTION timescaledb_{when}_restore() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN INSERT INTO @extschema@.told SELECT '{when} ' || count(*) FROM pg_catalog.pg_class WHERE relname = 'readings'; RETURN true; END $$;\n"

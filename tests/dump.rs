@@ -1,4 +1,4 @@
-//! Whatever happens to `pg_dump`: one clear error, no object, no unfinished upload.
+//! Whatever happens to `pg_dump`, there is one clear error, no object and no unfinished upload.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -12,7 +12,8 @@ use crate::common::process::{Folder, LIMIT, Process, wait_until};
 use crate::common::service::{BINARY, Ended, Service, Variables};
 use crate::common::{postgres, seaweedfs, unique};
 
-/// A bucket, and a client folder whose `pg_dump` is one of the programs of `tests/data/pg_dump` around the real one.
+/// The variables for a bucket and for a folder of clients, in which `pg_dump` is a program of `tests/data/pg_dump` that
+/// calls the real one.
 fn with_program(name: &str, url: &str) -> (Variables, String, Folder) {
     let bucket = unique("dump");
     seaweedfs().create_bucket(&bucket);
@@ -103,7 +104,7 @@ fn a_million_bytes_of_warnings_do_not_stop_a_dump_nor_forge_a_log_line() {
     let ended = Service::backup(&variables.with("RUST_LOG", "debug"));
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     assert_eq!(seaweedfs().list(&bucket).len(), 1);
-    // `event` wants exactly one, and every line to be JSON.
+    // `event` requires that there is exactly one such line, and that every line is JSON.
     ended.event("backup finished");
     assert!(ended.events("a program said").len() > 2000);
     assert!(ended.lines.iter().all(|line| line.len() < 16 * 1024));
@@ -169,7 +170,7 @@ fn a_pg_dump_that_cannot_be_started_leaves_nothing() {
 fn not_a_byte_is_written_to_a_file() {
     let bucket = unique("diskless");
     seaweedfs().create_bucket(&bucket);
-    // With this limit the first byte that any of them writes into a file ends it.
+    // With this limit, a program ends as soon as it writes a byte into a file.
     let mut command = Process::command("/bin/sh");
     command.args(["-c", "ulimit -f 0; exec \"$@\"", "sh", BINARY]);
     let variables = Variables::working(seaweedfs(), &bucket, &postgres().url("postgres"));
@@ -178,7 +179,7 @@ fn not_a_byte_is_written_to_a_file() {
     assert_eq!(seaweedfs().list(&bucket).len(), 1);
 }
 
-/// A server of its own, and a service in the middle of dumping a table: some rows were sent and some are still to come.
+/// Starts a server, and a service in the middle of dumping a table: some rows were sent, and some are still to come.
 fn in_the_middle_of_copy(test: impl FnOnce(&mut Postgres, &Service, u32)) -> Value {
     let mut server = Postgres::start(17);
     let bucket = unique("copy");

@@ -1,4 +1,5 @@
-//! What is nobody's kind (standard output, the terminal) ends in one line with its context, and never in a panic.
+//! Failures that belong to no kind (of standard output, of the terminal) end in one line with their context, and never in a
+//! panic.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
@@ -10,7 +11,7 @@ use crate::common::service::{BINARY, Variables};
 
 fn check(stdout: Stdio) -> (Option<i32>, Vec<Value>) {
     let r2 = R2::start();
-    // Nobody listens there: what the check finds is of no matter here.
+    // Nothing listens at this address. What the check finds does not matter here.
     let variables = Variables::on_r2(&r2, "postgres://u:testpass@127.0.0.1:1/d");
     let output = Command::new(BINARY)
         .arg("check")

@@ -22,7 +22,7 @@ COMMENT ON ROLE app IS 'hello;
 CREATE ROLE evil SUPERUSER;';
 "#;
 
-/// A server of that major with a database, and a bucket.
+/// Starts a server of this major version with a database. Returns it with a bucket and the variables.
 fn source(major: u16) -> (Postgres, String, Variables) {
     let server = Postgres::start(major);
     server.psql("postgres", ROLES);
@@ -38,7 +38,7 @@ fn source(major: u16) -> (Postgres, String, Variables) {
     (server, bucket, variables)
 }
 
-/// The text of the one object with roles.
+/// The text of the only object with roles.
 fn text(bucket: &str) -> String {
     let keys = keys(bucket);
     let key = keys.iter().find(|key| key.ends_with(".globals.sql.gz"));
@@ -139,7 +139,7 @@ fn a_user_who_may_not_read_passwords_stores_the_roles_without_them() {
     }
 }
 
-/// A folder of clients whose `pg_dumpall` is this script.
+/// A folder of clients in which `pg_dumpall` is this script.
 fn clients(script: &str) -> (Folder, String) {
     let folder = Folder::new();
     for program in ["pg_dump", "psql"] {
@@ -165,13 +165,13 @@ fn a_backup_whose_roles_are_not_stored_is_a_backup_with_a_warning() {
             "dump_exit",
             "pg_dumpall exited with status 3",
         ),
-        // Half of it, and a good exit code.
+        // Half of the text, with exit code 0.
         (
             "echo 'CREATE ROLE app;'",
             "dump_invalid",
             "does not end like a whole dump",
         ),
-        // The end of another program's output is not its end.
+        // The end of another program's output does not count.
         (
             "printf -- '--\\n-- PostgreSQL database dump complete\\n--\\n'",
             "dump_invalid",
@@ -213,7 +213,7 @@ fn a_daemon_tells_of_the_roles_in_its_health_and_stops_while_it_reads_them() {
             .with("PATH", &path)
             .with("RUN_ON_STARTUP", "true"),
     );
-    // The backup is told before its roles are read.
+    // The backup is reported before the roles are read.
     service.wait_for_health("ok");
     wait_until("the upload of the roles", LIMIT, || {
         let uploads = seaweedfs().uploads(&bucket);
@@ -239,7 +239,7 @@ fn a_daemon_tells_of_the_roles_in_its_health_and_stops_while_it_reads_them() {
     service.terminate();
 }
 
-/// Restores the latest backup into a new database of that server, as that user.
+/// Restores the latest backup into a new database of this server, as this user.
 fn restore(
     variables: &Variables,
     target: &Postgres,
@@ -262,7 +262,7 @@ fn restore(
     Service::start(variables, &arguments).end(Duration::from_secs(300))
 }
 
-/// Every role but the server's own, with all that is kept of it but salts.
+/// Every role except the server's own, with everything that the server stores about it except for salts.
 const SHOWN: &str = r#"
 SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolpassword, rolvaliduntil,
     (SELECT array_agg(s ORDER BY s) FROM pg_db_role_setting, unnest(setconfig) s WHERE setrole = a.oid AND setdatabase = 0),
@@ -293,14 +293,14 @@ fn missing_roles_are_created_with_all_that_they_had_and_the_backup_follows() {
             target.psql("postgres", SHOWN),
             source.psql("postgres", SHOWN)
         );
-        // The password is the old one.
+        // The old password works.
         let app = target.url_as("app", "secret", "postgres");
         let output = std::process::Command::new(Postgres::bin(17).join("psql"))
             .args(["-X", "-A", "-t", "-d", &app, "-c", "SELECT CURRENT_USER"])
             .output()
             .unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "app");
-        // Once more: all of them are there.
+        // The second time, all roles exist.
         let ended = restore(&variables, &target, None, &["--globals"]);
         assert_eq!(ended.code(), Some(0), "{}", ended.text());
         assert_eq!(ended.events("role created").len(), 0);
@@ -335,7 +335,7 @@ fn what_is_there_is_not_changed() {
         before
     );
     assert_eq!(target.psql("postgres", "SELECT a.rolpassword, r.rolconfig FROM pg_authid a JOIN pg_roles r USING (oid) WHERE a.rolname = 'postgres'"), own);
-    // A new role that becomes a member of a superuser is named before.
+    // A new role that becomes a member of a superuser role is named before it is created.
     let warning = ended.event("roles with rights over the whole server are created");
     let names = warning["names"].as_str().unwrap();
     assert!(
@@ -385,7 +385,7 @@ fn a_user_who_is_no_superuser_creates_what_it_may_and_names_what_it_may_not() {
             target.psql("postgres", "SELECT pg_has_role('readers', 'pg_monitor', 'MEMBER'), pg_has_role('app', 'readers', 'MEMBER')"),
             "f|t"
         );
-        // Without the right to create roles nothing is begun.
+        // Without the right to create roles, nothing is begun.
         target.psql(
             "postgres",
             "CREATE ROLE nobody LOGIN PASSWORD 'testpass'; DROP ROLE boss",
@@ -415,7 +415,7 @@ fn a_strangers_object_makes_nothing_but_roles_and_a_damaged_one_makes_none() {
     let target = Postgres::start(17);
     let own = "SELECT rolpassword, rolsuper FROM pg_authid WHERE rolname = 'postgres'";
     let before = target.psql("postgres", own);
-    // Without a head and a tail, as an older version or a stranger would write it.
+    // This text has no head and no tail, as an older version or a stranger would write it.
     let hostile = "CREATE ROLE fine;
 ALTER ROLE postgres PASSWORD 'mine'; ALTER ROLE postgres WITH NOSUPERUSER PASSWORD 'md5739440c5d87b2b8095b909f9d2a1bbf9';
 CREATE ROLE evil SUPERUSER LOGIN PASSWORD 'x'; DROP DATABASE postgres; CREATE TABLE t (a int);
@@ -457,7 +457,7 @@ CREATE TABLESPACE ts OWNER postgres LOCATION '/nowhere';
         ),
         "0"
     );
-    // Of what is cut, or under another's name, or away, nothing is made.
+    // Nothing is created from an object that is cut off, has another's name, or is gone.
     let cut = &honest[..honest.len() - 30];
     for (body, piece) in [
         (cut, "cut off"),

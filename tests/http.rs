@@ -1,4 +1,4 @@
-//! `/health` tells the truth about the newest backup, `/live` that the process lives, and both at once.
+//! `/health` tells the truth about the newest backup, `/live` says that the process is alive, and both answer at once.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -52,7 +52,7 @@ fn health_waits_then_is_ok_after_the_first_backup() {
     assert_eq!(json["last_run"]["outcome"], "succeeded");
     service.terminate();
 
-    // A redeploy forgets nothing: the bucket is the state.
+    // A new deployment forgets nothing, because the bucket is the state.
     let service = Service::daemon(&Variables::working(seaweedfs(), &bucket, NOWHERE));
     let (_, json) = service.wait_for_health("ok");
     assert_eq!(json["newest_backup"]["name"], finished["name"]);
@@ -242,21 +242,21 @@ fn nothing_else_is_served() {
     service.terminate();
 }
 
-/// Connections that say nothing.
+/// Opens connections that send nothing.
 fn silent(service: &Service, count: usize) -> Vec<TcpStream> {
     let connect = |_| TcpStream::connect(("127.0.0.1", service.port())).unwrap();
     (0..count).map(connect).collect()
 }
 
-/// Asks both paths over and over while `busy`, and judges the times. The machine has other work too, so an answer counts only
-/// if a server that has nothing else to do answered in time just before and just after it. One slow answer still proves nothing;
-/// but a service that starves its router does so again and again, and then there are not fifty answers in a row that are all in
-/// time, nor nine of ten in all.
+/// Asks both paths again and again while `busy`, and checks the times. The machine has other work too, so an answer counts
+/// only if a server that has nothing else to do answered in time just before and just after it. A single slow answer proves
+/// nothing. But a service that is too busy to answer is so again and again: then there are never fifty successive answers in
+/// time, nor nine of ten in total.
 fn answers_in_time(service: &Service, expected: u16, busy: impl Fn() -> bool) {
     let idle = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = idle.local_addr().unwrap();
     std::thread::spawn(move || {
-        // Until a connection without a byte comes, which is the last one.
+        // It ends at the first connection without a byte.
         for stream in idle.incoming() {
             let (mut stream, mut byte) = (stream.unwrap(), [0]);
             if Read::read(&mut stream, &mut byte).unwrap() == 0 {
@@ -310,14 +310,14 @@ fn both_answer_within_100_ms_while_a_backup_compresses_and_600_connections_are_s
         &Variables::working(seaweedfs(), &bucket(), &postgres().url(&database))
             .with("BACKUP_CRON_SCHEDULE", "* * * * * *"),
     );
-    // One backup after the other, since one alone may be done before so many connections are open.
+    // Backups follow each other, because a single one may be finished before so many connections are open.
     service.wait_for("backup started");
     let connections = silent(&service, 600);
     let made = service.events("backup finished").len();
     answers_in_time(&service, 200, || {
         service.events("backup finished").len() < made + 3
     });
-    // The time limit on a header closes the silent ones, long before the one on a connection.
+    // The time limit for a header closes the silent connections long before the one for a connection does.
     wait_until("the end of the silent connections", LIMIT / 2, || {
         let mut byte = [0];
         let gone = |stream: &TcpStream| {
@@ -336,7 +336,7 @@ fn both_answer_within_100_ms_before_the_first_listing_is_back() {
     let service = Service::daemon(
         &Variables::working(seaweedfs(), "bucket", NOWHERE).with("AWS_S3_ENDPOINT", &endpoint),
     );
-    // The question is asked, and stays without an answer.
+    // The service asks the store, and gets no answer.
     let _asked = store.accept().unwrap();
     let _silent = silent(&service, 600);
     let asked = std::cell::Cell::new(0);
@@ -345,16 +345,17 @@ fn both_answer_within_100_ms_before_the_first_listing_is_back() {
     service.terminate();
 }
 
-/// An address of this machine that is not the loopback: who connects to it comes from it. None where the machine is alone.
+/// An address of this machine that is not the loopback. Connections to it also come from it. `None` if the machine has no
+/// network.
 fn outside() -> Option<IpAddr> {
-    // Nothing is sent: the system only looks for the way to an address that nobody has.
+    // Nothing is sent. The system only chooses the route to an address that does not exist.
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.connect("198.51.100.1:9").ok()?;
     let address = socket.local_addr().unwrap().ip();
     (!address.is_loopback()).then_some(address)
 }
 
-/// The usual limit of 1,024 descriptors is too low for one end of so many connections.
+/// Raises the limit of descriptors: the usual 1,024 are too few for one side of so many connections.
 fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     let most = Rlimit {
@@ -364,7 +365,7 @@ fn raise_limit() {
     setrlimit(Resource::Nofile, most).unwrap();
 }
 
-/// Sends something over a connection, and gives the beginning of the answer; none if the connection is closed.
+/// Sends a request over a connection, and returns the beginning of the answer, or `None` if the connection is closed.
 fn answer(mut stream: &TcpStream, request: &str) -> Option<String> {
     stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
@@ -412,8 +413,8 @@ fn who_asks_gets_in_however_many_connections_are_held_half_open() {
         if holder == loopback {
             continue;
         }
-        // A client on this machine keeps its place, however many come from outside. Its five seconds may be over on a busy
-        // machine: then it is tried again.
+        // A client on this machine keeps its connection, however many come from outside. On a busy machine its five seconds
+        // may be over; then it is tried again.
         wait_until("a connection that stays", LIMIT, || {
             let own = connect(loopback);
             held.extend((0..900).map(|_| connect(holder)));
@@ -431,17 +432,17 @@ fn at_the_limit_the_oldest_connection_makes_room() {
     raise_limit();
     let service = Service::daemon(&Variables::working(seaweedfs(), &bucket(), NOWHERE));
     service.wait_for_health("waiting");
-    // Five seconds after it came each of them is closed anyway. On a machine so busy that a thousand take about that long, it
-    // is tried again.
+    // Each connection is closed after five seconds anyway. If the machine is so busy that a thousand take about that long,
+    // it is tried again.
     wait_until("a thousand connections at a time", LIMIT, || {
         let idle = silent(&service, 1);
-        // An answer was given, and the connection is kept for more: it holds a place like any other.
+        // The first request was answered, and the connection is kept for more. It counts like any other.
         assert_eq!(
             answer(&idle[0], "GET /live HTTP/1.1\r\nHost: x\r\n\r\n").as_deref(),
             Some("HTTP/1.1 200")
         );
         let connections = silent(&service, 1000);
-        // Connections are taken one after the other, so after this answer all of them were.
+        // Connections are accepted one after the other, so after this answer all of them have been accepted.
         assert_eq!(
             answer(&silent(&service, 1)[0], ASK).as_deref(),
             Some("HTTP/1.1 200")
@@ -485,7 +486,7 @@ fn a_request_that_is_too_large_or_without_end_is_refused() {
             format!("GET / HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(200)),
             "431",
         ),
-        // A body that never comes is not waited for.
+        // The service does not wait for a body that never comes.
         (
             "POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n".to_owned(),
             "405",
@@ -502,7 +503,7 @@ fn a_request_that_is_too_large_or_without_end_is_refused() {
         ("\u{1b}]0;title\u{7}\r\n\r\n".to_owned(), "400"),
     ] {
         let said = service.raw(&request);
-        // HTTP/2 gets no answer that it could not read.
+        // A client that speaks HTTP/2 gets no answer, since it could not read one.
         let start = format!("HTTP/1.1 {refusal} ");
         let refused = said.starts_with(&start) || refusal.is_empty() && said.is_empty();
         assert!(refused, "{refusal}: {said}");
@@ -536,7 +537,7 @@ fn a_connection_that_says_nothing_is_closed_after_five_seconds() {
 fn a_connection_that_dawdles_is_closed_after_a_minute() {
     let service = Service::daemon(&Variables::working(seaweedfs(), &bucket(), NOWHERE));
     service.wait_for_health("waiting");
-    // Each request is in time, but the connection is not to live for ever.
+    // Each request is in time, but the connection must not stay open for ever.
     let mut stream = TcpStream::connect(("127.0.0.1", service.port())).unwrap();
     let began = Instant::now();
     let mut answer = [0; 4096];

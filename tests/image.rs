@@ -1,5 +1,5 @@
-//! The image, run as its users run it: `make image-test` builds it and starts this. Containers share the machine's network, so
-//! that they reach the servers of the tests on 127.0.0.1.
+//! The image, run as its users run it. `make image-test` builds it and starts these tests. The containers share the
+//! machine's network, so that they reach the servers of the tests on 127.0.0.1.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,7 +31,7 @@ use serde_json::Value;
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/container.sh");
 const PROGRAM: &str = "/usr/local/bin/postgres-s3-backups";
 
-/// As an image should be run anywhere. None of it is needed, and none of it may be in the way.
+/// The options with which every image should be run. The image does not need them, but must work with them.
 const HARDENED: [&str; 3] = [
     "--read-only",
     "--cap-drop=ALL",
@@ -44,7 +44,7 @@ fn seaweedfs() -> &'static SeaweedFs {
     SERVER.get_or_init(SeaweedFs::start_plain)
 }
 
-/// A database without TLS, for the same reason.
+/// A database server without TLS, for the same reason.
 fn postgres() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
     SERVER.get_or_init(|| Postgres::start_plain(17, &[("max_connections", "100")]))
@@ -65,7 +65,7 @@ fn image_with_server() -> String {
     )
 }
 
-/// Asks the engine, whatever comes of it.
+/// Runs a command of the engine, which may fail.
 fn try_engine(arguments: &[&str]) -> std::process::Output {
     Command::new(SCRIPT)
         .arg("engine")
@@ -97,7 +97,7 @@ struct Container {
     name: Name,
 }
 
-/// Removes the container when dropped; `tests/image.sh` does if this process is killed.
+/// Removes the container when it is dropped. If this process is killed, `tests/image.sh` does that.
 struct Name(String);
 
 impl Drop for Name {
@@ -126,7 +126,8 @@ impl Container {
         }
         command.args([SCRIPT, "run", "--rm", "--name", &name.0, "--label"]);
         command.arg(format!("psb-image-test={}", variable("PSB_IMAGE_TEST", "")));
-        // Only the names: the engine takes the values from the environment, so that no secret is in a command line.
+        // Only the names are passed. The engine takes the values from the environment, so that no secret is in a command
+        // line.
         for variable in variables.names().filter(|variable| *variable != "PATH") {
             command.args(["-e", variable]);
         }
@@ -168,7 +169,7 @@ fn variables(bucket: &str, database: &str) -> Variables {
     Variables::working(seaweedfs(), bucket, &postgres().url(database)).without("SSL_CERT_FILE")
 }
 
-/// A database whose dump waits for a lock, so that it is under way for as long as a test wants.
+/// A database whose dump waits for a lock, so that it takes as long as a test wants.
 struct Locked {
     name: String,
     session: std::process::Child,
@@ -217,7 +218,7 @@ fn sample() -> String {
     name
 }
 
-/// One backup by the command `backup`, in a container with these options; it must succeed.
+/// Makes a backup with the command `backup`, in a container with these options. It must succeed.
 fn backs_up(options: &[&str]) {
     let database = sample();
     let bucket = bucket("options");
@@ -300,7 +301,7 @@ fn there_is_nothing_in_it_that_a_backup_does_not_need() {
         let found = paths.iter().find(|path| path.contains(gone));
         assert_eq!(found, None, "{gone}");
     }
-    // What scanners read in an image that has no package manager.
+    // Scanners read these files in an image that has no package manager.
     for package in ["libc6", "libssl3t64", "libpq5", "ca-certificates", "tini"] {
         let entry = format!("var/lib/dpkg/status.d/{package}");
         assert!(paths.contains(&entry), "{entry} in {paths:?}");
@@ -318,7 +319,7 @@ fn the_daemon_backs_up_answers_and_stops_when_told() {
     let container = Container::start(&variables, &HARDENED, &[]);
     container.service.wait_for("backup finished");
     container.service.wait_for("globals stored");
-    // What bears the name of a shell is none.
+    // The program with the name of a shell is not a shell.
     assert_eq!(container.exec(&["/bin/sh", "-c", "id"]).0, Some(127));
     let (status, health) = container.service.wait_for_health("ok");
     assert_eq!(status, 200);
@@ -326,10 +327,10 @@ fn the_daemon_backs_up_answers_and_stops_when_told() {
     assert_eq!(container.service.get("/live").0, 200);
     assert_eq!(seaweedfs().list(&bucket).len(), 2);
 
-    // What HEALTHCHECK runs, and that it can fail: nobody answers on port 1.
+    // HEALTHCHECK runs this command. It can fail: nobody answers on port 1.
     let check = [PROGRAM, "health"];
     assert_eq!(container.exec(&check).0, Some(0));
-    // By its name alone, as the page has it.
+    // The page calls the program by its name alone.
     let (code, list) = container.exec(&["postgres-s3-backups", "list"]);
     assert!(code == Some(0) && list.contains(".sql.gz"), "{list}");
     let port = ["exec", "--env", "PORT=1", &container.name.0];
@@ -362,7 +363,8 @@ fn the_object_restores() {
     assert_eq!(postgres().digest(&database), postgres().digest(&restored));
 }
 
-/// From the signal's arrival to the last line. The engine's own way to a signal and to an end takes seconds on a busy machine.
+/// The time from the arrival of the signal to the last line. On a busy machine, the engine itself takes seconds to deliver a
+/// signal and to report the end.
 fn stopping(ended: &Ended) -> Duration {
     let at = |message: &str| {
         let event = ended.event(message);
@@ -372,7 +374,7 @@ fn stopping(ended: &Ended) -> Duration {
     (at("stopped") - at("shutting down")).to_std().unwrap()
 }
 
-/// SIGTERM while a dump is under way, with the image's init, with the daemon as process 1, and with an init of the engine's before both.
+/// Sends SIGTERM during a dump: with the image's init, with the daemon as process 1, and with the engine's init before both.
 fn stopped_in_a_run(options: &[&str]) {
     let locked = Locked::new();
     let bucket = bucket("stop");
@@ -425,7 +427,7 @@ fn sigkill_leaves_no_object_and_no_process() {
         1,
         "nobody could abort it"
     );
-    // pg_dump ended with its container; its session ends with the lock it waits for, or before.
+    // pg_dump ended with its container. Its session ends when the lock that it waits for is released, or earlier.
     let dumps = common::service::processes_with("--lock-wait-timeout");
     let of_it = dumps.into_iter().filter(|id| {
         std::fs::read(format!("/proc/{id}/environ"))
@@ -434,7 +436,8 @@ fn sigkill_leaves_no_object_and_no_process() {
     assert_eq!(of_it.count(), 0);
 }
 
-/// The state of each process in a container whose image has no program to ask: the machine's own shell is lent to it.
+/// The state of each process in a container. The image has no program for this, so a shell of this machine is made available
+/// in it.
 fn states(container: &Container) -> Vec<String> {
     let script = "for file in /proc/[0-9]*/stat; do read -r line <$file && echo \"$line\"; done";
     let (code, text) = container.exec(&["/lent-shell", "-c", script]);
@@ -456,7 +459,7 @@ fn orphan(entrypoint: &[&str]) -> (Container, Vec<String>) {
     let options = [&HARDENED[..], &["-v", &lent], entrypoint].concat();
     let container = Container::start(&variables(&bucket, "postgres"), &options, &[]);
     container.service.wait_for("next backup");
-    // It ends after its parent did, so process 1 inherits it.
+    // It ends after its parent, so process 1 inherits it.
     let script = format!("{PROGRAM} --version >/dev/null & exit 0");
     assert_eq!(container.exec(&["/lent-shell", "-c", &script]).0, Some(0));
     wait_until("the end of the orphan", LIMIT, || {
@@ -482,7 +485,7 @@ fn orphans_are_reaped_by_the_image_s_init() {
     });
 }
 
-/// What the init is for; and the proof that the test above would see a zombie.
+/// Shows what the init is for, and proves that the test above would notice a zombie.
 #[test]
 #[ignore = "needs the image: make image-test"]
 fn without_an_init_an_orphan_stays_a_zombie() {
@@ -499,7 +502,7 @@ fn it_works_with_nothing_but_its_rights() {
 #[test]
 #[ignore = "needs the image: make image-test"]
 fn it_works_as_a_user_that_nobody_has_heard_of() {
-    // Podman would write an entry for the user.
+    // Podman would add an entry for the user.
     let unknown: &[&str] = if podman() { &["--passwd=false"] } else { &[] };
     for user in ["12345:0", "1000700000:1000700000", "0:0"] {
         backs_up(&[&HARDENED[..], &["--user", user], unknown].concat());
@@ -509,7 +512,7 @@ fn it_works_as_a_user_that_nobody_has_heard_of() {
 #[test]
 #[ignore = "needs the image: make image-test"]
 fn it_works_without_any_account() {
-    // An empty file in the place of the list of accounts.
+    // An empty file replaces the list of accounts.
     let folder = Folder::new();
     let empty = folder.path().join("empty");
     std::fs::write(&empty, "").unwrap();
@@ -541,7 +544,8 @@ fn secrets_come_from_files() {
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
 }
 
-/// The commands of the pages, with the image in place of a release's: `docker run` with a file of variables, and what Railway does with a start command.
+/// The commands of the pages, with this image in place of a release: `docker run` with a file of variables, and what Railway
+/// does with a start command.
 #[test]
 #[ignore = "needs the image: make image-test"]
 fn the_commands_of_the_pages_do_what_they_say() {
@@ -598,7 +602,7 @@ fn the_commands_of_the_pages_do_what_they_say() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(root.join(page)).unwrap();
         for line in text.lines().map(str::trim) {
-            // Under the prefix of Railway's template there is nothing here.
+            // There is nothing under the prefix of Railway's template here.
             if line.starts_with("docker run --rm ")
                 && !line.contains("BACKUP_FILE_PREFIX")
                 && seen.insert(line.to_owned())
@@ -615,7 +619,7 @@ fn the_commands_of_the_pages_do_what_they_say() {
         }
     }
     assert!(seen.len() > 8, "{seen:?}");
-    // The last of them put the restored database in the place of the old one.
+    // The last command replaced the old database with the restored one.
     assert_eq!(postgres().digest(&database), before);
     let kept =
         format!("SELECT count(*) FROM pg_database WHERE datname LIKE '{database}\\_before\\_%'");
@@ -631,14 +635,14 @@ fn a_wrong_configuration_ends_it_with_2() {
     assert!(ended.text().contains("AWS_S3_BUCKET"));
 }
 
-/// Far more data than memory. The size is that of the database, in MiB.
+/// Backs up far more data than there is memory. The size of the database is in MiB.
 #[test]
 #[ignore = "needs the image: make image-test"]
 fn a_large_database_fits_through_64_mib_of_memory() {
     let mebibytes: u64 = variable("PSB_IMAGE_TEST_MIB", "2048").parse().unwrap();
     let database = unique("large").replace('-', "_");
     postgres().create_database(&database, "");
-    // Rows of 6 * 32 bytes and their heads: 4,700 of them make a MiB.
+    // A row has 6 * 32 bytes and a header: 4,700 rows are a MiB.
     let rows = mebibytes * 4_700;
     postgres().psql(&database, &format!("CREATE UNLOGGED TABLE large AS SELECT g AS id, repeat(md5(g::text), 6) AS text FROM generate_series(1, {rows}) g"));
     let size: u64 = postgres()
@@ -691,8 +695,7 @@ fn a_large_database_fits_through_64_mib_of_memory() {
     postgres().psql("postgres", &format!("DROP DATABASE {database}"));
 }
 
-/// Two containers that a scheduler starts at one moment, which their clock says is the same second: both dump, one object comes of it, and
-/// neither fails.
+/// A scheduler starts two containers in the same second of their clock: both dump, one object is stored, and neither fails.
 #[test]
 #[ignore = "needs the image: make image-test"]
 fn two_single_shots_of_one_second_commit_once() {
@@ -705,7 +708,7 @@ fn two_single_shots_of_one_second_commit_once() {
         .output()
         .unwrap();
     let now = String::from_utf8(now.stdout).unwrap();
-    // The clock stands still, so that both begin in one second however slowly they start.
+    // The clock stands still, so that both begin in the same second, however slowly they start.
     let stopped_clock = format!("FAKETIME={}", now.trim());
     let variables = variables(&bucket, &locked.name).with("SINGLE_SHOT_MODE", "true");
     let faked = [
@@ -737,7 +740,7 @@ fn two_single_shots_of_one_second_commit_once() {
     assert_eq!(seaweedfs().uploads(&bucket), []);
 }
 
-/// A network that has no IPv4 at all, as a private network may be: its own addresses, and names that a server of its own answers.
+/// A network without IPv4, as private networks can be. It has its own addresses, and its own server for names.
 struct Ipv6Only {
     space: String,
     link: String,
@@ -775,7 +778,7 @@ impl Ipv6Only {
         network
     }
 
-    /// Takes connections on the host's side and passes them on to a port of 127.0.0.1.
+    /// Accepts connections on the host's side, and passes them on to a port of 127.0.0.1.
     fn forward(&self, port: u16) {
         let listener = TcpListener::bind((self.host, port)).unwrap();
         std::thread::spawn(move || {
@@ -794,14 +797,14 @@ impl Ipv6Only {
         });
     }
 
-    /// Answers every question for an IPv6 address with the host's, and every other one with nothing.
+    /// Answers every question for an IPv6 address with the host's address, and every other question with nothing.
     fn serve_names(&self) {
         let socket = UdpSocket::bind((self.host, 53)).unwrap();
         let address = self.host.octets();
         std::thread::spawn(move || {
             let mut packet = [0; 512];
             while let Ok((length, client)) = socket.recv_from(&mut packet) {
-                // The head is 12 bytes; the name ends with an empty label, and the type follows.
+                // The header has 12 bytes. The name ends with an empty label, and the type follows it.
                 let name = packet[12..length]
                     .iter()
                     .position(|byte| *byte == 0)
@@ -895,7 +898,7 @@ fn it_works_where_there_is_no_ipv4() {
     assert_eq!(container.exec(&[PROGRAM, "health"]).0, Some(0));
 }
 
-/// A server inside the container, for restores that prove a backup: started by hand as the program would.
+/// A server inside the container, started by hand in the way that the program does for a drill.
 #[test]
 #[ignore = "needs the image: make image-test"]
 fn the_larger_image_runs_a_server_of_its_own() {
@@ -949,12 +952,12 @@ fn the_larger_image_runs_a_server_of_its_own() {
     }
 }
 
-/// A backup made by the larger image, and proved by it: restored into a server inside the container.
+/// The larger image makes a backup, and proves it on a server inside the container.
 #[test]
 #[ignore = "needs the image: make image-test"]
 fn the_larger_image_proves_a_backup_by_restoring_it() {
     let database = sample();
-    // Code that the restore runs, and that tells what it could reach of the service beside it.
+    // The restore runs this code, which reports what it can reach of the service beside it.
     postgres().psql(&database, "CREATE FUNCTION public.ok(i int) RETURNS boolean LANGUAGE plpgsql AS $ok$
         BEGIN
             BEGIN PERFORM pg_catalog.pg_read_file('/proc/1/environ'); RAISE WARNING 'REACHED process 1'; EXCEPTION WHEN OTHERS THEN RAISE WARNING 'kept from process 1: %', sqlerrm; END;
@@ -986,7 +989,7 @@ fn the_larger_image_proves_a_backup_by_restoring_it() {
     let ended = run(&[], &prove);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     is_confined(&ended);
-    // PostgreSQL asks who its user is, and platforms start containers as users that nobody knows.
+    // PostgreSQL asks for the name of its user, but platforms start containers as users without a name.
     if podman() {
         let ended = run(&["--user", "12345:0", "--passwd=false"], &prove);
         assert_eq!(ended.code(), Some(0), "{}", ended.text());

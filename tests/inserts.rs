@@ -1,4 +1,4 @@
-//! Dumps with `INSERT` in place of `COPY`: their rows are counted as those of any other dump, and a drill compares them.
+//! Dumps with `INSERT` instead of `COPY`: their rows are counted like those of any other dump, and a drill compares them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const OPTIONS: [&str; 4] = [
     "--column-inserts --rows-per-insert=1000",
 ];
 
-/// What a backup with these options says of its rows, and the tables of which it has any.
+/// Makes a backup with these options. Returns what it says about its rows and tables, and the variables.
 fn counted(variables: &Variables, options: &str) -> (serde_json::Value, Variables) {
     let variables = variables.clone().with("BACKUP_OPTIONS", options);
     let ended = Service::backup(&variables);
@@ -36,12 +36,12 @@ fn rows_of_every_kind_are_counted_and_come_back() {
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
         server.create_database("awkward", "");
         server.psql_file("awkward", data.join("awkward.sql"));
-        // pg_dump writes a negative zero as the number -0 here, which is 0.
+        // pg_dump writes a negative zero as the number -0, which is 0.
         server.psql(
             "awkward",
             "UPDATE awkward.numbers SET f4 = 0, f8 = 0 WHERE id = 6",
         );
-        // Rows without columns, and values that only a server may make.
+        // These are rows without columns, and values that only the server may set.
         server.psql(
             "awkward",
             "CREATE TABLE public.\"no columns (\" (); INSERT INTO public.\"no columns (\" DEFAULT VALUES; INSERT INTO public.\"no columns (\" DEFAULT VALUES;
@@ -80,7 +80,7 @@ fn a_drill_counts_the_rows_of_inserts() {
         let proven = ended.event("backup proven");
         assert_eq!(proven["tables_compared"], 2, "{options}: {proven}");
     }
-    // A row that goes missing while it is loaded.
+    // One row is lost while it is loaded.
     let (finished, variables) = counted(&variables, "--rows-per-insert=100");
     let name = finished["name"].as_str().unwrap();
     let text = String::from_utf8(dump(&seaweedfs().get(&bucket, name))).unwrap();

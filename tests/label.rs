@@ -1,4 +1,4 @@
-//! A backup describes itself: what its head says is true, and whatever is done to its members is noticed.
+//! A backup describes itself: what its head says is true, and every change to its members is noticed.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn verify(variables: &Variables, arguments: &[&str]) -> Ended {
     Service::start(variables, &arguments).end(LONG)
 }
 
-/// The members of a gzip file, as they are.
+/// The members of a gzip file, unchanged.
 fn members(object: &[u8]) -> Vec<Vec<u8>> {
     let (mut rest, mut members) = (object, Vec::new());
     while !rest.is_empty() {
@@ -42,7 +42,7 @@ fn said(member: &[u8], kind: &str) -> Value {
     serde_json::from_str(json.unwrap_or_else(|| panic!("{line}"))).unwrap()
 }
 
-/// Backs a database up and takes the object.
+/// Backs a database up. Returns the variables, the name and the object.
 fn object_of(server: &Postgres, database: &str) -> (Variables, String, Vec<u8>) {
     let (bucket, variables) = on_bucket(server, database);
     let ended = Service::backup(&variables);
@@ -56,7 +56,7 @@ fn object_of(server: &Postgres, database: &str) -> (Variables, String, Vec<u8>) 
 
 fn a_head_is_true(major: u16, options: &str, locale: &Value) {
     let server = Postgres::start(major);
-    // What is known by its name in all databases has no encoding; in LATIN1 it would read as something else.
+    // Names that all databases share have no encoding. In LATIN1 they would be read as other names.
     let end = if options.contains("LATIN1") {
         "d"
     } else {
@@ -151,7 +151,7 @@ fn a_head_is_true(major: u16, options: &str, locale: &Value) {
         "{tail}"
     );
 
-    // The commands of the page read it, and so do verify, restore and a drill.
+    // The commands of the page can read it, and so can verify, restore and a drill.
     let folder = Folder::new();
     let file = folder.path().join("backup.sql");
     std::fs::write(&file, gunzip(&object)).unwrap();
@@ -182,7 +182,7 @@ fn the_head_of_a_backup_of_14_is_true() {
 
 #[test]
 fn the_head_of_a_backup_of_16_is_true() {
-    // These builds have no ICU. What a database with it would have in its columns is put there by hand.
+    // These builds of PostgreSQL have no ICU. The columns are changed by hand to what they would be with it.
     a_head_is_true(
         16,
         "TEMPLATE template0; UPDATE pg_catalog.pg_database SET daticulocale = 'de-DE', daticurules = '&z < ä' WHERE datname LIKE 'a %'",
@@ -230,7 +230,7 @@ fn what_a_server_refuses_to_tell_is_left_out_and_the_backup_is_made() {
     );
 }
 
-/// A database of several megabytes in a few tables, and a backup of it.
+/// Makes a database of several megabytes in a few tables, and a backup of it.
 fn of_many_members(seed: &str) -> (Variables, String, Vec<u8>) {
     let database = unique("members");
     postgres().create_database(&database, "");
@@ -314,7 +314,7 @@ fn members_that_are_lost_doubled_swapped_or_foreign_are_noticed() {
     for (at, (what, object, said)) in cases.iter().enumerate() {
         seaweedfs().put(bucket, &name, object);
         let mut commands = vec![vec!["verify", "--renamed"]];
-        // A restore notices it before and, if told not to look before, at the commit.
+        // A restore notices it before it begins or, if it is told not to look then, before the commit.
         if at % 5 == 0 || at + 4 >= cases.len() {
             commands.push(vec!["restore", "--renamed", "--to", &url]);
             commands.push(vec!["restore", "--renamed", "--no-verify", "--to", &url]);
@@ -329,7 +329,7 @@ fn members_that_are_lost_doubled_swapped_or_foreign_are_noticed() {
                 ended.text()
             );
             let error = one_error(&ended);
-            // Without a look before, psql may be the first to stumble, over what has lost its beginning.
+            // If it does not look before, psql may fail first, because of a text that has lost its beginning.
             if !arguments.contains(&"--no-verify") {
                 assert_eq!(error["kind"], "damaged", "{what}, {arguments:?}: {error}");
                 assert!(
@@ -340,7 +340,7 @@ fn members_that_are_lost_doubled_swapped_or_foreign_are_noticed() {
             assert_eq!(relations(postgres(), &target), "0", "{what}");
         }
     }
-    // Empty members and other borders between them change nothing.
+    // Empty members, and other borders between members, change nothing.
     let padded: Vec<Vec<u8>> = whole
         .iter()
         .flat_map(|member| [member.clone(), gzip(b"")])
@@ -402,7 +402,7 @@ fn a_backup_of_an_older_version_is_read_as_before() {
         "{}",
         ended.text()
     );
-    // It has no name of its own, so it may have any.
+    // It does not hold its own name, so it may have any name.
     let other = "vlvt_backup_2026-01-01_03-00-00.sql.gz";
     seaweedfs().put(&bucket, other, &old);
     assert_eq!(verify(&variables, &[other]).code(), Some(0));
@@ -479,7 +479,7 @@ fn a_backup_under_another_name_than_its_own_is_refused_unless_that_was_meant() {
             assert_eq!(ended.code(), Some(0), "{}", ended.text());
         }
     }
-    // Of all of them, two are not what their names say.
+    // Two of these backups are not what their names say.
     let ended = verify(&variables, &["--all"]);
     assert_eq!(
         ended.event("verify finished")["damaged"],
@@ -488,7 +488,7 @@ fn a_backup_under_another_name_than_its_own_is_refused_unless_that_was_meant() {
         ended.text()
     );
     assert_eq!(verify(&variables, &["--all", "--renamed"]).code(), Some(0));
-    // Into another folder it may go.
+    // It may be moved into another folder.
     let folder = variables.clone().with("BUCKET_SUBFOLDER", "copies/of 2026");
     seaweedfs().put(&bucket, &format!("copies/of 2026/{name}"), &object);
     assert_eq!(verify(&folder, &[]).code(), Some(0));
@@ -537,11 +537,11 @@ fn a_head_that_somebody_else_wrote_is_read_within_bounds() {
         );
         assert!(peak < 64 * 1024, "{peak} KiB");
     }
-    // A first line without an end is none of a backup's, however long it is.
+    // A first line without an end is not the head of a backup, however long it is.
     let (error, peak) = put(&"x".repeat(60_000_000));
     assert_eq!(error["kind"], "damaged", "{error}");
     assert!(peak < 64 * 1024, "{peak} KiB");
-    // A name that is not shown as it is, nor at any length.
+    // This name has to be escaped and cut before it is shown.
     let name = format!(
         "{{\"format\":1,\"name\":\"a\\u001b[2J\\u202e{}\"}}",
         "x".repeat(1_000_000)

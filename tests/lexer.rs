@@ -1,6 +1,6 @@
-//! The reader of dumps against `psql` itself: both must cut the same text in the same places.
+//! Compares the reader of dumps with `psql`: both must split the same text in the same places.
 //!
-//! What `psql` makes of a script is heard between it and a real server, which decides what is a `COPY` and what fails.
+//! What `psql` does with a script is observed between it and a real server, which decides what is a `COPY` and what fails.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -41,7 +41,7 @@ impl Oracle {
         Self { major, server }
     }
 
-    /// Lets `psql` run a script; it goes on after errors. Client commands fail.
+    /// Lets `psql` run a script. It goes on after errors, and commands to the client fail.
     fn hear(&self, script: &[u8]) -> Heard {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -106,7 +106,7 @@ impl Oracle {
 }
 
 impl Heard {
-    /// Takes the messages of a session apart.
+    /// Splits a session into its messages.
     fn from(sent: &[u8]) -> Self {
         let mut heard = Self::default();
         let length = |at: usize| {
@@ -138,7 +138,7 @@ impl Heard {
             at += 1 + length(at + 1);
         }
         for rows in &mut heard.copies {
-            // At the end of the script it needs no line end for the server.
+            // At the end of the script, this line needs no line end for the server.
             for end in [&b"\\.\n"[..], b"\\.\r\n", b"\\."] {
                 let is_line = rows.len() == end.len() || rows.ends_with(&[b"\n", end].concat());
                 if rows.ends_with(end) && is_line {
@@ -151,7 +151,7 @@ impl Heard {
     }
 }
 
-/// What the service makes of it: where statements end, and how the text ends.
+/// How the service reads a script: where its statements end, and how the text ends.
 struct Cut {
     ends: Vec<usize>,
     inside: Option<Inside>,
@@ -177,14 +177,14 @@ fn cut(text: &[u8], step: usize) -> Cut {
     }
 }
 
-/// What is left of a text that `psql` and this reader may spell differently: blanks at the ends of lines, and backslashes
-/// before semicolons.
+/// A text without what `psql` and this reader may spell differently: blanks at the ends of lines, and backslashes before
+/// semicolons.
 fn bare(text: &[u8]) -> Vec<u8> {
     let kept = |byte: &u8| !byte.is_ascii_whitespace() && !matches!(*byte, b'\\' | 0x0b);
     text.iter().copied().filter(kept).collect()
 }
 
-/// Holds the two against each other: how many statements there are, their texts, and the rows.
+/// Compares the two: the number of statements, their texts, and the rows.
 fn compare(oracle: &Oracle, text: &[u8]) -> Result<(), String> {
     let heard = oracle.hear(text);
     let cut_at = cut(text, 1);
@@ -212,7 +212,7 @@ fn compare(oracle: &Oracle, text: &[u8]) -> Result<(), String> {
         }
     }
     let mut whole = heard.queries.as_slice();
-    // psql sends what is left at the end too; a comment alone is nothing to this reader.
+    // psql also sends what is left at the end. To this reader, a comment alone is nothing.
     let left = whole.len().checked_sub(cut_at.ends.len());
     match left {
         Some(0) if matches!(cut_at.inside, None | Some(Inside::Rows)) => {}
@@ -222,8 +222,8 @@ fn compare(oracle: &Oracle, text: &[u8]) -> Result<(), String> {
         Some(1) if whole.last().unwrap().starts_with(b"/*") => whole = &whole[..whole.len() - 1],
         _ => return fail("another number of statements"),
     }
-    // What a failing client command does with its line is not compared, nor what stands between the statements of one line
-    // with rows; and psql 14 drops comments.
+    // Not compared are the effect of a failing client command on its line, and the text between statements on a line with
+    // rows. Besides, psql 14 removes comments.
     let has_comments = memchr::memmem::find(text, b"--").is_some();
     let exactly = cut_at.script.client_commands() == 0
         && heard.copies.is_empty()
@@ -271,7 +271,7 @@ fn check(oracle: &Oracle, texts: impl IntoIterator<Item = Vec<u8>>) {
     );
 }
 
-/// Scripts that a reader of dumps gets wrong.
+/// Scripts that are easily misread.
 const AWKWARD: [&str; 58] = [
     "select type'x\\'; select 1;\n",
     "select date'2026-01-01', name'a\\', 1e'; select 2;\n",
@@ -418,7 +418,7 @@ fn awkward_scripts_are_cut_where_psql_cuts_them() {
     for major in [14, 17, 18] {
         let oracle = Oracle::start(major);
         let texts = AWKWARD.iter().filter(|text| {
-            // 14 reads a number that letters stick to as two tokens; every server since refuses both.
+            // Version 14 reads a number with letters directly after it as two tokens. Every later server refuses that.
             major > 14 || !(text.contains("1e") || text.contains("1.e"))
         });
         check(&oracle, texts.map(|text| text.as_bytes().to_vec()));
@@ -605,7 +605,7 @@ fn settings_and_encodings_decide_how_a_line_is_cut() {
                 text
             })
             .collect();
-        // A statement that is joined to a setting by `\;` can fail, and the setting with it.
+        // A statement that is joined to a setting by `\;` can fail, and then the setting fails with it.
         let texts = texts
             .into_iter()
             .filter(|text| memchr::memmem::find(text, b"\\;").is_none());
@@ -613,7 +613,7 @@ fn settings_and_encodings_decide_how_a_line_is_cut() {
     }
 }
 
-/// A bucket, and the variables to back a database up into it that this is done in.
+/// Makes a database with this SQL. Returns a bucket, and the variables to back the database up into it.
 fn database(sql: &str) -> (String, Variables) {
     let database = unique("lexer").replace('-', "_");
     postgres().create_database(&database, "");
@@ -661,7 +661,7 @@ fn honest_dumps_that_look_odd_are_counted() {
 
 #[test]
 fn a_dump_that_psql_swallows_is_kept_and_told_of() {
-    // psql takes the name for the beginning of a body, and everything behind it for that body.
+    // psql takes the name for the beginning of a body, and everything after it for that body.
     let (bucket, variables) = database(
         "CREATE FUNCTION begin() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TABLE t (a int)",
     );

@@ -11,7 +11,7 @@ use crate::common::r2::{Action, Operation, R2};
 use crate::common::service::{Service, Variables, processes_with};
 use crate::common::{postgres, seaweedfs, unique};
 
-/// A database whose dump waits: another session holds a lock on its table.
+/// A database whose dump waits, because another session holds a lock on its table.
 struct Locked {
     database: String,
     session: std::process::Child,
@@ -57,7 +57,7 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // A server does not notice that a sleeping session's client is gone.
+        // A server does not notice that the client of a sleeping session is gone.
         postgres().psql("postgres", &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND query LIKE 'BEGIN; LOCK%'", self.database));
         drop(self.session.kill());
         drop(self.session.wait());
@@ -127,7 +127,7 @@ fn an_idle_daemon_stops_at_once() {
     assert_eq!(ended.events("stopped").len(), 1);
 }
 
-/// Whether the process catches that signal, as the kernel tells.
+/// Whether the process catches this signal, according to the kernel.
 fn catches(id: u32, signal: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
@@ -146,7 +146,7 @@ fn signals_are_caught_before_anything_else_is_done() {
         .with("AWS_S3_ENDPOINT", "http://127.0.0.1:1")
         .with("BACKUP_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
         .with("PORT", &free_port().to_string());
-    // A client that does not say its version holds the start up for ever.
+    // A client that does not print its version delays the start for ever.
     for program in ["pg_dump", "psql"] {
         let path = folder.path().join(program);
         std::fs::write(&path, "#!/bin/sh\ntouch \"$0.started\"\nexec sleep 600\n").unwrap();
@@ -165,7 +165,7 @@ fn signals_are_caught_before_anything_else_is_done() {
         assert_eq!(ended.code(), Some(expected), "{}", ended.text());
         assert_eq!(ended.event("shutting down")["signal"], "SIGTERM");
     }
-    // Whatever the start is at when it comes.
+    // The signal comes at different moments of the start.
     for round in 0..20 {
         let service = Service::start(&variables, &[]);
         while !catches(service.id(), SIGTERM) {
@@ -199,18 +199,18 @@ fn sigkill_leaves_no_object_no_dump_and_an_upload_that_the_next_run_aborts() {
         1,
         "nobody was left to abort it"
     );
-    // The lock goes, pg_dump writes, and nobody reads: its pipe is broken.
+    // The lock is released, and pg_dump writes into a pipe that nobody reads.
     let database = locked.database.clone();
     drop(locked);
     wait_until(&format!("the end of {id}'s pg_dump"), LIMIT, || {
         (postgres().psql("postgres", &format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'postgres-s3-backups' AND datname = '{database}'")) == "0").then_some(())
     });
 
-    // A young upload may be another container's at work: it stays.
+    // A recent upload may belong to another container that is at work, so it stays.
     let ended = Service::backup(&variables);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     assert_eq!(seaweedfs().uploads(&bucket).len(), 1);
-    // One that is older than BACKUP_TIMEOUT cannot be.
+    // One that is older than BACKUP_TIMEOUT can't.
     let impatient = variables.with("BACKUP_TIMEOUT", "1s");
     wait_until("the sweep", LIMIT, || {
         Service::backup(&impatient);
@@ -263,8 +263,8 @@ fn the_password_is_in_no_command_line() {
     service.terminate();
 }
 
-/// A dump that waits is ended by the run's time limit, and then the upload has to be aborted: on a store that answers with
-/// errors that is tried again and again, but not beyond the five seconds that are left to it.
+/// The time limit of the run ends a dump that waits, and then the upload has to be aborted. If the store answers with
+/// errors, that is tried again and again, but not for longer than the five seconds that are left.
 #[test]
 fn a_run_whose_time_is_over_does_not_go_on_aborting_its_upload() {
     let locked = Locked::new();
@@ -280,7 +280,7 @@ fn a_run_whose_time_is_over_does_not_go_on_aborting_its_upload() {
         "{}",
         ended.text()
     );
-    // By the log's own clock.
+    // The times are those in the log.
     let at = |event: &serde_json::Value| -> DateTime<Utc> {
         event["timestamp"].as_str().unwrap().parse().unwrap()
     };

@@ -1,4 +1,4 @@
-//! From every major to every major: what a backup of one holds comes back in each other one, newer or older.
+//! From every major version to every other one, newer or older: the content of a backup comes back.
 
 use std::path::Path;
 use std::thread;
@@ -9,7 +9,7 @@ use crate::restore::{on_bucket, one_error, relations, restore};
 
 const MAJORS: [u16; 5] = [14, 15, 16, 17, 18];
 
-/// Loads what is awkward to dump, as far as a server of this major knows it too.
+/// Loads data that is awkward to dump, as far as a server of this major version supports it.
 fn load(server: &Postgres, database: &str, known_to: u16) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/awkward.sql");
     let text = std::fs::read_to_string(data).unwrap();
@@ -20,7 +20,8 @@ fn load(server: &Postgres, database: &str, known_to: u16) {
     server.psql(database, &text.replace(version, &known));
 }
 
-/// Every row, every sequence and every large object. Definitions are spelled differently from major to major.
+/// Every row, every sequence and every large object. Definitions are left out, because major versions spell them
+/// differently.
 fn data(server: &Postgres, database: &str) -> Vec<String> {
     let of_data = |line: &&str| {
         ["rows|", "sequence|", "large object|"]
@@ -38,14 +39,15 @@ fn backed_up(server: &Postgres, database: &str) -> Variables {
     variables
 }
 
-/// Each major goes into its neighbours and the first and the last into each other; with PSB_MATRIX=all, as `make
-/// real-databases` has it, each goes into each.
+/// Each major version is restored into its neighbours, and the first and the last into each other. With PSB_MATRIX=all,
+/// which `make real-databases` sets, each is restored into each.
 fn is_tried(from: u16, to: u16) -> bool {
     let all = std::env::var("PSB_MATRIX").is_ok_and(|value| value == "all");
     all || from.abs_diff(to) == 1 || from.abs_diff(to) == MAJORS[4] - MAJORS[0]
 }
 
-/// Restores what each server has into each one. `all` is what its own major knows, `old` what every major knows.
+/// Restores the databases of one server into the others. `all` holds everything that its own major version supports, and
+/// `old` what every major version supports.
 fn from(source: &Postgres, targets: &[Postgres]) {
     let major = source.major();
     let (all, old) = (backed_up(source, "all"), backed_up(source, "old"));
@@ -87,7 +89,7 @@ fn what_a_backup_holds_comes_back_from_every_major_in_every_major() {
         restored.into_iter().for_each(|one| one.join().unwrap());
     });
 
-    // What an older server does not know is its refusal, with nothing left of the restore.
+    // If an older server does not support something, it refuses the restore, and nothing is left of it.
     let [oldest, .., newest] = servers.as_slice() else {
         panic!("there are five");
     };

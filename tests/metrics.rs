@@ -1,4 +1,5 @@
-//! `/metrics` as Prometheus sees it: its own checker, a real server that scrapes the real daemon, the rules and the dashboard.
+//! `/metrics` as Prometheus sees it: with its own checker, a real Prometheus that scrapes the real daemon, the rules and the
+//! dashboard.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -219,7 +220,7 @@ fn a_redeploy_knows_the_bucket_and_a_failed_run_and_a_part_sent_again_are_counte
     assert!(!ended.text().contains("canary"), "{}", ended.text());
 }
 
-/// The names in the first column of the page's table.
+/// The names in the first column of the table on the page.
 fn documented() -> BTreeSet<String> {
     let page = read("docs/metrics.md");
     let rows = page.lines().filter_map(|line| {
@@ -274,7 +275,7 @@ fn names_in(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Prometheus over the service, with the rules of the documents.
+/// A Prometheus that scrapes the service, with the rules from the documentation.
 struct Prometheus {
     port: u16,
     _process: Process,
@@ -287,7 +288,7 @@ impl Prometheus {
         let config = folder.path().join("prometheus.yml");
         let token = folder.path().join("token");
         std::fs::write(&token, TOKEN).unwrap();
-        // As docs/metrics.md has it, but for the interval and the addresses.
+        // The configuration is that of docs/metrics.md, except for the interval and the addresses.
         let example = blocks_of("docs/metrics.md");
         let text = example
             .replace("/etc/prometheus/backups-token", token.to_str().unwrap())
@@ -339,7 +340,7 @@ impl Prometheus {
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
-    /// How many series an expression gives now.
+    /// How many series an expression returns now.
     fn count(&self, expression: &str) -> usize {
         let answer = self.get("/api/v1/query", &format!("query={expression}"));
         assert_ne!(answer["status"], "error", "{expression}: {answer}");
@@ -347,7 +348,7 @@ impl Prometheus {
     }
 }
 
-/// The one block of YAML of a page.
+/// The only block of YAML on a page.
 fn blocks_of(page: &str) -> String {
     let text = read(page);
     let (_, rest) = text.split_once("```yaml\n").unwrap();
@@ -368,7 +369,7 @@ fn expressions(panel: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The panels that say in words what is not known yet: their metric, and their expression.
+/// The panels that show a word if a value is not known yet, with their metric and their expression.
 fn said_in_words(dashboard: &Value) -> Vec<(String, String)> {
     let panels = dashboard["panels"].as_array().unwrap();
     let mut found = Vec::new();
@@ -393,7 +394,7 @@ fn said_in_words(dashboard: &Value) -> Vec<(String, String)> {
         );
         assert_eq!(&defaults["noValue"], word, "{name}");
         let expression = panel["targets"][0]["expr"].as_str().unwrap();
-        // A drill without a result is known from this one.
+        // This metric shows that there was a drill without a result.
         let expression = match name {
             "last_drill_proven" => {
                 expression.replace(&format!("{PREFIX}drills_untried"), "never_told")
@@ -434,7 +435,8 @@ fn a_real_prometheus_scrapes_it_and_every_panel_of_the_dashboard_shows_something
             assert!(documented().contains(&name), "{name}");
         }
     }
-    // What the process can't know before its first drill, its first backup or its first look at the bucket has a word of its own in place of no data.
+    // What the process can't know before its first drill, its first backup or its first look at the bucket is shown as a
+    // word, and not as missing data.
     for (metric, expression) in said_in_words(&dashboard) {
         let early = expression
             .replace("$instance", ".*")
@@ -445,7 +447,7 @@ fn a_real_prometheus_scrapes_it_and_every_panel_of_the_dashboard_shows_something
             "{early}: {answer}"
         );
     }
-    // The rules are evaluated without an error, and none fires while all is well.
+    // The rules are evaluated without an error, and none fires while everything is in order.
     let groups = wait_until("the rules", LIMIT, || {
         let answer = prometheus.get("/api/v1/rules", "type=alert");
         let groups = answer["data"]["groups"].as_array()?.clone();

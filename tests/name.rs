@@ -1,4 +1,4 @@
-//! Names: what a run is called, and what happens when the name is taken.
+//! Names: how backups are named, and what happens if the name exists already.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -13,7 +13,7 @@ fn bucket() -> String {
     bucket
 }
 
-/// The due time of a schedule that fires once a minute, as it stands in the name.
+/// The variables of a working service with this bucket.
 fn working(bucket: &str) -> Variables {
     Variables::working(seaweedfs(), bucket, &postgres().url("postgres"))
 }
@@ -108,7 +108,7 @@ fn nothing_is_made_up_for_in_an_empty_bucket_or_when_told_not_to() {
         &[b'x'; 500],
     );
     let told = Service::daemon(&working(&bucket).with("BACKUP_CATCH_UP", "false"));
-    // However late it was stored, it is as old as its name.
+    // However late it was stored, its age comes from its name.
     told.wait_for_health("stale");
     assert!(told.terminate().events("backup started").is_empty());
 }
@@ -117,7 +117,7 @@ fn nothing_is_made_up_for_in_an_empty_bucket_or_when_told_not_to() {
 fn what_is_no_backup_of_ours_does_not_count_as_one() {
     let bucket = bucket();
     let now = Utc::now().format("%Y-%m-%d_%H-%M-%S");
-    // Nothing that gzip writes has fewer than 20 bytes.
+    // gzip never writes fewer than 20 bytes.
     seaweedfs().put(&bucket, &format!("vlvt_backup_{now}.sql.gz"), &[b'x'; 19]);
     for name in [
         format!("vlvt_backup_{now}.tar.gz"),
@@ -141,7 +141,7 @@ fn what_is_no_backup_of_ours_does_not_count_as_one() {
 #[test]
 fn two_daemons_at_one_due_time_store_one_object() {
     let bucket = bucket();
-    // Both are due at the same seconds; the later ones need not be waited for.
+    // Both are due in the same seconds. The test does not have to wait for the later ones.
     let variables = working(&bucket).with("BACKUP_CRON_SCHEDULE", "*/10 * * * * *");
     let other = variables
         .clone()
@@ -179,7 +179,7 @@ fn two_daemons_at_one_due_time_store_one_object() {
     assert_eq!(seaweedfs().uploads(&bucket), []);
 }
 
-/// What a backup of that time is called.
+/// The name of a backup of this time.
 fn named(at: DateTime<Utc>) -> String {
     format!("vlvt_backup_{}.sql.gz", at.format("%Y-%m-%d_%H-%M-%S"))
 }
@@ -198,7 +198,7 @@ fn a_name_that_cannot_be_true_is_shown_and_never_taken_for_the_newest() {
     let real = r2.keys().remove(0);
     let body = r2.objects()[&real].clone();
     let now = Utc::now();
-    // One of a container whose clock was years ahead, and one of a clock that was a week ahead a month ago.
+    // One backup was made by a container whose clock was years ahead, and one a month ago by a clock that was a week ahead.
     let week = named(now - TimeDelta::days(23));
     r2.put_at(FAR, &body, now);
     r2.put_at(&week, &body, now - TimeDelta::days(30));
@@ -219,7 +219,7 @@ fn a_name_that_cannot_be_true_is_shown_and_never_taken_for_the_newest() {
     assert_eq!(listed[0]["age_seconds"], serde_json::Value::Null);
     assert_eq!(listed[1]["dated_ahead"], false);
 
-    // `latest` is the real one; by its full name the other can be looked into, and brought back.
+    // `latest` is the real one. The other one can be verified and restored under its full name.
     let verify = |arguments: &[&str]| {
         let ended = Service::start(&variables, arguments).end(LIMIT);
         assert_eq!(ended.code(), Some(0), "{}", ended.text());
@@ -270,14 +270,14 @@ fn a_name_that_cannot_be_true_is_shown_and_never_taken_for_the_newest() {
 fn a_name_that_cannot_be_true_hides_neither_a_missed_due_time_nor_that_there_is_no_backup() {
     let r2 = R2::start();
     r2.put_at(FAR, &[7; 500], Utc::now());
-    // All that there is can't be judged.
+    // The age of none of the backups is known.
     let service = Service::daemon(&without_database(&r2));
     assert_eq!(service.wait_for_health("unknown").0, 503);
     let ended = service.terminate();
     assert!(ended.events("backup started").is_empty());
     let ended = Service::start(&without_database(&r2), &["verify"]).end(LIMIT);
     assert_eq!(ended.event("no such backup")["name"], "latest");
-    // With an old one beside it, the last due time is made up for, and the new one is the newest.
+    // If there is an old backup as well, the last due time is made up for, and the new backup is the newest.
     r2.put_at(
         "vlvt_backup_2020-01-01_03-00-00.sql.gz",
         &[7; 500],

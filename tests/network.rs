@@ -1,5 +1,5 @@
-//! What stands between the service and its servers fails without a word: a process stops, a pooler takes what was meant
-//! for the server, a store is slow.
+//! Failures between the service and its servers that nothing reports: a process stops, a pooler swallows what was meant for
+//! the server, a store is slow.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::common::r2::{Action, Operation, R2};
 use crate::common::service::{Service, Variables};
 use crate::common::{job, postgres};
 
-/// Rows whose compressed text is more than a part.
+/// A number of rows whose compressed text is larger than a part.
 const A_PART: u32 = 260_000;
 
 fn nothing_left(r2: &R2) {
@@ -26,7 +26,7 @@ fn nothing_left(r2: &R2) {
     );
 }
 
-/// A process that stands still until this is dropped.
+/// Processes that are stopped until this is dropped.
 struct Stopped(Vec<u32>);
 
 impl Stopped {
@@ -46,7 +46,7 @@ impl Drop for Stopped {
 fn a_backend_that_is_stopped_ends_the_attempt_when_no_byte_came_for_too_long() {
     let halted = Halted::new(postgres(), 1000, 1000);
     let r2 = R2::start_plain();
-    // TCP is well: the kernel acknowledges for a process that stands still. Ten minutes are the default.
+    // TCP notices nothing, because the kernel sends acknowledgements for a stopped process. The default is ten minutes.
     let patience = Patience {
         silence: Duration::from_secs(8),
         ..Patience::default()
@@ -74,7 +74,7 @@ fn a_backend_that_is_stopped_ends_the_attempt_when_no_byte_came_for_too_long() {
         "the dump failed: pg_dump gave no byte for 8s"
     );
     nothing_left(&r2);
-    // pg_dump is gone, and the server notices as soon as it goes on.
+    // pg_dump is gone, and the server notices that as soon as it continues.
     halted.release();
     wait_until("the end of the session", LIMIT, || {
         (halted.sessions() == "0").then_some(())
@@ -86,7 +86,7 @@ fn a_store_that_is_slow_is_not_the_dumps_silence() {
     let halted = Halted::new(postgres(), 6 * A_PART, 1000);
     halted.release();
     let r2 = R2::start_plain();
-    // Every part takes longer than the dump may be silent, and the dump waits for the parts.
+    // Sending a part takes longer than the dump may be silent, and the dump waits for the parts.
     r2.fail(
         Operation::UploadPart,
         0,
@@ -104,7 +104,7 @@ fn a_store_that_is_slow_is_not_the_dumps_silence() {
     });
     outcome.unwrap();
     assert_eq!((r2.keys().len(), r2.uploads().len()), (1, 0));
-    // More of them would only be held in memory.
+    // More parts would only be held in memory.
     assert!(
         (2..=4).contains(&r2.most_parts_at_once()),
         "{}",
@@ -120,7 +120,7 @@ fn sigterm_while_the_whole_server_is_stopped_exits_within_five_seconds() {
     let variables = halted.variables(Variables::on_r2(&r2, ""));
     let service = Service::start(&variables, &["backup"]);
     let backend = halted.wait();
-    // On SIGTERM pg_dump wants to cancel its query over a new connection, which is accepted and never answered.
+    // On SIGTERM, pg_dump tries to cancel its query over a new connection, which is accepted but never answered.
     let stopped = Stopped::new(&[backend, server.pid()]);
     service.signal("TERM");
     let ended = service.end(LIMIT);
@@ -203,7 +203,7 @@ fn the_direct_url_of_the_same_server_gives_no_warning_and_keeps_the_keepalives()
     let r2 = R2::start();
     let service = Service::start(&halted.variables(Variables::on_r2(&r2, "")), &["backup"]);
     let backend = halted.wait();
-    // The kernel's own table tells the timer of a connection: by default two hours.
+    // The kernel's table of connections shows the timer of each. By default it is two hours.
     let query = format!("SELECT client_port FROM pg_stat_activity WHERE pid = {backend}");
     let client = format!("127.0.0.1:{}", postgres().psql("postgres", &query));
     tools(&["ip"]);

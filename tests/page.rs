@@ -1,4 +1,5 @@
-//! `/` and `/metrics` are closed without the token; the page is looked at in a real browser, in both schemes and at both sizes.
+//! `/` and `/metrics` are closed without the token. The page is examined in a real browser, in both colour schemes and both
+//! sizes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,7 +54,7 @@ fn without_a_token_both_are_closed_and_the_log_says_how_to_open_them() {
     assert_eq!(line["level"], "INFO");
     assert!(line["hint"].as_str().unwrap().contains("set STATUS_TOKEN"));
     for path in ["/", "/metrics"] {
-        // An empty token is none, and no token opens what is closed.
+        // An empty token is not a token, and no token opens the page if none is set.
         for header in [
             String::new(),
             basic(":"),
@@ -91,7 +92,7 @@ fn with_a_token_they_open_to_it_alone_and_a_guesser_is_slowed_but_nobody_is_lock
             assert_eq!(ask(&service, method, path, &bearer).0, 405, "{method}");
         }
     }
-    // Asking without a token is no guess: a browser does it each time.
+    // A request without a token does not count as a guess, because browsers always make one first.
     for _ in 0..30 {
         assert_eq!(ask(&service, "GET", "/", "").0, 401);
     }
@@ -114,7 +115,7 @@ fn with_a_token_they_open_to_it_alone_and_a_guesser_is_slowed_but_nobody_is_lock
     assert!((1..=7).contains(&after), "{refusal}");
     assert_eq!(ask(&service, "GET", "/", &bearer).0, 200);
     assert_eq!(ask(&service, "GET", "/metrics", &bearer).0, 200);
-    // What is open to everybody stays so, says no more than before, and nothing else came with the token.
+    // What is open to everybody stays open and says no more than before, and the token opens nothing else.
     assert_eq!(service.get("/health").0, 200);
     assert_eq!(service.get("/live").1, r#"{"status":"live"}"#);
     for path in ["/page.js", "/index.html", "/metrics/", "//"] {
@@ -194,7 +195,7 @@ fn the_headers_let_nothing_in_and_nothing_be_kept() {
     let (_, head, body) = service.get_with(TOKEN, "/");
     assert_ne!(first, nonce_of(&head, &body));
     assert_eq!(first.len(), 32);
-    // No secret of the service, and of the database nothing at all.
+    // The page holds no secret of the service, and nothing at all about the database.
     for hidden in [TOKEN, "testkey", "postgres://", "nobody"] {
         assert!(!body.contains(hidden), "{hidden}");
     }
@@ -223,7 +224,7 @@ fn backups(now: DateTime<Utc>, days: i64, left_out: &[i64]) -> Vec<Backup> {
     .collect()
 }
 
-/// Each tone of the page, with every mark of the calendar somewhere.
+/// A state for each tone of the page. Together they show every mark of the calendar.
 fn states(now: DateTime<Utc>) -> Vec<(&'static str, &'static str, Status)> {
     let mut good = Status {
         next_due_at: Some(now + TimeDelta::hours(17)),
@@ -271,7 +272,7 @@ fn states(now: DateTime<Utc>) -> Vec<(&'static str, &'static str, Status)> {
     ]
 }
 
-/// Where the pictures are left for who wants to look at them.
+/// Where the pictures are left for people who want to look at them.
 fn picture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{name}.png"))
 }
@@ -309,7 +310,7 @@ fn it_can_be_read_by_everybody_in_both_schemes_on_a_desktop_and_on_a_phone() {
                 );
                 let dark = browser.run("return matchMedia('(prefers-color-scheme: dark)').matches");
                 assert_eq!(dark, scheme == "dark", "{what}");
-                // As it comes, and with all that can be opened.
+                // The page is checked as it is at first, and with everything opened.
                 for open in [
                     "",
                     "document.querySelectorAll('details').forEach((each) => { each.open = true; });",
@@ -327,7 +328,7 @@ fn it_can_be_read_by_everybody_in_both_schemes_on_a_desktop_and_on_a_phone() {
     }
 }
 
-/// What was copied, as pasting it shows.
+/// The text that was copied, found out by pasting it.
 fn pasted(browser: &Browser) -> Value {
     browser.run("const area = document.createElement('textarea'); area.id = 'pasted'; document.body.append(area); area.focus();");
     browser.press(&["\u{e009}", "v"]);
@@ -357,7 +358,7 @@ fn the_copy_button_copies_the_command_of_the_log_and_the_page_breaks_no_rule_of_
     );
     let verdict = browser.run(include_str!("data/accessibility.js"));
     assert_eq!(verdict["broken"], serde_json::json!([]), "{verdict:#}");
-    // The keyboard's way in: the first stop is the way past the header, and each stop can be seen.
+    // With the keyboard, the first stop is the link past the header, and each stop is visible.
     browser.press(&["\u{e004}"]);
     let stop = browser.run("const at = document.activeElement; return [at.textContent, getComputedStyle(at).outlineStyle, at.getBoundingClientRect().width > 20]");
     assert_eq!(
@@ -375,7 +376,7 @@ fn the_copy_button_copies_the_command_of_the_log_and_the_page_breaks_no_rule_of_
     });
     assert_eq!(words()[1], "The command was copied.");
     assert_eq!(pasted(&browser), finished["restore"]);
-    // The second in the list is the older one, and by keyboard it is copied as well.
+    // The second entry of the list is the older backup. It can be copied with the keyboard too.
     browser.run("document.querySelector(\"button[data-copy='backup-1']\").focus()");
     browser.press(&["\u{e007}"]);
     let second = wait_until("another text", LIMIT, || {
@@ -387,7 +388,7 @@ fn the_copy_button_copies_the_command_of_the_log_and_the_page_breaks_no_rule_of_
         .unwrap()
         .replace(name.trim_end_matches(".gz"), old.trim_end_matches(".gz"));
     assert_eq!(second, expected);
-    // Where a browser has no clipboard to write to, as over plain http.
+    // A browser may have no clipboard to write to, for example over plain http.
     browser.run("Object.defineProperty(navigator, 'clipboard', {value: undefined})");
     browser.click("button[data-copy='restore-by-command']");
     let third = wait_until("another text", LIMIT, || {
@@ -399,14 +400,15 @@ fn the_copy_button_copies_the_command_of_the_log_and_the_page_breaks_no_rule_of_
             "RESTORE_DATABASE_URL=\"$DATABASE_URL\" postgres-s3-backups restore {name} --create"
         )
     );
-    // Nothing was asked of anybody, and nothing was refused by the page's own policy.
+    // The page requested nothing from other hosts, and its own policy refused nothing.
     let asked =
         browser.run("return performance.getEntriesByType('resource').map((entry) => entry.name)");
     assert_eq!(asked, serde_json::json!([]));
     assert_eq!(browser.console(), Vec::<Value>::new());
 
-    // Without scripts there are no buttons that do nothing, and the command can be selected. The browser's driver knows the end
-    // of loading by a script of its own, so that scripts can be on again before the page's one is read: then once more.
+    // Without scripts there are no buttons that do nothing, and the command can be selected. The browser's driver uses a
+    // script of its own to notice the end of loading, so scripts can be on again before the page's script is read. In that
+    // case the page is loaded once more.
     let without_scripts = |disabled: bool| {
         browser.devtools(
             "Emulation.setScriptExecutionDisabled",

@@ -1,4 +1,4 @@
-//! A panic of the program, as the log shows it.
+//! A panic of the program, as it appears in the log.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use postgres_s3_backups::progress::Terminal;
 use postgres_s3_backups::telemetry::{self, Channel, LogFormat};
 use serde_json::Value;
 
-/// Tells the test below that it is the process which shall panic.
+/// Tells the test below that it runs in the process that has to panic.
 const PANICKING: &str = "PANICKING_ON_PURPOSE";
 
 #[test]

@@ -1,4 +1,4 @@
-//! The way out through a proxy, as the usual variables say.
+//! Connections through a proxy, which the usual variables name.
 
 use crate::common::forward::Forward;
 use crate::common::process::{LIMIT, free_port};
@@ -37,14 +37,14 @@ fn the_store_the_alerts_and_the_heartbeats_go_through_the_proxy() {
         assert!(asked.contains(&line), "{line}: {asked:?}");
     }
 
-    // Not for hosts that are excepted.
+    // Hosts that are exceptions are reached without it.
     let before = proxy.asked().len();
     let excepted = variables.clone().with("no_proxy", "example.com,127.0.0.1");
     let ended = Service::backup(&excepted);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     assert_eq!(proxy.asked().len(), before);
 
-    // A proxy that is not there is no reason to go round it.
+    // If the proxy can't be reached, the service does not connect without it.
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let failing = Service::start(&variables.with("HTTPS_PROXY", &nobody), &["list"]).end(LIMIT);
     assert_eq!(failing.code(), Some(1));

@@ -1,4 +1,4 @@
-//! The widest database there is: what PostgreSQL's own regression tests leave behind, with nearly every kind of object.
+//! The database that PostgreSQL's own regression tests leave behind, with nearly every kind of object.
 
 use std::collections::BTreeSet;
 use std::fs::Permissions;
@@ -15,7 +15,7 @@ use crate::round_trip::shell;
 
 const MAJOR: u16 = 15;
 
-/// Tables whose columns `pg_dump` brings back in another order: their parent gained a column after they had theirs.
+/// Tables whose columns `pg_dump` restores in another order, because their parent got a new column after them.
 const REORDERED: [&str; 11] = [
     "public.b_star",
     "public.c_star",
@@ -30,14 +30,14 @@ const REORDERED: [&str; 11] = [
     "public.test_type_diff_c",
 ];
 
-/// What no `pg_dump` brings back as it was, by the beginning of the digest's line.
+/// The objects that no `pg_dump` restores unchanged, by the beginning of their line in the digest.
 const NOT_DUMPED: [&str; 10] = [
     // A comment on an object that is gone.
     "comment||",
-    // The name of a partition's copy of its parent's foreign key is made anew.
+    // A partition's copy of its parent's foreign key gets a new name.
     "constraint|fkpart4.dropfk||dropfk_a_fkey",
     "constraint|public.fk_partitioned_fk_4",
-    // A view that was not refreshed for a while is refreshed by the restore.
+    // A restore refreshes a view that was not refreshed for a while.
     "rows|public.mvtest_bb|",
     // A declared operator that was never defined.
     "operator|public.!==(boolean,boolean)|-|",
@@ -49,12 +49,12 @@ const NOT_DUMPED: [&str; 10] = [
     "privilege|regress_rls_schema.f_leak(text)|public|",
 ];
 
-/// Runs the test files in the order of their schedule; that some statements fail is a part of them.
+/// Runs the test files in the order of their schedule. Some of their statements fail on purpose.
 fn build(server: &Postgres, regress: &Path) {
     let folder = Folder::new();
     let results = folder.path().join("results");
     std::fs::create_dir(&results).unwrap();
-    // COPY ... TO a file is done by the server's account.
+    // For COPY ... TO a file, the server's account writes the file.
     std::fs::set_permissions(&results, Permissions::from_mode(0o777)).unwrap();
     server.psql(
         "postgres",

@@ -1,4 +1,4 @@
-//! What a store refuses, on the wire: each refusal by its kind, with its own remedy, whatever words it comes with.
+//! Refusals of a store: each has its kind and its own remedy, whatever words come with it.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::common::r2::{Action, Operation, R2};
 use crate::common::service::{Service, Variables};
 use crate::common::{job, postgres, unique};
 
-/// Names of tables and other words that say nothing of the failure.
+/// Names of tables and other words that say nothing about the failure.
 const HOSTILE: &str = "public.certificates: tls alert handshake failure, UnknownIssuer, certificate expired, dns error, timed out, Zertifikat abgelaufen, 証明書 access key SlowDown QuotaExceeded";
 
 /// How often a request is made that may succeed a moment later.
@@ -37,7 +37,7 @@ fn list(store: &Store) -> StoreError {
     listed.unwrap_err()
 }
 
-/// What a store says whose lists are always answered so, and how often it was asked.
+/// The error if a store always answers lists in this way, and how often it was asked.
 fn told(action: Action) -> (StoreError, usize) {
     let r2 = R2::start_plain();
     let fault = r2.fail(Operation::ListObjects, 0, usize::MAX, action);
@@ -276,7 +276,7 @@ fn a_bucket_in_another_region_names_the_region() {
             );
         }
     }
-    // What is no region's name is no advice.
+    // A text that can't be the name of a region is not shown as advice.
     let strange =
         "<Error><Code>AuthorizationHeaderMalformed</Code><Region>a b; rm -rf</Region></Error>";
     let (error, _) = told(Action::Told(400, &[], strange.to_owned()));
@@ -372,7 +372,7 @@ fn a_stores_words_are_escaped_once() {
 fn a_proxys_limit_on_bodies_is_found_by_the_check_and_named_by_a_run() {
     let database = unique("limit").replace('-', "_");
     postgres().create_database(&database, "");
-    // More than nginx lets pass, also when it is compressed.
+    // This is more than nginx accepts, even when it is compressed.
     postgres().psql(
         &database,
         "CREATE TABLE notes AS SELECT md5(random()::text) FROM generate_series(1, 100000)",

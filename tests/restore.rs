@@ -1,4 +1,4 @@
-//! Getting the data back: all of it or nothing, and never over data unasked.
+//! Restoring the data: all of it or nothing, and never over existing data without being asked to.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::common::{postgres, seaweedfs, unique};
 
 const LONG: Duration = Duration::from_secs(300);
 
-/// A bucket of its own and the variables that lead there, with this database as the source.
+/// A bucket, and the variables to back this database up into it.
 pub fn on_bucket(server: &Postgres, database: &str) -> (String, Variables) {
     let bucket = unique("restore");
     seaweedfs().create_bucket(&bucket);
@@ -42,7 +42,7 @@ pub fn relations(server: &Postgres, database: &str) -> String {
     )
 }
 
-/// Exactly one line says what went wrong.
+/// The only line of level ERROR.
 pub fn one_error(ended: &Ended) -> serde_json::Value {
     let errors: Vec<serde_json::Value> = ended
         .lines
@@ -66,7 +66,7 @@ pub fn gunzip(bytes: &[u8]) -> Vec<u8> {
     text
 }
 
-/// The dump in a backup, without the description around it: what a version before there was one would have stored.
+/// The dump in a backup, without the description around it, as an older version would have stored it.
 pub fn dump(object: &[u8]) -> Vec<u8> {
     let text = gunzip(object);
     let lines = text.split_inclusive(|byte| *byte == b'\n');
@@ -74,7 +74,7 @@ pub fn dump(object: &[u8]) -> Vec<u8> {
     lines.collect::<Vec<_>>().concat()
 }
 
-/// A database whose dump has some thousand rows in two tables, an index and a view.
+/// A database with some thousand rows in two tables, an index and a view.
 pub fn source() -> (String, String) {
     let name = unique("source");
     postgres().create_database(&name, "");
@@ -90,7 +90,7 @@ pub fn source() -> (String, String) {
     (name, url)
 }
 
-/// A source, its bucket with one backup, and the backup's name.
+/// A source, its bucket with one backup, the variables, and the name of the backup.
 pub fn backed_up() -> (String, String, Variables, String) {
     let (database, _) = source();
     let (bucket, variables) = on_bucket(postgres(), &database);
@@ -126,7 +126,7 @@ fn awkward_comes_back(major: u16) {
     assert_eq!(ended.events("statistics collected").len(), 1);
     pretty_assertions::assert_eq!(server.digest("awkward"), server.digest("restored"));
 
-    // Over itself, changed: everything is replaced, and nothing is left of the change.
+    // Restored over the changed source, it replaces everything, and nothing is left of the change.
     server.psql(
         "restored",
         "CREATE SCHEMA later; CREATE TABLE later.t (a int); DROP VIEW IF EXISTS awkward.v CASCADE; SELECT lo_from_bytea(0, 'x');",
@@ -184,7 +184,7 @@ fn a_target_that_holds_something_is_refused_and_left_alone() {
         );
         assert_eq!(postgres().digest(&target), before);
     }
-    // What an extension brought along, such as from template1, is not somebody's data.
+    // The objects of an extension, for example one from template1, are not data.
     let (target, url) = empty_database(postgres());
     postgres().psql(&target, "CREATE EXTENSION pgcrypto");
     assert_eq!(restore(&variables, &["--to", &url]).code(), Some(0));
@@ -218,7 +218,7 @@ fn the_source_is_refused_under_any_name() {
     let ended = restore(&variables, &["--to", &same, "--yes-overwrite-source"]);
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
     assert_eq!(postgres().digest(&database), before);
-    // The day it is needed: rows were lost in the source itself.
+    // This is the emergency: rows were lost in the source itself.
     postgres().psql(&database, "DELETE FROM notes; DROP VIEW recent;");
     let ended = restore(
         &variables,
@@ -245,7 +245,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_missing() {
             ended.text()
         );
     }
-    // A wrong schedule is no reason not to restore; a wrong bucket is.
+    // A wrong schedule does not prevent a restore, but a wrong bucket does.
     let wrong = variables
         .with("BACKUP_CRON_SCHEDULE", "x")
         .with("AWS_S3_BUCKET", "a/b");
@@ -347,7 +347,7 @@ fn missing_roles_and_extensions_are_named_before_anything_is_done() {
         .as_str()
         .unwrap()
         .to_owned();
-    // Another server, which does not know the role.
+    // Another server does not have the role.
     let other = Postgres::start(18);
     let (target, url) = empty_database(&other);
     let ended = restore(&variables, &["--to", &url]);
@@ -461,7 +461,7 @@ fn a_dump_made_with_create_goes_into_the_target_alone() {
     assert_eq!(postgres().digest(&target), before);
 }
 
-/// A backup of this many megabytes that hardly compress, in tables that are filled one after the other.
+/// A backup with this number of megabytes that can hardly be compressed, in tables that are filled one after the other.
 fn large(server: &Postgres, megabytes: u32) -> (String, Variables, String) {
     let database = unique("large");
     server.create_database(&database, "");
@@ -488,7 +488,7 @@ fn large(server: &Postgres, megabytes: u32) -> (String, Variables, String) {
     )
 }
 
-/// The process id of the restore's session, once it loads rows.
+/// The process number of the restore's session, once it loads rows.
 fn backend_of(server: &Postgres) -> u32 {
     wait_until("a COPY", LIMIT, || {
         let id = server.psql(
@@ -499,7 +499,7 @@ fn backend_of(server: &Postgres) -> u32 {
     })
 }
 
-/// Stops a restore's session in the middle of its rows, does something, and lets it go on.
+/// Stops the session of a restore in the middle of its rows, does something, and lets it continue.
 fn in_the_middle(
     server: &Postgres,
     variables: &Variables,
@@ -586,7 +586,7 @@ fn whatever_dies_in_the_middle_leaves_the_target_as_it_was() {
         assert_eq!(relations(server, &target), "0");
     };
 
-    // psql itself.
+    // Here psql dies.
     let ended = in_the_middle(&server, &variables, &["--to", &url], |service, backend| {
         let children =
             std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", service.id())).unwrap();
@@ -602,7 +602,7 @@ fn whatever_dies_in_the_middle_leaves_the_target_as_it_was() {
     one_error(&ended);
     nothing_of_it(&server);
 
-    // The server's end of the connection.
+    // Here the server's side of the connection dies.
     let ended = in_the_middle(&server, &variables, &["--to", &url], |_, backend| {
         server.psql(
             "postgres",
@@ -618,14 +618,14 @@ fn whatever_dies_in_the_middle_leaves_the_target_as_it_was() {
     );
     nothing_of_it(&server);
 
-    // The service, without a chance to clean up.
+    // Here the service dies, without a chance to clean up.
     let service = Service::start(&variables, &["restore", "--to", &url]);
     backend_of(&server);
     service.signal("KILL");
     service.end(LONG);
     nothing_of_it(&server);
 
-    // The whole server.
+    // Here the whole server dies.
     let service = Service::start(&variables, &["restore", "--to", &url]);
     backend_of(&server);
     server.stop();
@@ -638,7 +638,7 @@ fn whatever_dies_in_the_middle_leaves_the_target_as_it_was() {
 
 #[test]
 fn a_full_disk_on_the_target_is_named() {
-    // A limit on the size of files stands for a full disk: the server cannot extend a table.
+    // A limit on the size of files has the effect of a full disk: the server can't extend a table.
     let server = Postgres::start_limited(17, "--fsize=17000000");
     let (_, variables, _) = large(postgres(), 50);
     let (target, url) = empty_database(&server);

@@ -1,4 +1,4 @@
-//! Users who are no superuser: what they may not do is said before anything is touched, or left out.
+//! Users who are not superusers: what they may not do is reported before anything is changed, or left out.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::common::postgres::Postgres;
 use crate::common::service::{Ended, Service, Variables};
 use crate::restore::{on_bucket, one_error, restore};
 
-/// A dump that asks for everything that a plain user may not do.
+/// A dump that needs everything that a plain user may not do.
 const DEMANDING: &str = "
     CREATE ROLE app; CREATE ROLE \"Read er\"; CREATE ROLE maker;
     CREATE SCHEMA shop AUTHORIZATION app;
@@ -33,7 +33,7 @@ two lines';
     CREATE PUBLICATION orders FOR TABLE shop.orders;
     CREATE SUBSCRIPTION \"from afar\" CONNECTION 'host=127.0.0.1 port=1 password=x' PUBLICATION x WITH (connect = false, slot_name = none);";
 
-/// A server with a database `source`, its backup, and a user `plain` of these rights with a database `target` of its own.
+/// A server with a database `source`, its backup, and a user `plain` with these rights, who owns a database `target`.
 fn server(major: u16, source: &str, rights: &str, options: &str) -> (Postgres, Variables, Ended) {
     let server = Postgres::start_with(major, &[("wal_level", "logical")]);
     server.create_database("source", "");
@@ -133,7 +133,7 @@ fn everything_in_the_way_is_named(major: u16) {
     assert_eq!(all.len(), 4, "{all:#?}");
     assert_eq!(ended.events("restore started").len(), 0);
 
-    // Each hint is another step on, and none sends back.
+    // Each hint leads one step further, and none leads back.
     let ended = restore(
         &variables,
         &[
@@ -226,7 +226,7 @@ fn a_guarded_extension_is_named_beforehand_unless_it_is_there() {
         all[0].contains("pageinspect") && all[0].contains("--skip extensions"),
         "{all:#?}"
     );
-    // Left out, it is not there.
+    // If it is left out, it is not restored.
     let skip = ["--skip", "extensions"];
     let ended = restore(&variables, &[&["--to", &url], &flags[..], &skip].concat());
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
@@ -241,7 +241,7 @@ fn a_guarded_extension_is_named_beforehand_unless_it_is_there() {
         ),
         "0"
     );
-    // Made by the superuser beforehand, it is taken as it is, also by --clean.
+    // If the superuser created it beforehand, it is used unchanged, also with --clean.
     server.create_database("prepared", "OWNER plain");
     server.psql("prepared", "CREATE EXTENSION pageinspect");
     let url = plain(&server, "prepared");
@@ -259,7 +259,7 @@ fn a_guarded_extension_is_named_beforehand_unless_it_is_there() {
     }
 }
 
-/// Schemas, an extension, an event trigger and a publication of a provider's, in a database of the user's.
+/// A provider's schemas, extension, event trigger and publication, in a database of the user.
 const PROVIDED: &str = "
     CREATE ROLE provider;
     CREATE SCHEMA auth AUTHORIZATION provider; CREATE TABLE auth.users (id int); ALTER TABLE auth.users OWNER TO provider;
@@ -272,7 +272,7 @@ const PROVIDED: &str = "
     INSERT INTO auth.users VALUES (7);
     GRANT USAGE ON SCHEMA auth TO plain;";
 
-/// What the user has made beside it, of every kind.
+/// Objects of every kind that the user has made there.
 const OWN: &str = "
     SET ROLE plain;
     CREATE TABLE mine (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, s serial); CREATE VIEW mine_too AS SELECT * FROM mine;
@@ -359,7 +359,7 @@ fn clean_leaves_what_is_not_the_users(major: u16) {
     ] {
         assert_eq!(server.psql("target", query), expected, "{query}");
     }
-    // And once more over itself.
+    // It is restored over itself once more.
     let ended = restore(&variables, &[&flags[..], &["--clean", "--yes"]].concat());
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
 }
@@ -424,7 +424,7 @@ fn a_dump_of_one_schema_comes_back(major: u16) {
     server.create_database("by_superuser", "");
     let ended = restore(&variables, &["--to", &server.url("by_superuser")]);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
-    // Where it is not there, it is made.
+    // If it does not exist, it is created.
     server.create_database("without", "");
     server.psql("without", "DROP SCHEMA public");
     let ended = restore(&variables, &["--to", &server.url("without")]);
@@ -471,7 +471,7 @@ fn tablespaces_that_the_target_lacks_are_left_out_and_said() {
         [("tablespaces".to_owned(), "fast".to_owned())]
     );
     assert_eq!(target.psql("by_superuser", spaces), "a: a_pkey:Slow er b:");
-    // One that the user may not use is as good as none.
+    // A role that the user may not use counts as missing.
     let ended = restore(
         &variables,
         &[

@@ -1,4 +1,4 @@
-//! Secrets that are rotated while the daemon lives: their files are read again at each run.
+//! Secrets that are rotated while the daemon runs: their files are read again at each run.
 
 use std::path::Path;
 
@@ -10,16 +10,16 @@ use crate::common::service::{Service, Variables};
 use crate::common::{postgres, seaweedfs, unique};
 
 fn put(path: &Path, text: &str) {
-    // As Kubernetes does it: the file is never half there.
+    // Replaces the file as Kubernetes does, so that it is never half written.
     let new = path.with_extension("new");
     std::fs::write(&new, format!("{text}\n")).unwrap();
     std::fs::rename(new, path).unwrap();
 }
 
-/// One more of these than there are now.
+/// Waits for another event with this message.
 fn one_more(service: &Service, message: &str) -> Value {
     let before = service.events(message).len();
-    // The run that is under way may have begun before.
+    // The current run may have begun before the change, so this waits for the second one.
     service.wait_for_nth(message, before + 2)
 }
 
@@ -78,7 +78,7 @@ fn rotated_secrets_are_used_without_a_restart() {
     assert_eq!(service.get_with(TOKENS[0], "/metrics").0, 401);
     second.wait_for(1);
 
-    // What can't be used is told, and what was read before goes on.
+    // A value that can't be used is reported, and the earlier one is still used.
     for (change, word) in [
         (None, "there is no such file"),
         (Some("mysql://u:canary@h/d"), "a URL of something else"),

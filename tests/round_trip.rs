@@ -8,7 +8,7 @@ use crate::common::process::{Folder, tools};
 use crate::common::service::{Service, Variables};
 use crate::common::{authority, seaweedfs, unique};
 
-/// Runs a line as the operator would, in a folder, with the AWS CLI and one major's clients on the PATH.
+/// Runs a line as the operator would, in a folder, with the AWS CLI and the clients of one major version on the PATH.
 pub fn shell(folder: &Path, major: u16, database_url: &str, line: &str) {
     let tools = tools(&["aws", &format!("pg:{major}")]);
     let path = format!(

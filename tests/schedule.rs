@@ -1,4 +1,4 @@
-//! The schedule against an oracle that shares no code with it, for ten years.
+//! Compares the schedule with an oracle that shares no code with it, over ten years.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ struct Case {
     end: Option<i64>,
     count: usize,
     digest: String,
-    /// The due times around changes of the clock in full: after, before, due.
+    /// All due times around changes of the clock: after, before, due.
     #[serde(default)]
     near: Vec<(i64, i64, Vec<i64>)>,
 }
@@ -63,7 +63,7 @@ fn due_between(schedule: &Schedule, start: i64, end: i64) -> Vec<i64> {
     }
 }
 
-/// FNV-1a, a whole unix time at each step.
+/// FNV-1a, with a whole Unix time in each step.
 fn digest(due: &[i64]) -> String {
     let hash = due.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, at| {
         (hash ^ at.cast_unsigned()).wrapping_mul(0x0100_0000_01b3)
@@ -90,7 +90,7 @@ fn check(oracle: &Oracle, case: &Case) -> Result<usize, String> {
         if near != *expected {
             return Err(format!("{what}: {near:?}, the oracle says {expected:?}"));
         }
-        // Backwards as forwards, from every due time and from between them.
+        // Searching backwards gives the same as forwards, from every due time and from between them.
         for (due, next) in near
             .iter()
             .zip(near.iter().skip(1))

@@ -1,4 +1,4 @@
-//! Members that everything reads, memory that stays flat, and a store that is slow or asks for less.
+//! Every gunzip reads the members, memory does not grow, and a store may be slow or ask for fewer requests.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -10,10 +10,10 @@ use crate::common::r2::{Action, Operation, R2};
 use crate::common::service::{Service, Variables};
 use crate::common::{postgres, unique};
 
-/// The promise of docs/performance.md, which is 64 MiB, less the program.
+/// The promise of docs/performance.md, which is 64 MiB, without the pages of the program.
 pub const MOST_RSS_KIB: u64 = 58 * 1024;
 
-/// A database whose dump has some forty megabytes that hardly get smaller.
+/// A database whose dump has about forty megabytes that can hardly be compressed.
 fn large() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     URL.get_or_init(|| {
@@ -28,7 +28,7 @@ fn peak_kib(service: &Service) -> u64 {
     service.peak_kib().unwrap()
 }
 
-/// What a command makes of a file on its standard input.
+/// The output of a command that gets a file on its standard input.
 fn through(command: &[&str], file: &[u8]) -> Vec<u8> {
     let mut child = Command::new(command[0])
         .args(&command[1..])
@@ -100,8 +100,8 @@ fn a_store_that_asks_for_less_gets_less_and_then_all() {
 
 #[test]
 fn a_slow_store_costs_no_memory_and_is_named_as_the_reason() {
-    // What a busy machine takes for all the rest is a smaller share of the time beside a slower store, but a wait that goes
-    // unsaid is a larger one.
+    // With a slower store, the other work of a busy machine is a smaller share of the time, but a wait that is not reported
+    // is a larger share.
     for slow in [3, 15, 75] {
         let (finished, named) = beside_a_slow_store(slow);
         if named {
@@ -111,7 +111,8 @@ fn a_slow_store_costs_no_memory_and_is_named_as_the_reason() {
     }
 }
 
-/// A backup whose parts are each answered after so many seconds, and whether that is named as what it waited for.
+/// Makes a backup with a store that answers each part after this number of seconds. Returns the event, and whether it names
+/// the upload as what it waited for.
 fn beside_a_slow_store(seconds: u32) -> (serde_json::Value, bool) {
     let r2 = R2::start();
     let delay = Duration::from_secs(seconds.into());
@@ -126,9 +127,10 @@ fn beside_a_slow_store(seconds: u32) -> (serde_json::Value, bool) {
     assert!(peak <= MOST_RSS_KIB, "{peak} KiB: {finished}");
     assert_eq!(service.terminate().code(), Some(0));
     let number = |name: &str| finished[name].as_f64().unwrap();
-    // The last part alone is waited for that long.
+    // It waits that long for the last part alone.
     let waited = number("waited_for_upload_seconds");
-    // So is each one before it that waits for its turn when all of the dump was read: no such wait may go unsaid.
+    // It also waits for each earlier part that was not sent yet when the whole dump had been read. Each such wait must be
+    // reported.
     let said = ["dump", "compression", "upload"]
         .map(|what| number(&format!("waited_for_{what}_seconds")))
         .iter()

@@ -1,4 +1,4 @@
-//! Whatever the store does: the object is whole or it is not there, and no upload stays unfinished.
+//! Whatever the store does, the object is whole or does not exist, and no upload stays unfinished.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,7 +23,7 @@ fn three_parts() -> &'static str {
     })
 }
 
-/// The name of the database in a URL of ours.
+/// The name of the database in a URL of the tests.
 fn database_of(url: &str) -> &str {
     let path = url.split('?').next().unwrap();
     path.rsplit('/').next().unwrap()
@@ -33,7 +33,7 @@ fn small() -> String {
     postgres().url("postgres")
 }
 
-/// The one object is a whole dump, and nothing else is left.
+/// Checks that the only object is a whole dump, and that nothing else is left.
 pub fn stored(r2: &R2, ended: &Ended) -> Value {
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     let finished = ended.event("backup finished");
@@ -73,7 +73,7 @@ fn what_is_sent_is_what_r2_takes() {
     });
 }
 
-/// A backup of three parts, each of which has its bytes signed as it should be.
+/// Makes a backup of three parts, and checks what each part says about the signature of its bytes.
 fn takes(r2: &R2, signed: impl Fn(&str)) {
     let ended = Service::backup(&Variables::on_r2(r2, three_parts()));
     let finished = stored(r2, &ended);
@@ -199,7 +199,7 @@ fn a_part_refused_for_good_leaves_nothing() {
     );
     refused(&r2, three_parts(), "store_denied");
     assert!(fault.struck() >= 1);
-    // The dump's session does not live on.
+    // The dump's session has ended.
     let query = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'postgres-s3-backups' AND datname = '{}'",
         database_of(three_parts())
@@ -210,7 +210,7 @@ fn a_part_refused_for_good_leaves_nothing() {
         .then_some(true)));
 }
 
-/// Passing faults cost a retry and nothing else.
+/// Checks that a fault that passes costs a retry and nothing else.
 fn survives(operation: Operation, skip: usize, times: usize, action: Action) {
     let r2 = R2::start();
     let fault = r2.fail(operation, skip, times, action);
@@ -220,7 +220,7 @@ fn survives(operation: Operation, skip: usize, times: usize, action: Action) {
     assert_eq!(fault.struck(), times);
     let retried = ended.events("store request retried");
     assert!(retried.len() >= times.min(1), "{}", ended.text());
-    // Nobody is woken for the first two.
+    // The first two are not reported to anybody.
     for event in retried {
         let warned = event["level"] == "WARN";
         assert_eq!(warned, event["try_number"].as_u64() >= Some(3), "{event}");
@@ -295,7 +295,7 @@ fn a_store_that_repeats_the_keys_in_its_answer_does_not_put_them_into_the_log() 
         usize::MAX,
         Action::Say(403, "AccessDenied", words),
     );
-    // `refused` looks for them.
+    // `refused` checks that.
     let failed = refused(&r2, &small(), "store_denied");
     assert!(
         failed["error"]
@@ -373,7 +373,7 @@ fn an_object_of_another_size_is_no_success() {
 fn after_a_lost_answer_only_the_same_bytes_are_ours() {
     let r2 = R2::start();
     r2.fail(Operation::CompleteUpload, 0, 1, Action::LoseAnswer);
-    // As if somebody else's object had the same size, and the same bytes.
+    // This is as if somebody else's object had the same size and the same bytes.
     r2.fail(Operation::HeadObject, 0, usize::MAX, Action::OtherMark);
     let ended = Service::backup(&Variables::on_r2(&r2, &small()));
     assert!(
@@ -555,7 +555,7 @@ fn old_uploads_of_ours_are_swept_by_a_run_and_young_or_foreign_ones_are_not() {
     r2.leave_upload("vlvt_backup_2026-01-02_03-00-00.sql.gz", now - hours(5));
     r2.leave_upload("vlvt_backup_other.sql.gz", now - hours(700));
     r2.leave_upload("vlvt_backup_2026-01-03_03-00-00.sql.gz", now - hours(700));
-    // A check was killed in the middle of its upload; another may be at work; a third one is somebody else's.
+    // One check was killed in the middle of its upload, another may still be at work, and a third one is somebody else's.
     r2.leave_upload("vlvt_backup_check-0123456789abcdef", now - hours(2));
     r2.leave_upload("vlvt_backup_check-00000000000000ff", now);
     r2.leave_upload("vlvt_backup_check-list.txt", now - hours(700));
@@ -634,7 +634,7 @@ fn the_newest_of_many_pages_is_found() {
 #[test]
 fn a_failed_attempt_is_followed_by_another_from_the_start() {
     let r2 = R2::start();
-    // Every try of the first attempt's parts is used up by one answer that no retry mends within it.
+    // After this answer, no retry within the attempt can help, so the attempt fails.
     r2.fail(
         Operation::CompleteUpload,
         0,
@@ -685,7 +685,7 @@ fn killed_at_any_moment_there_is_a_whole_object_or_none() {
     for trial in 0..20 {
         let r2 = R2::start();
         let service = Service::start(&Variables::on_r2(&r2, three_parts()), &["backup"]);
-        // The moment is the point of the test: from before the first request to about the last one.
+        // The test is about the moment: from before the first request until about the last one.
         let moment = Duration::from_millis(75 * trial);
         std::thread::sleep(moment);
         service.signal("KILL");

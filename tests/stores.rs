@@ -1,4 +1,4 @@
-//! Stores that are not R2: what each of them does in its own way costs no backup, and is said where it matters.
+//! Stores that are not R2: their peculiarities never cost a backup, and are reported if they matter.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -21,7 +21,7 @@ fn variables(r2: &R2) -> Variables {
     Variables::on_r2(r2, &postgres().url("postgres"))
 }
 
-/// The one object is a whole dump, and nothing else is left.
+/// Checks that the only object is a whole dump, and that nothing else is left.
 fn stored(r2: &R2, ended: &Ended) -> Value {
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     let finished = ended.event("backup finished");
@@ -33,7 +33,7 @@ fn stored(r2: &R2, ended: &Ended) -> Value {
     finished
 }
 
-/// The lines of level WARN, as messages.
+/// The messages of the lines of level WARN.
 fn warned(ended: &Ended) -> Vec<String> {
     let lines = ended
         .lines
@@ -49,7 +49,7 @@ fn run(variables: &Variables, arguments: &[&str]) -> Ended {
     Service::start(variables, arguments).end(LIMIT)
 }
 
-/// The finding of that name; none if there is none.
+/// The finding with this name, if there is one.
 fn finding(ended: &Ended, name: &str) -> Option<Value> {
     let report: Value = serde_json::from_str(&ended.text()).unwrap();
     let findings = report.as_array().unwrap();
@@ -80,7 +80,7 @@ fn a_key_that_may_write_and_list_but_not_read_makes_backups() {
     stored(&r2, &ended);
     assert_eq!(warned(&ended), [UNLOOKED]);
 
-    // A daemon is well with it.
+    // A daemon works with it.
     let service = Service::daemon(&variables(&r2).with("RUN_ON_STARTUP", "true"));
     service.wait_for("backup finished");
     assert_eq!(service.wait_for_health("ok").0, 200);
@@ -101,7 +101,7 @@ fn a_key_that_may_write_and_list_but_not_read_makes_backups() {
 #[test]
 fn a_store_that_is_out_of_order_after_complete_has_the_backup() {
     let r2 = R2::start();
-    // An eternity for HEAD, and a moment for everything else.
+    // HEAD takes for ever, and everything else a moment.
     r2.fail(
         Operation::HeadObject,
         0,
@@ -140,7 +140,7 @@ fn an_object_that_appears_a_moment_later_is_waited_for() {
 #[test]
 fn a_run_knows_its_own_object_whatever_became_of_the_attempt_before() {
     let r2 = R2::start();
-    // It is made, nobody hears of it, and nothing can be looked at for the rest of the attempt.
+    // The object is made, but the answer is lost, and the store can't be asked about it for the rest of the attempt.
     r2.fail(Operation::CompleteUpload, 0, 1, Action::LoseAnswer);
     r2.fail(
         Operation::CompleteUpload,
@@ -191,7 +191,7 @@ fn the_time_limit_holds_in_the_last_step_with_a_silent_store() {
     the_time_limit_holds(|| Action::Hang);
 }
 
-/// A store that does this from Complete on.
+/// Checks the time limit with a store that does this from Complete on.
 fn the_time_limit_holds(action: impl Fn() -> Action) {
     let r2 = R2::start();
     for (operation, skip) in [
@@ -205,7 +205,7 @@ fn the_time_limit_holds(action: impl Fn() -> Action) {
     let ended = run(&variables(&r2).with("BACKUP_TIMEOUT", "3s"), &["backup"]);
     let failed = ended.failure();
     assert_eq!(failed["kind"], "deadline", "{failed}");
-    // By the log's own clock: the limit, and the five seconds that the abort gets.
+    // By the times in the log, it took the time limit, and five seconds at most for the abort.
     let at =
         |event: &Value| -> DateTime<Utc> { event["timestamp"].as_str().unwrap().parse().unwrap() };
     let took = at(&failed) - at(&ended.event("backup started"));
@@ -246,7 +246,7 @@ fn without_the_condition_a_name_that_was_taken_meanwhile_is_not_overwritten() {
         1,
         Action::Answer(501, "NotImplemented"),
     );
-    // The first list is the look whether the backup exists already.
+    // The first list finds out whether the backup exists already.
     let gate = Arc::<AtomicBool>::default();
     r2.fail(
         Operation::ListObjects,
@@ -331,7 +331,7 @@ fn a_key_with_a_control_character_hides_no_backup() {
         "{}",
         listed.text()
     );
-    // The same in the list of unfinished uploads, and from a store that does not encode.
+    // The same for the list of unfinished uploads, and with a store that does not encode names.
     r2.leave_upload(
         "vlvt_backup_2026-01-01_03-00-00.sql.gz",
         Utc::now() - TimeDelta::hours(7),
@@ -486,14 +486,14 @@ fn an_endpoint_with_a_path_is_used_with_its_path() {
     }
 }
 
-/// A server that hands out the keys of a role, as those of ECS and EKS do. It ends with the test's process.
+/// A server that hands out the keys of a role, like those of ECS and EKS. It ends with the test process.
 struct Role {
     url: String,
     asked: Arc<AtomicUsize>,
 }
 
 impl Role {
-    /// The keys of this store, which expire after so long.
+    /// Hands out the keys of this store, with this lifetime.
     fn of(r2: &R2, lifetime: TimeDelta) -> Self {
         let (key, secret) = (r2.access_key.clone(), r2.secret_key.clone());
         Self::answering(move || {
@@ -532,7 +532,7 @@ impl Role {
     }
 }
 
-/// AWS's host, which in the service's own view of `/etc/hosts` is the strict server's.
+/// AWS's host. The service sees another `/etc/hosts`, in which this is the strict server's address.
 const AWS_HOST: &str = "s3.eu-central-1.amazonaws.com";
 
 /// Starts the service as on AWS, with keys from this role.
@@ -573,7 +573,7 @@ fn the_keys_of_a_role_are_fetched_and_fetched_again_before_they_expire() {
     let sent = r2.seen(Operation::UploadPart).remove(0);
     assert_eq!(sent.headers["x-amz-security-token"], "a-token");
 
-    // So short a life that they are never good for long.
+    // The lifetime of these keys is so short that they always have to be renewed soon.
     let r2 = R2::start_plain();
     let role = Role::of(&r2, TimeDelta::seconds(2));
     let ended = on_aws(&r2, &role, &["backup"]);

@@ -1,4 +1,4 @@
-//! What dashboards, files and vendors put into variables, given to the real binary.
+//! Values that dashboards, files and vendors put into variables, given to the real program.
 
 use std::collections::BTreeSet;
 
@@ -168,7 +168,7 @@ fn each_client_is_given_the_parameters_that_it_knows() {
             "{name}: {warnings:?}"
         );
         for major in [14, 15, 16, 17, 18] {
-            // A client that knows it gets as far as the folder of the socket.
+            // A client that knows the parameter gets as far as the folder of the socket.
             let ask = |text: String| {
                 let output = Command::new(Postgres::bin(major).join("psql"))
                     .env_clear()
@@ -327,7 +327,7 @@ fn whatever_refuses_start_up_options_gets_none() {
         ended.event("backup finished");
         let dropped = ended.event("server side keepalives dropped");
         assert!(dropped["error"].as_str().unwrap().contains(refusal.1));
-        // What the user asks for is not dropped in silence.
+        // The service does not silently ignore what the user asks for.
         for variables in [
             variables
                 .clone()

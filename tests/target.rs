@@ -1,11 +1,11 @@
-//! What is known of a target before a restore touches it, and what is said of one that failed.
+//! What is known about a target before a restore changes it, and what is reported if a restore failed.
 
 use crate::common::postgres;
 use crate::common::postgres::Postgres;
 use crate::common::service::{Ended, Service, Variables};
 use crate::restore::{empty_database, on_bucket, one_error, relations, restore};
 
-/// A database made so, and the variables that lead to a backup of it.
+/// Creates a database with these options, and a backup of it. Returns the variables for the backup.
 fn backed_up_as(server: &Postgres, options: &str, script: &str, backup_options: &str) -> Variables {
     let name = crate::common::unique("source");
     server.create_database(&name, options);
@@ -17,7 +17,7 @@ fn backed_up_as(server: &Postgres, options: &str, script: &str, backup_options: 
     variables
 }
 
-/// An empty database made so, and its URL.
+/// Creates an empty database with these options. Returns its name and its URL.
 fn made_as(server: &Postgres, options: &str) -> (String, String) {
     let name = crate::common::unique("target");
     server.create_database(&name, options);
@@ -61,7 +61,7 @@ fn bytes_that_could_not_be_read_in_the_target_are_refused_beforehand() {
             "{hint}"
         );
     }
-    // The line of the hint makes the right one.
+    // The statement in the hint creates the right database.
     let (target, url) = made_as(server, BYTES);
     let ended = restore(&variables, &["--to", &url]);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
@@ -79,7 +79,7 @@ fn bytes_that_could_not_be_read_in_the_target_are_refused_beforehand() {
     let (_, hint) = refused(server, &target, &ended);
     assert!(hint.contains("--encoding=UTF8"), "{hint}");
 
-    // Where there is nothing but ASCII, every encoding has it.
+    // Text that is only ASCII fits into every encoding.
     let variables = backed_up_as(
         server,
         BYTES,
@@ -102,7 +102,7 @@ fn the_encoding_of_a_dump_is_told_from_that_of_its_database() {
     let ended = restore(&variables, &["--to", &url]);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     assert_eq!(server.psql(&target, "SELECT a FROM t"), "café");
-    // It calls them mere bytes, and they are those of the database.
+    // The dump declares no encoding, but the bytes are in the encoding of the database.
     let variables = backed_up_as(server, "", script, "--encoding=SQL_ASCII");
     let (target, url) = empty_database(server);
     let ended = restore(&variables, &["--to", &url]);
@@ -137,7 +137,7 @@ fn a_target_that_may_lack_letters_is_named_beforehand() {
     }
 }
 
-/// A role that may do anything, with these settings, and its URL of a database.
+/// Creates a superuser with these settings, and returns its URL of a database.
 fn role_with(server: &Postgres, settings: &[(&str, &str)], database: &str) -> String {
     let role = crate::common::unique("hasty").replace('-', "_");
     server.psql(
@@ -153,7 +153,7 @@ fn role_with(server: &Postgres, settings: &[(&str, &str)], database: &str) -> St
     server.url_as(&role, "hasty", database)
 }
 
-/// Its index takes two seconds to build, and as long to analyze.
+/// The index of this table takes two seconds to build, and as long to analyze.
 const SLOW: &str = "CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_catalog.pg_sleep(0.5); RETURN i; END';
     CREATE TABLE t (a int); INSERT INTO t VALUES (1), (2), (3), (4); CREATE INDEX ON t (slow(a));";
 
@@ -184,7 +184,7 @@ fn no_limit_of_the_targets_own_ends_a_restore_or_the_statistics_after_it() {
     assert_eq!(server.psql(&target, "SELECT count(*) FROM t"), "4");
 }
 
-/// Restores what stands still in the middle, with everything already sent to psql, and does something meanwhile.
+/// Starts a restore that stops in the middle, after everything was sent to psql, and does something then.
 fn while_it_stands_still(
     server: &mut Postgres,
     meanwhile: impl FnOnce(&mut Postgres, u32),
@@ -233,7 +233,7 @@ fn a_session_that_ends_before_the_commit_is_not_called_lost_during_it() {
     );
     assert_eq!(relations(&server, &target), "0");
 
-    // The whole server crashes, and is back by itself.
+    // The whole server crashes, and restarts by itself.
     let (target, ended) = while_it_stands_still(&mut server, |_, backend| {
         crate::common::process::signal(backend, "KILL");
     });
@@ -242,7 +242,7 @@ fn a_session_that_ends_before_the_commit_is_not_called_lost_during_it() {
     assert!(text.ends_with(NOTHING_CHANGED), "{text}");
     assert_eq!(relations(&server, &target), "0");
 
-    // It is away for good: nobody can look, and still nothing was committed.
+    // The server stays away, so nobody can ask it, but nothing was committed.
     let (_, ended) = while_it_stands_still(&mut server, |server, _| server.stop());
     let error = one_error(&ended);
     let text = error["error"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! What the code, the documents and the example say about each other.
+//! The code, the documents and the example agree with each other, and keep the rules of the project.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Every name that is read, with the `_FILE` forms of the secrets.
+/// The name of every variable, including the `_FILE` forms of the secrets.
 fn variables() -> BTreeSet<String> {
     let plain = VARIABLES.iter().map(|variable| variable.name.to_owned());
     let files = VARIABLES.iter().filter_map(|variable| variable.file_name());
@@ -51,8 +51,8 @@ fn the_example_lists_exactly_the_variables_that_are_read_each_with_a_comment() {
     pretty_assertions::assert_eq!(listed, variables());
 }
 
-/// The lines of the example as somebody fills them in: every variable is set, to its default or to a value of its own. `--env-file` takes a line as it
-/// stands, and so must a shell that sources the file, but for the one default that has spaces.
+/// The lines of the example as a user fills them in: every variable is set, to its default or to another value. `--env-file`
+/// reads each line unchanged. A shell that sources the file must read the same, except for the only default with spaces.
 #[test]
 fn the_example_means_the_same_for_env_file_and_for_a_shell() {
     let file = |skip: &str| -> String {
@@ -147,8 +147,8 @@ fn the_readme_names_every_variable() {
     }
 }
 
-/// Railway's template editor wants each variable's text and value: the table has them all, with the defaults that the
-/// example shows.
+/// Railway's template editor asks for the text and the value of each variable. The table has all of them, with the defaults
+/// of the example.
 #[test]
 fn the_railway_page_has_each_variable_with_its_default() {
     let text = read("docs/railway.md");
@@ -172,7 +172,7 @@ fn the_railway_page_has_each_variable_with_its_default() {
         let shown = example
             .lines()
             .find_map(|line| line.strip_prefix(&format!("#{name}=")));
-        // The examples of these two are what a daily schedule and a small machine make of them.
+        // The examples of these two are their values with a daily schedule and on a small machine.
         let derived = ["BACKUP_MAX_AGE", "BACKUP_COMPRESSION_THREADS"].contains(&name);
         if let Some(shown) = shown.filter(|_| !derived) {
             assert_eq!(default, shown, "{name}");
@@ -209,7 +209,7 @@ fn sources() -> Vec<PathBuf> {
     found
 }
 
-/// The string literals of Rust code, from this place to the bracket that closes what is open there.
+/// The string literals of Rust code, from this place to the bracket that closes the current one.
 fn literals(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let (mut rest, mut depth) = (code, 0_i32);
@@ -285,7 +285,7 @@ fn tokens(sql: &str) -> Vec<String> {
     tokens
 }
 
-/// What of a piece of SQL PostgreSQL would look for in the search path.
+/// The names in a piece of SQL that PostgreSQL would look up in the search path.
 fn unqualified(sql: &str) -> Vec<String> {
     const BEFORE_BRACKETS: &[&str] = &[
         "ALL", "AND", "ANY", "AS", "BY", "COALESCE", "DISTINCT", "ELSE", "EXISTS", "FILTER",
@@ -315,7 +315,7 @@ fn unqualified(sql: &str) -> Vec<String> {
             _ => {}
         }
         let complaint = if word {
-            // The alias of a table, with or without names of columns, as in FROM (…) AS v (at, name).
+            // This is the alias of a table, with or without names of columns, as in FROM (…) AS v (at, name).
             let is_alias = before(index, 1) == "AS";
             let function = at(index + 1) == "(" && !BEFORE_BRACKETS.contains(&token.as_str());
             let relation = ["FROM", "JOIN"].contains(&before(index, 1));
@@ -348,8 +348,8 @@ fn unqualified(sql: &str) -> Vec<String> {
     found
 }
 
-/// The owner of a database can put functions and operators of any name into its schemas, and what is named without a schema
-/// is looked for there first.
+/// The owner of a database can put functions and operators of any name into its schemas, and names without a schema may be
+/// looked up there first.
 #[test]
 fn our_own_sql_names_everything_with_its_schema() {
     for wrong in [
@@ -372,7 +372,7 @@ fn our_own_sql_names_everything_with_its_schema() {
     let mut pieces = 0;
     for path in sources() {
         let text = fs::read_to_string(&path).unwrap();
-        // Tests may say what they like.
+        // Tests may use any SQL.
         let code = text.split("#[cfg(test)]").next().unwrap();
         for beginning in [
             "Sql::new(",
@@ -394,7 +394,7 @@ fn our_own_sql_names_everything_with_its_schema() {
                 }
             }
         }
-        // Sessions take SQL of that type alone, and are made in one place; a restore has one for somebody else's text.
+        // Sessions only accept SQL of this type, and are made in one place. A restore has one for the text of a backup.
         let makes_sessions = code.contains("(\"psql\", ") || code.contains(".command(\"psql\"");
         let homes = ["postgres/database.rs", "restore/psql.rs"];
         assert!(
@@ -406,7 +406,7 @@ fn our_own_sql_names_everything_with_its_schema() {
     assert!(pieces > 50, "{pieces}");
 }
 
-/// The arguments of a call, from behind its opening bracket to the bracket that closes it.
+/// The arguments of a call. `code` begins after its opening bracket.
 fn arguments(code: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let (mut depth, mut from, mut in_text) = (0_u32, 0, false);
@@ -435,8 +435,8 @@ fn arguments(code: &str) -> Vec<&str> {
     found
 }
 
-/// What a name in the text of a message can stand for: the texts of a `let` before it, or those that the callers of the
-/// function give.
+/// The texts that a name in a message can stand for: those of a `let` before it, or those that the callers of the function
+/// pass.
 fn values(code: &str, at: usize, name: &str, sources: &[(PathBuf, String)]) -> Vec<String> {
     let begins = code[..at].rfind("fn ").unwrap();
     let function = &code[begins + 3..at];
@@ -464,8 +464,8 @@ fn values(code: &str, at: usize, name: &str, sources: &[(PathBuf, String)]) -> V
     found
 }
 
-/// The texts that an argument at this place can be: it is one, or the name of a constant, or that of a parameter which the
-/// same file gives.
+/// The texts that an argument at this place can be. It can be a text itself, the name of a constant, or a parameter that is
+/// passed in the same file.
 fn texts(code: &str, at: usize, argument: &str) -> Vec<String> {
     let found = literals(argument);
     if !found.is_empty() {
@@ -487,7 +487,7 @@ struct Event {
     source: PathBuf,
 }
 
-/// Every one, with each text that a part which changes can be.
+/// All lines, with each text that a variable part can be.
 fn events() -> Vec<Event> {
     let sources: Vec<(PathBuf, String)> = sources()
         .into_iter()
@@ -507,7 +507,7 @@ fn events() -> Vec<Event> {
                     .map(|(at, call)| (at, arguments(&code[at + call.len()..])))
             });
             for (at, mut arguments) in calls {
-                // The macro for failures: its level and the failure come first, which becomes three fields.
+                // In the macro for failures, the level and the failure come first. The failure becomes three fields.
                 if code[at..].starts_with("log_failure!(") {
                     if arguments.first() != Some(&level) {
                         continue;
@@ -549,8 +549,9 @@ fn events() -> Vec<Event> {
     found
 }
 
-/// Whoever looks a line of the log up finds it, with its level and all of its fields. What is logged at debug only may be left
-/// out, for those who read the sources. And no row of the page is about a line that is gone.
+/// The page has every line of the log, with its level and all of its fields. Lines that are only logged at debug level may
+/// be left out, because they are for people who read the sources. And no row of the page is about a line that does not exist
+/// any more.
 #[test]
 fn every_event_of_the_log_is_in_the_operators_page() {
     let page = read("docs/log.md");
@@ -676,7 +677,7 @@ fn used(code: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// What `part` uses although it comes before it in the list.
+/// The parts that `part` uses although they come before it in the list.
 fn upward<'a>(part: &str, code: &'a str) -> Vec<&'a str> {
     let place = |name: &str| PARTS.iter().position(|part| *part == name);
     let own = place(part).unwrap_or_else(|| panic!("{part} is not in the list"));
@@ -706,7 +707,7 @@ fn no_part_of_the_program_uses_one_above_it() {
     assert!(upward("backup", "use crate::store::Store;").is_empty());
     for path in sources() {
         let Ok(inside) = path.strip_prefix(root().join("src")) else {
-            // The package of the bytes can't name this one: it doesn't depend on it.
+            // `crates/stream` can't use this package, because it doesn't depend on it.
             continue;
         };
         let first = inside.components().next().unwrap();
@@ -735,7 +736,7 @@ fn pages() -> Vec<String> {
     pages
 }
 
-/// The names under which a page's headings are linked to, as GitHub makes them.
+/// The anchors of a page's headings, as GitHub makes them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut is_code = false;
     let headings = text.lines().filter(|line| {
@@ -790,10 +791,10 @@ fn the_pages_are_finished() {
     }
 }
 
-/// A line that is wider than a screen is hard to read and to compare. A row of a table can't be broken, nor can code.
+/// A line that is wider than a screen is hard to read and to compare. Rows of a table and code can't be wrapped.
 #[test]
 fn the_lines_of_the_pages_are_not_too_long() {
-    // Pages whose lines are still as they were.
+    // Pages that are not wrapped yet.
     let wide = [
         "configuration.md",
         "container.md",
@@ -855,18 +856,18 @@ fn no_file_names_a_folder_of_somebodys_machine() {
         .unwrap();
     assert!(listed.status.success(), "{listed:?}");
     let names = String::from_utf8(listed.stdout).unwrap();
-    // Put together here, or this file would be the first to name them.
+    // The names are put together here, because otherwise this file would contain them.
     let folders = ["work", "root", "home", "Users"].map(|folder| format!("/{folder}/"));
     let mut count = 0;
     for name in names.split_terminator('\0') {
-        // A name may be listed whose file was removed a moment ago, and a compressed file is no text.
+        // A listed file may have been removed a moment ago, and a compressed file is not text.
         let Ok(text) = fs::read_to_string(root().join(name)) else {
             continue;
         };
         count += 1;
         for folder in &folders {
             for (number, line) in text.lines().enumerate() {
-                // The same word as a step of a longer path or URL is not that folder.
+                // The same word as a part of a longer path or URL is not that folder.
                 let named = line.match_indices(folder.as_str()).any(|(at, _)| {
                     !line[..at].ends_with(|c: char| c.is_alphanumeric() || "-_.~".contains(c))
                 });

@@ -1,4 +1,4 @@
-//! TLS to the store and to the database, with certificates as they should be and as they are when something is wrong.
+//! TLS to the store and to the database, with good certificates and with faulty ones.
 
 use serde_json::Value;
 
@@ -35,11 +35,11 @@ fn a_store_with_a_certificate_of_a_known_authority_is_used() {
             .contains(" --endpoint-url https://"),
         "{finished}"
     );
-    // It is on its way encrypted, so nothing is to be warned of.
+    // The connection is encrypted, so there is no warning.
     assert_eq!(ended.events("configuration"), Vec::<Value>::new());
 }
 
-/// What a run says of a store that presents this certificate, while only the authority `known` is trusted.
+/// The error of a run if the store has this certificate, and only the authority `known` is trusted.
 fn refused_store(certificate: &str, host: &str) -> Value {
     let port = free_port();
     let mut command = Process::command("/usr/bin/openssl");
@@ -106,7 +106,7 @@ fn a_certificate_for_another_host_names_the_host_and_the_endpoint() {
     says(&failure, "hint", &["AWS_S3_ENDPOINT"]);
 }
 
-/// A server that speaks TLS with this certificate.
+/// A server that uses TLS with this certificate.
 fn server_with(certificate: &str) -> Postgres {
     Postgres::start_with(17, &[("ssl_cert_file", &file(certificate))])
 }
@@ -144,7 +144,7 @@ fn the_databases_certificate_is_checked_as_sslmode_says() {
         &format!("sslmode=verify-ca&{root}"),
         "certificate verify failed",
     );
-    // Railway's certificate is of no known authority either: encryption without a check is what fits it.
+    // Railway's certificate does not come from a known authority either. Encryption without a check is right for it.
     let (ended, _r2) = backup_with(&stranger, "sslmode=require");
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     refused_database(

@@ -1,4 +1,4 @@
-//! Each row of the troubleshooting table, as the log says it: the cause by its kind, and a hint that names the remedy.
+//! Each row of the troubleshooting table, as it appears in the log: the kind of the cause, and a hint that names the remedy.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::common::r2::{Action, Operation, R2};
 use crate::common::service::{Ended, Service, Variables};
 use crate::common::{postgres, seaweedfs, unique};
 
-/// A run that fails: its one ERROR line, after a look that no secret is in the log and nothing in the bucket.
+/// Makes a run that fails. Returns its only ERROR line, and checks that no secret is in the log and nothing in the bucket.
 fn failure(variables: &Variables) -> Value {
     let ended = Service::backup(variables);
     no_secret_in(&ended, variables);
@@ -164,7 +164,7 @@ fn a_wrong_password_names_the_url() {
 
 #[test]
 fn a_role_that_does_not_exist_names_the_url() {
-    // Where a password is asked for, a server does not tell a missing role from a wrong password.
+    // If a server asks for a password, its answer to a missing role is the same as to a wrong password.
     let server = Postgres::start(17);
     server.admit("host all nosuchrole all trust");
     let url = server.url_as("nosuchrole", "testpass", "postgres");
@@ -219,7 +219,7 @@ fn permission_denied_for_a_table_says_what_to_grant() {
     server.psql("postgres", "GRANT pg_read_all_data TO reader");
     let again = || working().0.with("BACKUP_DATABASE_URL", &url);
     assert_eq!(Service::backup(&again()).code(), Some(0));
-    // Row security would hide rows from it, which is noticed in the middle of the dump.
+    // Row security would hide rows from this user, which is noticed in the middle of the dump.
     server.psql(
         "postgres",
         "INSERT INTO secret VALUES (1); ALTER TABLE secret ENABLE ROW LEVEL SECURITY",
@@ -302,7 +302,7 @@ fn an_endpoint_that_is_no_s3_names_the_endpoint_and_the_region() {
     );
 }
 
-/// A run on a store that always fails so, with the store's patience cut short.
+/// Makes a run with a store that always fails in this way, and with short time limits for the store.
 fn on_failing_store(operation: Operation, action: Action) -> BackupError {
     let r2 = R2::start_plain();
     let fault = r2.fail(operation, 0, usize::MAX, action);
@@ -391,7 +391,8 @@ fn a_refused_connection_is_waited_for_two_minutes_and_then_names_the_project_and
     );
 }
 
-/// What is said while a server that is away is waited for; the same words come as ERROR after two minutes.
+/// The line that is logged while the service waits for a server that is away. After two minutes the same words come as
+/// ERROR.
 fn not_reachable_yet(url: &str) -> Value {
     let service = Service::start(&working().0.with("BACKUP_DATABASE_URL", url), &["backup"]);
     let warning = service.wait_for("database not reachable yet");
@@ -417,7 +418,7 @@ fn a_host_that_does_not_resolve_names_the_private_url() {
 
 #[test]
 fn a_server_that_never_answers_is_a_timeout_that_names_the_project() {
-    // Accepts by its backlog and never says a word.
+    // The backlog accepts connections, but nothing is ever sent.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let warning = not_reachable_yet(&format!(
         "postgres://u:testpass@{}/d",

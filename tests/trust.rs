@@ -1,4 +1,4 @@
-//! What comes back is a stranger's: names in a database, bytes in a bucket, the code in a backup.
+//! What the service reads may come from a stranger: names in a database, bytes in a bucket, the code in a backup.
 
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
@@ -57,7 +57,7 @@ END
 $traps$;
 ";
 
-/// A database of the server that the role `app` owns and has filled with traps.
+/// Makes a database that the role `app` owns and has filled with traps.
 fn trapped(server: &Postgres, name: &str) {
     server.create_database(name, "");
     server.psql(name, &format!("ALTER DATABASE \"{name}\" OWNER TO app; ALTER SCHEMA public OWNER TO app; SET ROLE app; {TRAPS}"));
@@ -91,14 +91,14 @@ fn what_a_database_holds_is_never_run(major: u16) {
     let ended = daemon.terminate();
     assert!(!ended.text().contains("trapped"), "{}", ended.text());
 
-    // A full target is seen to be full.
+    // A target that is not empty is recognized as such.
     trapped(&server, "full");
     server.psql("full", "CREATE TABLE kept (a int)");
     let refused = restore(&variables, &["--to", &server.url("full")]);
     assert_eq!(refused.code(), Some(1), "{}", refused.text());
     assert_eq!(one_error(&refused)["kind"], "refused", "{}", refused.text());
     assert!(!refused.text().contains("trapped"), "{}", refused.text());
-    // Only what drills made is dropped, whatever the database says that they connect to.
+    // Only databases that drills made are dropped, whatever the database that they connect to says.
     server.psql("postgres", "CREATE DATABASE \"psb_drill_x\"");
     server.psql(
         "postgres",
@@ -140,7 +140,7 @@ fn what_a_database_holds_is_never_run_on_18() {
     what_a_database_holds_is_never_run(18);
 }
 
-/// The beginning and the end of a dump, around the lines of somebody who can write to the bucket.
+/// A dump that holds the lines of somebody who can write to the bucket.
 fn crafted(lines: &str) -> Vec<u8> {
     let text = format!(
         "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\n-- Dumped from database version 14.23\n-- Dumped by pg_dump version 14.23\n\nSET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\nSELECT pg_catalog.set_config('search_path', '', false);\n\nCREATE TABLE public.first (i integer);\nCOPY public.first (i) FROM stdin;\n1\n\\.\n\n{lines}\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n"
@@ -148,7 +148,7 @@ fn crafted(lines: &str) -> Vec<u8> {
     gzip(text.as_bytes())
 }
 
-/// Restores crafted lines into a new database and says how that ended, and what tables there are afterwards.
+/// Restores crafted lines into a new database. Returns how that ended, and which tables exist afterwards.
 fn restore_crafted(server: &Postgres, variables: &Variables, lines: &str) -> (Ended, String) {
     const NAME: &str = "vlvt_backup_2026-01-01_03-00-00.sql.gz";
     seaweedfs().put(variables.value("AWS_S3_BUCKET"), NAME, &crafted(lines));
@@ -189,7 +189,7 @@ fn crafted_backups_reach_nothing(server: &Postgres) {
     let read_only = "read-only transaction";
     let restricted = "restricted";
     for (lines, named) in [
-        // Commands for psql, where a reading of the text would not look for them.
+        // These are commands for psql in unexpected places.
         (shell.as_str(), restricted),
         (&set_shell, restricted),
         (&format!("SELECT 1\n{shell}\n;"), restricted),
@@ -216,7 +216,7 @@ fn crafted_backups_reach_nothing(server: &Postgres) {
         ),
         ("SELECT 'DROP TABLE public.first' \\gexec", restricted),
         ("\\q", restricted),
-        // The end of the transaction.
+        // These end the transaction.
         ("COMMIT WORK;", escape),
         ("select 1; commit work;", escape),
         ("COMMIT AND CHAIN;\nCREATE TABLE public.second ();", escape),
@@ -242,7 +242,7 @@ fn crafted_backups_reach_nothing(server: &Postgres) {
         ("ROLLBACK;\nCREATE DATABASE second;", ""),
         ("ROLLBACK;", escape),
         ("DROP TABLE pg_temp.psb_wall;\nCOMMIT WORK;", ""),
-        // A text that ends in the middle.
+        // This text ends in the middle of a statement.
         (
             "CREATE TABLE public.second (t text);\nCOPY public.second (t) FROM stdin;\n2",
             "not whole|ends inside|has no end",
@@ -269,7 +269,7 @@ fn crafted_backups_reach_nothing(server: &Postgres) {
             "{lines}: {error}"
         );
     }
-    // The walls stand whatever the target has set.
+    // The protection works whatever the settings of the target are.
     for setting in [
         "session_replication_role = replica",
         "standard_conforming_strings = off",
@@ -285,7 +285,7 @@ fn crafted_backups_reach_nothing(server: &Postgres) {
         );
         assert!(ended.text().contains(escape), "{}", ended.text());
     }
-    // What psql itself takes for a literal does no harm, and is restored.
+    // What psql takes for a literal does no harm, and is restored.
     for lines in [
         format!("COPY public.first (i) FROM stdin; SELECT 'x\n2\n\\.\n{shell}\n';"),
         format!("SET standard_conforming_strings = 'off';\nSELECT '\\';\n{shell}\n';"),
@@ -294,7 +294,7 @@ fn crafted_backups_reach_nothing(server: &Postgres) {
         restore_crafted(server, &variables, &lines);
         assert!(!folder.path().join("ran").exists(), "{lines}");
     }
-    // What the lexer leaves out does not reach the source either, and no other form of it.
+    // In no form does this command make psql connect to the source, so nothing is created there.
     for lines in [
         format!("{connect}\nCREATE TABLE public.second ();"),
         format!("SELECT 1\n{connect}\nCREATE TABLE public.second ();"),
@@ -303,7 +303,8 @@ fn crafted_backups_reach_nothing(server: &Postgres) {
         restore_crafted(server, &variables, &lines);
         assert_eq!(relations(server, &source), "0", "{lines}");
     }
-    // Whoever knows the walls can take them down with the rights of the target's user. Then the truth is told.
+    // A text that is written against these measures can undo them with the rights of the target's user. Then the report says
+    // what really happened.
     for (lines, tables_then, told) in [
         (
             "ROLLBACK;\nSET default_transaction_read_only TO off;\nCOMMIT WORK;\nBEGIN READ WRITE;\nCREATE TABLE public.second ();\nCOMMIT WORK;\nSELECT 1/0;",
@@ -325,13 +326,13 @@ fn crafted_backups_reach_nothing(server: &Postgres) {
             "first",
             "IS COMMITTED",
         ),
-        // It ends its own connection where the service's own commit would lose it.
+        // This text ends its own connection at the point where the service's own commit would lose it.
         (
             "CREATE OR REPLACE FUNCTION pg_temp.psb_wall() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';\nCOMMIT WORK;\nSELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());",
             "first",
             "IS COMMITTED",
         ),
-        // It finds the secrets that can be found, and prints with them what would say that all is well.
+        // This text finds the secrets that can be found, and uses them to print what would mean success.
         (
             "DO $x$ BEGIN PERFORM pg_catalog.set_config('x.alarm', (SELECT pg_catalog.substring(prosrc, 'EXCEPTION ''([0-9a-f]+)''') FROM pg_catalog.pg_proc WHERE proname = 'psb_wall'), false); END $x$;\nSELECT pg_catalog.current_setting('x.alarm'), 'committed';\nSELECT 1/0;",
             "",
@@ -409,7 +410,7 @@ fn a_dump_in_an_encoding_that_no_database_can_have_is_proven() {
     }
 }
 
-/// Code that tells, as warnings, what it could reach: it runs when the table that is checked by it is restored.
+/// Code that reports as warnings what it could reach. It runs when the table that has it in a check is restored.
 fn probing(port: u16, secret: &std::path::Path) -> String {
     let attempts = [
         (
@@ -471,7 +472,7 @@ fn probing(port: u16, secret: &std::path::Path) -> String {
     )
 }
 
-/// Somebody on this machine who hangs up on every caller, and counts them.
+/// A listener on this machine that closes every connection, and counts them.
 struct Callers {
     port: u16,
     count: Arc<AtomicU32>,
@@ -523,7 +524,7 @@ fn the_code_in_a_backup_reaches_nothing_of_ours_in_an_embedded_drill() {
     let database = unique("probing");
     postgres().create_database(&database, "");
     postgres().psql(&database, &probing(callers.port, &secret));
-    // Without its check, which the honest server would run.
+    // The table is made without the check, because this server would run it.
     postgres().psql(&database, "CREATE TABLE c (i int); INSERT INTO c VALUES (1); ALTER TABLE c ADD CHECK (public.ok(i)) NOT VALID");
     postgres().psql(
         &database,
@@ -554,7 +555,7 @@ fn the_code_in_a_backup_reaches_nothing_of_ours_in_an_embedded_drill() {
     }
     assert_eq!(callers.count(), 0, "it reached the network");
     assert!(!folder.path().join("written").exists());
-    // The test can fail: without the kernel's help the same code reaches some of it.
+    // The test can fail: without the kernel's help, the same code reaches some of this.
     let ended = without_landlock(
         &variables.with("VERIFY_UNCONFINED", "true"),
         &["verify", "--into", "embedded"],
@@ -591,7 +592,7 @@ fn what_the_code_in_a_backup_starts_ends_with_the_drill_and_with_the_daemon() {
     let word = unique("outlive");
     let database = unique("starting");
     postgres().create_database(&database, "");
-    // The program takes what COPY writes before it ends, or else COPY may find that nobody is reading.
+    // The program reads what COPY writes before it ends. Otherwise COPY could fail because nobody reads.
     let start = format!(
         "CREATE FUNCTION public.ok(i int) RETURNS boolean LANGUAGE plpgsql AS $ok$ BEGIN COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; trap \"\" QUIT TERM HUP; (: {word}; while :; do read x </dev/zero; done) >/dev/null 2>&1 &'; RETURN true; END $ok$; CREATE TABLE c (i int); INSERT INTO c VALUES (1); ALTER TABLE c ADD CHECK (public.ok(i)) NOT VALID"
     );
@@ -626,9 +627,9 @@ fn what_the_code_in_a_backup_starts_ends_with_the_drill_and_with_the_daemon() {
     assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
 }
 
-/// Runs the program on a kernel that does not know Landlock, as far as the program can see.
+/// Runs the program in such a way that its kernel seems to have no Landlock.
 fn without_landlock(variables: &Variables, arguments: &[&str]) -> Ended {
-    // One filter of the kernel's: the number of the call that makes a set of rules is answered with ENOSYS.
+    // A filter of the kernel answers the system call that creates a set of rules with ENOSYS.
     const SCRIPT: &str = "
 import ctypes, os, struct, sys
 code = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7fff0000)]
@@ -663,7 +664,7 @@ fn a_kernel_that_cannot_confine_gets_no_embedded_drill_unless_the_operator_says_
         "{error}"
     );
 
-    // And check says which of the two holds.
+    // `check` says which of the two is the case.
     let drilling = variables
         .clone()
         .with("VERIFY_SCHEDULE", "0 5 * * 0")
@@ -687,7 +688,7 @@ fn a_kernel_that_cannot_confine_gets_no_embedded_drill_unless_the_operator_says_
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     assert!(line(&ended).contains("confines"), "{}", ended.text());
 
-    // On the server that is backed up, as its superuser.
+    // Here the drill is on the server that is backed up, as its superuser.
     let by_url = drilling.with(
         "VERIFY_DATABASE_URL",
         variables.value("BACKUP_DATABASE_URL"),
@@ -709,7 +710,7 @@ fn a_kernel_that_cannot_confine_gets_no_embedded_drill_unless_the_operator_says_
     daemon.terminate();
 }
 
-/// Whoever runs as the same user can read neither the environment nor the memory.
+/// Other processes of the same user can read neither the environment nor the memory.
 #[test]
 fn no_process_of_the_same_user_can_look_into_the_daemon() {
     let (_, _, variables, _) = backed_up();
@@ -727,7 +728,7 @@ fn no_process_of_the_same_user_can_look_into_the_daemon() {
     let daemon = Service::start_by(command, &variables, &[]);
     daemon.wait_for("next backup");
     let environment = format!("/proc/{}/environ", daemon.id());
-    // Its files in /proc are root's, whoever it runs as.
+    // Its files in /proc belong to root, whatever user it runs as.
     assert_eq!(std::fs::metadata(&environment).unwrap().uid(), 0);
     if Account::unprivileged().is_none() {
         assert!(std::fs::read(&environment).is_err());
@@ -756,7 +757,7 @@ fn a_subscription_in_a_backup_keeps_no_scratch_database() {
         );
         assert_eq!(server.psql("postgres", scratch), "0");
     }
-    // The same of one that a killed drill left.
+    // The same for one that a killed drill left behind.
     server.psql(
         "postgres",
         "CREATE DATABASE psb_drill_00000000000000ff TEMPLATE template0",
@@ -767,7 +768,7 @@ fn a_subscription_in_a_backup_keeps_no_scratch_database() {
     assert_eq!(server.psql("postgres", scratch), "0");
 }
 
-/// The most memory that a process took so far.
+/// The most memory that a process has used so far.
 fn peak_mib(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -776,7 +777,7 @@ fn peak_mib(id: u32) -> u64 {
         / 1024
 }
 
-/// Runs to its end and says how much memory it took.
+/// Runs the service to its end, and returns how much memory it used.
 fn measured(variables: &Variables, arguments: &[&str]) -> (Ended, u64) {
     let mut service = Service::start(variables, arguments);
     let mut peak = 0;
@@ -802,7 +803,7 @@ fn an_answer_of_any_length_takes_no_memory() {
     );
     assert!(peak < 120, "{peak} MiB");
 
-    // A notice of the server's own, which comes before any answer.
+    // This is a notice from the server, which comes before any answer.
     let server = Postgres::start(17);
     server.create_database("talkative", "");
     server.psql("talkative", "CREATE FUNCTION talk() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE WARNING ''%'', repeat(''x'', 300000000); END'; CREATE EVENT TRIGGER talk ON login EXECUTE FUNCTION talk(); ALTER EVENT TRIGGER talk ENABLE ALWAYS");

@@ -1,4 +1,4 @@
-//! What is written elsewhere about the variables agrees with their table. `make variables` writes it again.
+//! The pages about the variables agree with their table. `make variables` writes them again.
 
 use std::fs;
 use std::path::Path;
@@ -9,11 +9,11 @@ use postgres_s3_backups::config::{Group, Unset, VARIABLES, Variable};
 
 use crate::common::service::BINARY;
 
-/// What stands before and behind the part of a page that is written from the table.
+/// The marks before and after the part of a page that is written from the table.
 const BEGIN: &str = "<!-- From here on written by `make variables`, from the table in src/config/variables.rs. -->\n";
 const END: &str = "<!-- Up to here. -->\n";
 
-/// A variable of Railway itself, which its template sets beside ours.
+/// A variable of Railway itself, which its template sets in addition.
 const DRAINING: &str = "| `RAILWAY_DEPLOYMENT_DRAINING_SECONDS` | `10` | The time to abort an upload when the service is replaced |\n";
 
 fn read(path: &str) -> String {
@@ -28,7 +28,7 @@ fn grouped() -> impl Iterator<Item = (Group, Vec<&'static Variable>)> {
     })
 }
 
-/// The page with its part between the marks exchanged.
+/// The page, with the part between the marks replaced.
 fn between_the_marks(page: &str, part: &str) -> String {
     let text = read(page);
     let (before, rest) = text.split_once(BEGIN).expect(page);
@@ -93,7 +93,7 @@ fn railway() -> String {
     between_the_marks("docs/railway.md", &part)
 }
 
-/// The text before the first variable is written by hand.
+/// The example. The text before the first variable is written by hand.
 fn example() -> String {
     let text = read(".env.example");
     let (head, _) = text.split_once("\n\n").unwrap();
@@ -134,7 +134,7 @@ fn example() -> String {
     text
 }
 
-/// The sections are written by hand; one that is missing is begun.
+/// The page of the configuration. Its sections are written by hand. A missing one is begun.
 fn configuration() -> String {
     let mut text = read("docs/configuration.md");
     if !text.ends_with("\n\n") {
@@ -196,7 +196,7 @@ fn the_pages_say_of_the_variables_what_their_table_says() {
     );
 }
 
-/// The text of a section of the configuration's page is written by hand, and its first facts are those of the table.
+/// The sections of the configuration's page are written by hand, but begin with the facts of the table.
 #[test]
 fn each_section_of_the_configuration_page_has_the_default_of_the_table() {
     let text = read("docs/configuration.md");
@@ -208,7 +208,7 @@ fn each_section_of_the_configuration_page_has_the_default_of_the_table() {
             Unset::Required => "- Required.".to_owned(),
             Unset::Is(value) | Unset::Usually(value, _) => format!("- Default: `{value}`"),
             Unset::Depends(on, value) => {
-                // The page may say more of it than the table.
+                // The page may say more than the table.
                 let on = on.split(',').next().unwrap();
                 assert!(
                     section.contains(on) || section.contains(value),

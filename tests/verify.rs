@@ -1,4 +1,4 @@
-//! Damage of every kind against every command that reads a backup: never silent, never a partial restore.
+//! Every kind of damage, with every command that reads a backup: it is always reported, and never restored in part.
 
 use std::thread;
 use std::time::Duration;
@@ -19,13 +19,13 @@ fn verify(variables: &Variables, arguments: &[&str]) -> Ended {
     Service::start(variables, &arguments).end(LONG)
 }
 
-/// Where a text is cut: what comes before this piece of it, and `more` bytes of the piece.
+/// A text that is cut off `more` bytes after the beginning of this piece.
 fn cut_in(text: &[u8], piece: &[u8], more: usize) -> Vec<u8> {
     let at = memchr::memmem::find(text, piece).unwrap();
     text[..at + more].to_vec()
 }
 
-/// Damaged forms of a backup, and what must be said about each.
+/// Damaged forms of a backup, and what must be reported about each.
 fn damages(object: &[u8]) -> Vec<(String, Vec<u8>, &'static str)> {
     const COMPRESSED: &str = "compressed data";
     const NO_END: &str = "has no end";
@@ -132,7 +132,7 @@ fn no_damage_is_silent_and_none_is_restored() {
             }
         });
     }
-    // The same words about the same object, whole again.
+    // Now the object under this name is whole again.
     seaweedfs().put(&bucket, &name, &whole);
     assert_eq!(verify(&variables, &[]).code(), Some(0));
 }
@@ -179,7 +179,7 @@ fn a_whole_backup_is_told_table_by_table() {
         Some("17")
     );
     assert_eq!(ended.events("rows in the backup").len(), 2);
-    // One gzip file may have many members: the same backup cut into pieces is the same backup.
+    // A gzip file can have many members: a backup that is split into more of them is the same backup.
 }
 
 #[test]
@@ -268,12 +268,12 @@ fn the_templates_archives_are_read_too_and_the_dead_ones_named() {
         (summary["checked"].as_u64(), summary["damaged"].as_u64()),
         (Some(4), Some(2))
     );
-    // One by its name.
+    // A single backup is verified by its name.
     assert_eq!(verify(&variables, &[whole]).code(), Some(0));
     assert_eq!(verify(&variables, &[half]).code(), Some(1));
 }
 
-/// The databases of a server that drills leave behind.
+/// The scratch databases that drills left on a server.
 fn scratch_databases(server: &Postgres) -> String {
     server.psql(
         "postgres",
@@ -281,7 +281,7 @@ fn scratch_databases(server: &Postgres) -> String {
     )
 }
 
-/// Folders of throwaway servers below a temporary folder.
+/// How many folders of throwaway servers are in a temporary folder.
 fn drill_folders(temporary: &std::path::Path) -> usize {
     std::fs::read_dir(temporary)
         .unwrap()
@@ -323,7 +323,7 @@ fn a_drill_proves_the_awkward_database_on_a_server_and_on_a_throwaway_one() {
     assert_eq!(drill_folders(temporary.path()), 0);
 }
 
-/// A backup whose text was changed by hand, and the variables that lead to it.
+/// The variables for a bucket with a backup whose text was changed.
 fn doctored(change: impl Fn(&str) -> String) -> Variables {
     let (_, bucket, variables, name) = backed_up();
     let text = String::from_utf8(dump(&seaweedfs().get(&bucket, &name))).unwrap();
@@ -378,7 +378,7 @@ fn a_drill_notices_what_a_restore_alone_does_not() {
         assert!(error["error"].as_str().unwrap().contains(said), "{error}");
         assert_eq!(scratch_databases(&server), "0");
     }
-    // A constraint that the source had not checked either is no fault of the backup.
+    // A constraint that was not validated in the source either is not a fault of the backup.
     let (database, _) = source();
     postgres().psql(
         &database,
@@ -441,7 +441,7 @@ fn what_a_killed_drill_leaves_is_gone_after_the_next() {
     let (_, _, variables, _) = backed_up();
     let server = Postgres::start(17);
     let temporary = crate::common::process::Folder::new();
-    // The drill stays in its own check for as long as it takes to be killed.
+    // The user's check in this drill does not end before the drill is killed.
     let variables = variables.with("TMPDIR", &temporary.path().display().to_string());
     let stuck = variables
         .clone()
@@ -454,7 +454,7 @@ fn what_a_killed_drill_leaves_is_gone_after_the_next() {
         let left = scratch_databases(&server) == "1" || drill_folders(temporary.path()) == 1;
         assert!(left, "{place}");
         if place != "embedded" {
-            // The server ends the dead drill's sessions when it notices.
+            // The server ends the sessions of the dead drill when it notices.
             server.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'psb_drill_%'");
             server.wait_for(
                 "postgres",
@@ -485,7 +485,7 @@ fn a_drill_that_is_told_to_stop_drops_its_database() {
 #[test]
 fn an_embedded_drill_says_what_it_lacks() {
     let (_, _, variables, _) = backed_up();
-    // Clients without a server beside them: links to the programs, in a folder of their own.
+    // These clients have no server in their folder: they are links to the programs, in a folder of their own.
     let folder = crate::common::process::Folder::new();
     for program in ["pg_dump", "psql"] {
         std::os::unix::fs::symlink(Postgres::bin(17).join(program), folder.path().join(program))
@@ -529,18 +529,18 @@ fn the_daemon_drills_on_schedule_and_health_tells() {
     assert_eq!(status, 200);
     assert_eq!(health["last_drill"]["outcome"], "proven");
     assert_eq!(health["last_drill"]["name"], name);
-    // From now on the newest backup is no good.
+    // From now on the newest backup is damaged.
     let whole = seaweedfs().get(&bucket, &name);
     seaweedfs().put(&bucket, &name, &whole[..whole.len() / 2]);
-    // A drill that was reading it at that moment says that it was replaced under its hands.
+    // A drill that was reading it at that moment reports that it was replaced.
     let (status, health) = wait_until("the damage", LIMIT, || {
         Some(service.health()).filter(|(_, health)| health["last_drill"]["kind"] == "damaged")
     });
     assert_eq!((status, &health["status"]), (503, &"unproven".into()));
     assert_eq!(service.events("backup unproven")[0]["level"], "ERROR");
-    // A line of a restore in a daemon's log would frighten whoever reads it at night.
+    // The log of a daemon must not say that a restore was started, because that would alarm its readers.
     assert_eq!(service.events("restore started").len(), 0);
-    // And good again.
+    // Now it is good again.
     seaweedfs().put(&bucket, &name, &whole);
     service.wait_for_health("ok");
     let ended = service.terminate();
@@ -558,7 +558,7 @@ fn neither_a_drill_nor_a_backup_waits_for_the_other() {
         .with("VERIFY_DATABASE_URL", &server.url("postgres"))
         .with("VERIFY_SQL", "SELECT pg_sleep(600) IS NULL");
     let service = Service::daemon(&both);
-    // The drill is in its endless check; backups go on being made.
+    // While the drill is in its endless check, backups are still made.
     service.wait_for("restored, comparing");
     let made = service.events("backup finished").len();
     service.wait_for_nth("backup finished", made + 2);
@@ -585,7 +585,7 @@ fn a_drill_has_a_time_limit() {
     assert_eq!(scratch_databases(&server), "0");
 }
 
-/// A store with a real backup, and the variables that lead to it.
+/// The strict server with a real backup, the variables, and the name of the backup.
 fn on_strict_store() -> (R2, Variables, String) {
     let r2 = R2::start();
     let variables = Variables::on_r2(&r2, &postgres().url("postgres"));
@@ -613,7 +613,7 @@ fn a_backup_that_could_not_be_read_is_not_called_damaged() {
             Action::Answer(400, "InvalidRequest"),
             "store_rejected",
         ),
-        // Until the patience is at its end.
+        // This lasts until the service gives up.
         (Operation::GetObject, Action::Reset, "store_unavailable"),
     ] {
         let fault = r2.fail(operation, 0, 8, action.clone());
@@ -630,7 +630,7 @@ fn a_backup_that_could_not_be_read_is_not_called_damaged() {
             assert!(!hint.contains(wrong), "{hint}");
         }
         assert!(fault.struck() > 0);
-        // What is left of the fault must not strike the next one.
+        // The rest of this fault must not affect the next one.
         while fault.struck() < 8 {
             verify(&variables, &[]);
         }
@@ -648,7 +648,7 @@ fn all_that_is_verified_is_counted_by_what_was_found() {
     r2.put(&day(23), &whole[..whole.len() / 2]);
     r2.put(&day(22), &whole);
     r2.put(&day(21), &whole);
-    // Looked at and read are the newest, then days 24 to 21 in this order.
+    // The newest one is looked up and read, then days 24 to 21 in this order.
     r2.fail(
         Operation::GetObject,
         3,
@@ -674,7 +674,7 @@ fn all_that_is_verified_is_counted_by_what_was_found() {
         (&day(21).into(), &"WARN".into())
     );
     assert_eq!(ended.events("backup whole").len(), 2);
-    // One that a lifecycle rule removed in between is no fault of anybody.
+    // A backup that a lifecycle rule removed in the meantime is not an error.
     r2.remove(&day(23));
     r2.fail(Operation::GetObject, 1, 1, Action::Answer(404, "NoSuchKey"));
     let ended = verify(&variables, &["--all", "--renamed"]);

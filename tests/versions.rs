@@ -1,11 +1,12 @@
-//! The client of the server's own major is chosen; a newer one with a warning; an older one never.
+//! The client of the server's own major version is chosen. If there is none, a newer one is used with a warning, but never
+//! an older one.
 
 use crate::common::postgres::Postgres;
 use crate::common::service::{Ended, Service, Variables};
 use crate::common::{seaweedfs, unique};
 
-/// Backs up a server of one major with clients of others only. Clients in the system's own folders are found too, so
-/// the majors here are chosen such that those cannot matter.
+/// Backs up a server of one major version with clients of other versions. Clients in the system's own folders are found too,
+/// so the versions here are chosen so that those don't matter.
 fn backup(server: &Postgres, clients: &[u16]) -> (Ended, String) {
     let bucket = unique("versions");
     seaweedfs().create_bucket(&bucket);

@@ -1,5 +1,5 @@
-//! Names in a database and words of servers can hold anything. On their way to a person they set no terminal's title, end no
-//! line, forge no field and hide nothing.
+//! Names in a database and words of servers can hold anything. When they are shown to a person, they can't set the title of
+//! a terminal, end a line, forge a field or hide anything.
 
 use postgres_s3_backups::format::text::visible;
 
@@ -15,7 +15,7 @@ const NAMES: [&str; 3] = [
     "\u{202e}\u{2028}\u{9b}2J\u{200b}\u{e0041}\" kind=\"x\\",
 ];
 
-/// A database with tables of those names. The data of the first is read in more than one piece.
+/// A database with tables that have these names. The data of the first one is read in more than one piece.
 fn database() -> String {
     let database = unique("words").replace('-', "_");
     postgres().create_database(&database, "");
@@ -51,14 +51,14 @@ fn on_a_terminal(variables: &Variables, arguments: &str) -> Ended {
     Service::start_by(command, &variables, &[]).end(LIMIT)
 }
 
-/// What of a terminal's output is text: the sequences by which a bar is drawn anew are none, nor are the ends of lines.
+/// The text in a terminal's output, without line ends and without the sequences that draw a bar again.
 fn text_of(ended: &Ended) -> String {
     let mut text = String::new();
     let shown = ended.text().replace(['\r', '\n'], " ");
     let mut rest = shown.as_str();
     while let Some((before, after)) = rest.split_once("\u{1b}[") {
         text.push_str(before);
-        // Lines cleared, the cursor moved up or down, colours.
+        // These clear a line, move the cursor up or down, or set a colour.
         let end = after.find(|c: char| !c.is_ascii_digit()).unwrap();
         assert!(after[end..].starts_with(['K', 'A', 'B', 'm']), "{after:?}");
         rest = &after[end + 1..];
@@ -134,8 +134,8 @@ fn no_name_and_no_word_of_a_server_reaches_a_terminal_as_it_is() {
     let variables = variables(&source);
     assert_eq!(run(&variables, &["backup"]).code(), Some(0));
 
-    // The bar, which stands still inside the first table: the connection breaks after the first piece, and the service
-    // waits before it asks again.
+    // The bar stays inside the first table: the connection breaks after the first piece, and the service waits before it
+    // tries again.
     let broken = Cut::start(&seaweedfs().endpoint, vec![5_000_000; 3]);
     let through = variables.clone().with("AWS_S3_ENDPOINT", &broken.endpoint);
     let verified = on_a_terminal(&through, "verify");
@@ -148,7 +148,7 @@ fn no_name_and_no_word_of_a_server_reaches_a_terminal_as_it_is() {
         "the bar was not seen: {text}"
     );
 
-    // The question.
+    // Here it is in the question.
     let target = format!("{}\u{1b}]0;title\u{7}\n", unique("target"));
     postgres().create_database(&target, "");
     postgres().psql(&target, "CREATE TABLE t ()");
@@ -168,7 +168,7 @@ fn no_name_and_no_word_of_a_server_reaches_a_terminal_as_it_is() {
         "{text}"
     );
 
-    // The server's own words: it has no such database.
+    // Here it is in the server's message that there is no such database.
     let missing = url.replace("target", "missing");
     let checked = on_a_terminal(&variables.with("BACKUP_DATABASE_URL", &missing), "check");
     assert_eq!(checked.code(), Some(1), "{}", checked.text());
