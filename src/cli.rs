@@ -53,7 +53,7 @@ pub enum Skippable {
     Extensions,
 }
 
-impl From<Skippable> for skip::Kind {
+impl From<Skippable> for skip::ObjectKind {
     fn from(named: Skippable) -> Self {
         match named {
             Skippable::EventTriggers => Self::EventTriggers,

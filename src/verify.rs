@@ -11,7 +11,7 @@ use crate::catalog::Catalog;
 use crate::fault::{Diagnosed, Fault, Kind};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole};
 use crate::store::download::Download;
-use stream::archive::{Archive, Contents, Problem};
+use stream::archive::{Archive, Defect, Inventory};
 use stream::gzip;
 use stream::replay::Omit;
 
@@ -26,7 +26,7 @@ pub enum VerifyError {
     Archive(Vec<String>),
     /// It is too large to be examined here.
     #[error("{0}")]
-    Beyond(Problem),
+    Beyond(Defect),
     /// It took too long.
     #[error("reading it took longer than BACKUP_TIMEOUT ({} s)", .0.as_secs())]
     Deadline(Duration),
@@ -101,7 +101,7 @@ pub async fn archive(
     key: &str,
     limit: Duration,
     stop: &CancellationToken,
-) -> Result<Contents, VerifyError> {
+) -> Result<Inventory, VerifyError> {
     let work = async {
         let found = Found::look_up(catalog.store(), key).await?;
         if found.size == 0 {
@@ -130,8 +130,8 @@ pub async fn archive(
     within(limit, stop, work).await
 }
 
-/// Combines the results. A problem of the gzip file comes before the problems of the archive in it.
-fn judge(archive: Archive, outcome: Result<(), ReadError>) -> Result<Contents, VerifyError> {
+/// Combines the results. A defect of the gzip file comes before the defects of the archive in it.
+fn judge(archive: Archive, outcome: Result<(), ReadError>) -> Result<Inventory, VerifyError> {
     let damage = match outcome {
         Ok(()) => None,
         Err(ReadError::Gzip { what, .. }) => Some(what),
@@ -140,16 +140,16 @@ fn judge(archive: Archive, outcome: Result<(), ReadError>) -> Result<Contents, V
     match (damage, archive.finish()) {
         (None, Ok(contents)) => Ok(contents),
         (Some(damage), Ok(_)) => Err(VerifyError::Archive(vec![damage])),
-        (damage, Err(problems)) => {
-            if let Some(beyond) = problems
+        (damage, Err(defects)) => {
+            if let Some(beyond) = defects
                 .iter()
-                .find(|problem| matches!(problem, Problem::Beyond(_)))
+                .find(|defect| matches!(defect, Defect::Beyond(_)))
             {
                 return Err(VerifyError::Beyond(beyond.clone()));
             }
-            let problems = problems.iter().map(ToString::to_string);
+            let defects = defects.iter().map(ToString::to_string);
             Err(VerifyError::Archive(
-                damage.into_iter().chain(problems).collect(),
+                damage.into_iter().chain(defects).collect(),
             ))
         }
     }

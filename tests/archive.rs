@@ -6,7 +6,7 @@ use std::process::Command;
 
 use flate2::read::MultiGzDecoder;
 use pretty_assertions::assert_eq;
-use stream::archive::{Archive, Contents, Problem};
+use stream::archive::{Archive, Defect, Inventory};
 
 use crate::common::postgres::Postgres;
 use crate::common::process::{Folder, LIMIT, Process, wait_until};
@@ -14,15 +14,15 @@ use crate::common::unique;
 
 const BLOCK: usize = 512;
 
-fn check(tar: &[u8], step: usize) -> Result<Contents, Vec<String>> {
+fn check(tar: &[u8], step: usize) -> Result<Inventory, Vec<String>> {
     let mut archive = Archive::default();
     tar.chunks(step).for_each(|piece| archive.read(piece));
     archive
         .finish()
-        .map_err(|problems| problems.iter().map(Problem::to_string).collect())
+        .map_err(|defects| defects.iter().map(Defect::to_string).collect())
 }
 
-fn problems(tar: &[u8]) -> Vec<String> {
+fn defects(tar: &[u8]) -> Vec<String> {
     check(tar, 64 * 1024).expect_err("it is broken")
 }
 
@@ -100,7 +100,7 @@ fn counted(server: &Postgres, database: &str) -> Vec<(String, u64)> {
     counted
 }
 
-fn tables(contents: &Contents) -> Vec<(String, u64)> {
+fn tables(contents: &Inventory) -> Vec<(String, u64)> {
     let mut tables: Vec<_> = contents
         .tables
         .iter()
@@ -127,7 +127,7 @@ fn of_major(major: u16) {
     ] {
         let tar = dump(&server, major, "awkward", options);
         let contents =
-            check(&tar, 64 * 1024).unwrap_or_else(|problems| panic!("{options}: {problems:#?}"));
+            check(&tar, 64 * 1024).unwrap_or_else(|defects| panic!("{options}: {defects:#?}"));
         let dumped = tables(&contents);
         expected.retain(|table| dumped.contains(table) || !table.0.contains("skipped"));
         assert_eq!(dumped, expected, "{options}");
@@ -154,12 +154,12 @@ fn of_major(major: u16) {
     assert_eq!(check(&tar, 4096).unwrap().tables, []);
     let tar = dump(&server, major, "awkward", "--format=custom");
     assert_eq!(
-        problems(&tar),
+        defects(&tar),
         ["not a tar: it is pg_dump's custom format, which pg_restore reads"]
     );
     let tar = dump(&server, major, "awkward", "--format=plain");
     assert_eq!(
-        problems(&tar),
+        defects(&tar),
         ["not a tar: it is plain SQL, which psql reads"]
     );
 
@@ -180,7 +180,7 @@ fn of_major(major: u16) {
 fn every_cut_is_seen(tar: &[u8], stride: usize) {
     let members = members(tar);
     for end in (0..tar.len()).filter(|end| end % stride == 0 || (end + 1) % BLOCK < 3) {
-        let found = problems(&tar[..end]);
+        let found = defects(&tar[..end]);
         let inside = members
             .iter()
             .rev()
@@ -207,7 +207,7 @@ fn every_cut_is_seen(tar: &[u8], stride: usize) {
         }) {
             let named = found
                 .iter()
-                .any(|problem| problem.contains(&format!("is missing ({name})")));
+                .any(|defect| defect.contains(&format!("is missing ({name})")));
             assert!(
                 named || members[1].1 > end,
                 "cut at {end}: {name} at {at}: {found:?}"
@@ -216,7 +216,7 @@ fn every_cut_is_seen(tar: &[u8], stride: usize) {
     }
 }
 
-fn every_flip_that_matters_is_seen(tar: &[u8], whole: &Contents, stride: usize) {
+fn every_flip_that_matters_is_seen(tar: &[u8], whole: &Inventory, stride: usize) {
     let members = members(tar);
     let mut tar = tar.to_vec();
     let mut flip = |at: usize, must: bool, what: &str| {
@@ -289,7 +289,7 @@ fn members_that_are_gone_or_foreign_are_named() {
         let (_, at, size) = members.iter().find(|(name, ..)| name == gone).unwrap();
         let mut tar = tar.clone();
         tar.drain(*at..at + BLOCK + size.next_multiple_of(BLOCK));
-        problems(&tar)
+        defects(&tar)
     };
     let file = |table: &str| {
         let mut archive = Archive::default();
@@ -297,7 +297,7 @@ fn members_that_are_gone_or_foreign_are_named() {
         let missing = archive.finish().unwrap_err();
         let line = missing
             .iter()
-            .map(Problem::to_string)
+            .map(Defect::to_string)
             .find(|line| line.contains(table))
             .unwrap();
         line.split_once('(')
@@ -361,7 +361,7 @@ fn members_that_are_gone_or_foreign_are_named() {
     );
     more.push(1);
     assert_eq!(
-        problems(&more),
+        defects(&more),
         ["more follows after the end of the archive"]
     );
 }
@@ -421,7 +421,7 @@ fn a_dump_whose_session_was_ended_is_found_out() {
     holder.wait(LIMIT);
 
     let object = std::fs::read(folder.path().join("dump")).unwrap();
-    let found = problems(&gunzip(&object));
+    let found = defects(&gunzip(&object));
     let number = |line: &str| {
         line.split_once('(')
             .unwrap()
@@ -454,5 +454,5 @@ fn a_dump_that_never_connected_is_empty() {
     let (success, object) = template(&server, 16, &unique("no-such-database"), "2>/dev/null");
     assert!(success, "the template takes it for a backup");
     assert_eq!(object.len(), 20);
-    assert_eq!(problems(&gunzip(&object)), ["empty: pg_dump wrote nothing"]);
+    assert_eq!(defects(&gunzip(&object)), ["empty: pg_dump wrote nothing"]);
 }

@@ -104,7 +104,12 @@ async fn restore_into(
             overwrite_source: options.yes_overwrite_source,
             no_owner: options.no_owner,
             no_privileges: options.no_privileges,
-            skip: options.skip.iter().copied().map(skip::Kind::from).collect(),
+            skip: options
+                .skip
+                .iter()
+                .copied()
+                .map(skip::ObjectKind::from)
+                .collect(),
             new_database: options.makes_a_database(),
             no_settings: options.no_settings,
             public_create: options.public_create,

@@ -639,7 +639,7 @@ mod tests {
         };
         check(&empty(), false, without, needs(), &["vector"]);
         let skipping = Permits {
-            skip: Skip::default().and(skip::Kind::Extensions),
+            skip: Skip::default().and(skip::ObjectKind::Extensions),
             ..without
         };
         check(&empty(), false, skipping, needs(), &[]);

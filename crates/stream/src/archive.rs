@@ -13,20 +13,20 @@ use std::hash::Hasher;
 
 use crate::script::Script;
 
-mod problem;
+mod defect;
 mod rows;
 mod tar;
 mod toc;
 
-pub use problem::Problem;
+pub use defect::Defect;
 use rows::Rows;
 use tar::{is_named_tar, magic, not_tar, parse_header};
-use toc::{Directory, Kind};
+use toc::{Directory, EntryKind};
 
 /// The block of a tar: a header is one block, and a member is filled up to a whole number of blocks.
 const BLOCK: usize = 512;
 
-/// How many problems of an archive are described; the others are counted.
+/// How many defects of an archive are described; the others are counted.
 pub const MOST_PROBLEMS: usize = 50;
 
 /// The end of a table's data with `--inserts`, unless it is empty.
@@ -55,28 +55,28 @@ pub struct Archive {
     has_script: bool,
     /// Whether it is from before 9.3: the header had another magic then, and the tar ended with one block of zeros.
     of_old: bool,
-    problems: Problems,
+    defects: Defects,
 }
 
-/// The first problems, and the number of further ones.
+/// The first defects, and the number of further ones.
 #[derive(Debug, Default)]
-struct Problems {
-    first: Vec<Problem>,
+struct Defects {
+    first: Vec<Defect>,
     more: u64,
 }
 
-impl Problems {
-    fn push(&mut self, problem: Problem) {
+impl Defects {
+    fn push(&mut self, defect: Defect) {
         if self.first.len() < MOST_PROBLEMS {
-            self.first.push(problem);
+            self.first.push(defect);
         } else {
             self.more = self.more.saturating_add(1);
         }
     }
 
-    fn finish(mut self) -> Vec<Problem> {
+    fn finish(mut self) -> Vec<Defect> {
         if self.more > 0 {
-            self.first.push(Problem::More(self.more));
+            self.first.push(Defect::More(self.more));
         }
         self.first
     }
@@ -107,7 +107,7 @@ enum State {
         name: String,
         size: u64,
         left: u64,
-        body: Body,
+        body: MemberContent,
     },
     Padding {
         left: u64,
@@ -123,7 +123,7 @@ enum State {
 
 /// The content of a member.
 #[derive(Debug)]
-enum Body {
+enum MemberContent {
     Directory,
     /// An entry's rows, as `COPY` data.
     Rows {
@@ -151,7 +151,7 @@ enum Body {
 
 /// The contents of a whole archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Contents {
+pub struct Inventory {
     /// Bytes of the tar.
     pub bytes: u64,
     /// The version of `pg_dump` that wrote it, such as `16.3`.
@@ -201,7 +201,7 @@ impl Archive {
 
     /// What was read so far; from a broken archive, whatever could still be read.
     #[must_use]
-    pub fn contents(&self) -> Contents {
+    pub fn contents(&self) -> Inventory {
         let head = self.directory.head.as_ref();
         let tables: Vec<Table> = self
             .directory
@@ -210,7 +210,7 @@ impl Archive {
             .filter(|entry| entry.whole && entry.kind.is_table())
             .map(|entry| entry.table.clone())
             .collect();
-        Contents {
+        Inventory {
             bytes: self.bytes,
             dumped_by: head.and_then(|head| head.dumped_by.clone()),
             server_version: head.and_then(|head| head.server_version.clone()),
@@ -226,18 +226,18 @@ impl Archive {
     /// The contents of the archive, if it is whole.
     ///
     /// # Errors
-    /// All problems, in the order of the archive, then what is missing.
-    pub fn finish(mut self) -> Result<Contents, Vec<Problem>> {
+    /// All defects, in the order of the archive, then what is missing.
+    pub fn finish(mut self) -> Result<Inventory, Vec<Defect>> {
         let (cut, ends) = match &self.state {
-            _ if self.bytes == 0 => (Some(Problem::Empty), false),
+            _ if self.bytes == 0 => (Some(Defect::Empty), false),
             State::Header if self.block.is_empty() && !self.has_script => {
-                (Some(Problem::EndedEarly(self.after())), false)
+                (Some(Defect::EndedEarly(self.after())), false)
             }
             State::Header if self.last.is_none() => (Some(not_tar(&self.block)), false),
             State::Header if self.has_script && self.block.iter().all(|byte| *byte == 0) => {
-                (Some(Problem::CutInEnd(self.after())), true)
+                (Some(Defect::CutInEnd(self.after())), true)
             }
-            State::Header | State::Padding { .. } => (Some(Problem::CutAfter(self.after())), false),
+            State::Header | State::Padding { .. } => (Some(Defect::CutAfter(self.after())), false),
             State::Member {
                 name,
                 size,
@@ -245,11 +245,11 @@ impl Archive {
                 body,
             } => {
                 let rows = match body {
-                    Body::Rows { rows, .. } => Some(rows.count),
-                    Body::Inserts { script, .. } => Some(script.contents().rows),
+                    MemberContent::Rows { rows, .. } => Some(rows.count),
+                    MemberContent::Inserts { script, .. } => Some(script.contents().rows),
                     _ => None,
                 };
-                let cut = Problem::CutInside {
+                let cut = Defect::CutInside {
                     member: self.directory.label(name),
                     rows,
                     have: size.saturating_sub(*left),
@@ -258,32 +258,31 @@ impl Archive {
                 (Some(cut), false)
             }
             State::HalfEnd if self.of_old && self.block.is_empty() => (None, true),
-            State::HalfEnd => (Some(Problem::CutInEnd(self.after())), true),
+            State::HalfEnd => (Some(Defect::CutInEnd(self.after())), true),
             State::End { .. } => (None, true),
             State::Lost => (None, false),
         };
-        cut.into_iter()
-            .for_each(|problem| self.problems.push(problem));
+        cut.into_iter().for_each(|defect| self.defects.push(defect));
         if ends && !self.has_script {
-            self.problems.push(Problem::NoScript);
+            self.defects.push(Defect::NoScript);
         }
         if ends && self.directory.damage.is_none() && self.objects.count > 0 {
-            self.problems.push(Problem::NoList(self.objects.count));
+            self.defects.push(Defect::NoList(self.objects.count));
         }
         let lost = matches!(self.state, State::Lost);
         for entry in self.directory.entries.iter().filter(|entry| !entry.seen) {
             let what = entry.kind.describe(&entry.table);
             let file = entry.file.clone();
-            self.problems.push(if lost {
-                Problem::Unreached { what, file }
+            self.defects.push(if lost {
+                Defect::Unreached { what, file }
             } else {
-                Problem::Missing { what, file }
+                Defect::Missing { what, file }
             });
         }
-        if self.problems.first.is_empty() {
+        if self.defects.first.is_empty() {
             Ok(self.contents())
         } else {
-            Err(self.problems.finish())
+            Err(self.defects.finish())
         }
     }
 
@@ -309,19 +308,19 @@ impl Archive {
                 *left = left.saturating_sub(length(taken));
                 let data = piece.split_at(taken).0;
                 match body {
-                    Body::Directory => self.directory.read(data),
-                    Body::Rows { rows, .. } => rows.read(data),
-                    Body::Inserts { script, tail, .. } => {
+                    MemberContent::Directory => self.directory.read(data),
+                    MemberContent::Rows { rows, .. } => rows.read(data),
+                    MemberContent::Inserts { script, tail, .. } => {
                         script.read(data);
                         keep_tail(tail, data, INSERTS_END.len());
                     }
-                    Body::List {
+                    MemberContent::List {
                         line,
                         listed,
                         well_formed,
                     } => read_list(data, line, listed, well_formed),
-                    Body::RestoreScript(tail) => keep_tail(tail, data, SCRIPT_TAIL),
-                    Body::LargeObject | Body::Opaque => {}
+                    MemberContent::RestoreScript(tail) => keep_tail(tail, data, SCRIPT_TAIL),
+                    MemberContent::LargeObject | MemberContent::Opaque => {}
                 }
                 self.end_if_complete();
                 taken
@@ -332,7 +331,7 @@ impl Archive {
                 *clean &= piece.iter().take(taken).all(|byte| *byte == 0);
                 if *left == 0 {
                     if !*clean {
-                        self.problems.push(Problem::Padding(self.after()));
+                        self.defects.push(Defect::Padding(self.after()));
                     }
                     self.state = State::Header;
                 }
@@ -341,7 +340,7 @@ impl Archive {
             State::End { clean } => {
                 if *clean && piece.iter().any(|byte| *byte != 0) {
                     *clean = false;
-                    self.problems.push(Problem::BehindEnd);
+                    self.defects.push(Defect::BehindEnd);
                 }
                 piece.len()
             }
@@ -360,27 +359,27 @@ impl Archive {
             (State::Header, true) if self.last.is_some() => return State::HalfEnd,
             (State::Header, false) => {}
             _ if self.last.is_none() => {
-                self.problems.push(not_tar(block));
+                self.defects.push(not_tar(block));
                 return State::Lost;
             }
             _ => {
                 let after = self.after();
-                self.problems.push(Problem::Header { at, after });
+                self.defects.push(Defect::Header { at, after });
                 return State::Lost;
             }
         }
         let Some((name, size)) = parse_header(block) else {
-            self.problems
+            self.defects
                 .push(if self.last.is_none() && !is_named_tar(block) {
                     not_tar(block)
                 } else {
                     let after = self.after();
-                    Problem::Header { at, after }
+                    Defect::Header { at, after }
                 });
             return State::Lost;
         };
         if self.last.is_none() && name != "toc.dat" {
-            self.problems.push(Problem::NotDump(name));
+            self.defects.push(Defect::NotDump(name));
             return State::Lost;
         }
         self.of_old = magic(block) == Some(b"ustar00\0");
@@ -393,13 +392,13 @@ impl Archive {
         }
     }
 
-    fn body(&mut self, name: &str) -> Body {
+    fn body(&mut self, name: &str) -> MemberContent {
         if self.last.is_none() {
-            return Body::Directory;
+            return MemberContent::Directory;
         }
         if name == "restore.sql" && !self.has_script {
             self.has_script = true;
-            return Body::RestoreScript(Vec::new());
+            return MemberContent::RestoreScript(Vec::new());
         }
         let object = name
             .strip_prefix("blob_")
@@ -407,29 +406,29 @@ impl Archive {
             .and_then(|oid| oid.parse().ok());
         if let Some(oid) = object {
             self.objects.add(oid);
-            return Body::LargeObject;
+            return MemberContent::LargeObject;
         }
         let Some((index, entry)) = self.directory.find(name) else {
             if self.directory.damage.is_none() {
-                self.problems.push(Problem::Unlisted(name.to_owned()));
+                self.defects.push(Defect::Unlisted(name.to_owned()));
             }
-            return Body::Opaque;
+            return MemberContent::Opaque;
         };
         if std::mem::replace(&mut entry.seen, true) {
-            self.problems.push(Problem::Twice(name.to_owned()));
-            return Body::Opaque;
+            self.defects.push(Defect::Twice(name.to_owned()));
+            return MemberContent::Opaque;
         }
         match entry.kind {
-            Kind::Rows => Body::Rows {
+            EntryKind::Rows => MemberContent::Rows {
                 entry: index,
                 rows: Rows::default(),
             },
-            Kind::Inserts => Body::Inserts {
+            EntryKind::Inserts => MemberContent::Inserts {
                 entry: index,
                 script: Box::default(),
                 tail: Vec::new(),
             },
-            Kind::LargeObjects => Body::List {
+            EntryKind::LargeObjects => MemberContent::List {
                 line: Vec::new(),
                 listed: Objects::default(),
                 well_formed: true,
@@ -450,22 +449,22 @@ impl Archive {
         };
         let member = self.directory.label(&name);
         match body {
-            Body::Directory => {
+            MemberContent::Directory => {
                 self.directory.close();
                 if let Some(damage) = self.directory.damage.clone() {
-                    self.problems.push(damage);
+                    self.defects.push(damage);
                 }
             }
-            Body::Rows { entry, rows } => {
+            MemberContent::Rows { entry, rows } => {
                 if !rows.ended_well() {
-                    self.problems.push(Problem::Unterminated {
+                    self.defects.push(Defect::Unterminated {
                         member: member.clone(),
                         rows: rows.count,
                     });
                 }
                 self.directory.fill(entry, rows.count, rows.ended_well());
             }
-            Body::Inserts {
+            MemberContent::Inserts {
                 entry,
                 script,
                 tail,
@@ -473,15 +472,15 @@ impl Archive {
                 let rows = script.contents().rows;
                 let ended = tail == INSERTS_END || tail == b"\n\n";
                 if !ended {
-                    self.problems.push(Problem::Unterminated {
+                    self.defects.push(Defect::Unterminated {
                         member: member.clone(),
                         rows,
                     });
                 }
                 self.directory.fill(entry, rows, ended);
             }
-            Body::LargeObject => self.large_objects = self.large_objects.saturating_add(1),
-            Body::List {
+            MemberContent::LargeObject => self.large_objects = self.large_objects.saturating_add(1),
+            MemberContent::List {
                 line,
                 listed,
                 well_formed,
@@ -489,19 +488,19 @@ impl Archive {
                 let found = std::mem::take(&mut self.objects);
                 let same = listed.hash.finish() == found.hash.finish();
                 if !(well_formed && same && listed.count == found.count && line.is_empty()) {
-                    self.problems.push(Problem::LargeObjects {
+                    self.defects.push(Defect::LargeObjects {
                         list: name,
                         listed: listed.count,
                         found: found.count,
                     });
                 }
             }
-            Body::RestoreScript(tail) => {
+            MemberContent::RestoreScript(tail) => {
                 if !script_ends(&tail) {
-                    self.problems.push(Problem::ScriptCut);
+                    self.defects.push(Defect::ScriptCut);
                 }
             }
-            Body::Opaque => {}
+            MemberContent::Opaque => {}
         }
         self.last = Some(member);
         let over = size % length(BLOCK);
@@ -645,12 +644,12 @@ mod tests {
         ]
     }
 
-    fn check(pieces: &[Vec<u8>]) -> Result<Contents, Vec<String>> {
+    fn check(pieces: &[Vec<u8>]) -> Result<Inventory, Vec<String>> {
         let mut archive = Archive::default();
         pieces.iter().for_each(|piece| archive.read(piece));
         archive
             .finish()
-            .map_err(|problems| problems.iter().map(Problem::to_string).collect())
+            .map_err(|defects| defects.iter().map(Defect::to_string).collect())
     }
 
     #[test]
@@ -698,12 +697,12 @@ mod tests {
         let mut archive = Archive::default();
         let whole = member("toc.dat", &text);
         whole.chunks(1 << 20).for_each(|piece| archive.read(piece));
-        let problems = archive.finish().unwrap_err();
+        let defects = archive.finish().unwrap_err();
         assert!(
-            problems
+            defects
                 .iter()
-                .any(|problem| matches!(problem, Problem::Beyond(_))),
-            "{problems:?}"
+                .any(|defect| matches!(defect, Defect::Beyond(_))),
+            "{defects:?}"
         );
     }
 

@@ -12,7 +12,7 @@ mod literal;
 mod lost;
 mod skim;
 
-use body::Body;
+use body::FunctionBody;
 pub(crate) use encoding::Encoding;
 use encoding::Mask;
 use literal::{Behind, Literal, Number};
@@ -44,7 +44,7 @@ pub(crate) struct Lexer {
     tag: Vec<u8>,
     /// How many parentheses are open. Inside them a semicolon ends nothing, as in the actions of a rule.
     parentheses: u32,
-    body: Body,
+    body: FunctionBody,
     /// Whether the rest of this statement can be skipped, because nobody asks for its tokens.
     skims: bool,
     /// How many groups in parentheses, not counting nested ones, have begun since then.

@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use crate::script::Script;
 
-mod judge;
+mod handling;
 mod needs;
 pub mod skip;
 
-use judge::{Verdict, clashes, judge, words};
+use handling::{Handling, clashes, handling_of, words};
 pub use needs::Needs;
 use needs::{NAME_BYTES, note_names};
 pub use skip::Skip;
@@ -158,7 +158,7 @@ impl Replay {
             self.read_line(true, passed);
         }
         if let Some(longer) = self.longer.take() {
-            self.judge_longer(longer, passed);
+            self.handle_longer(longer, passed);
         }
         if let Some(schema) = self.timescaledb.take() {
             let after = format!("\nSELECT {schema}.timescaledb_post_restore();\n");
@@ -202,9 +202,9 @@ impl Replay {
         let text = String::from_utf8_lossy(&line);
         let verdict = if self.script.is_between_statements() {
             match (found.statements, found.client_commands) {
-                (0, 1) if is_whole && clashes(&text) => Verdict::LeftOut,
-                (1, 0) if is_whole => judge(text.trim(), &self.omit, &mut self.needs),
-                _ => Verdict::Passed,
+                (0, 1) if is_whole && clashes(&text) => Handling::LeftOut,
+                (1, 0) if is_whole => handling_of(text.trim(), &self.omit, &mut self.needs),
+                _ => Handling::Passed,
             }
         } else {
             if self.script.copying().is_none() {
@@ -221,9 +221,9 @@ impl Replay {
                 // The first line of a longer statement can name a role too.
                 note_names(&words, &mut self.needs);
             }
-            Verdict::Passed
+            Handling::Passed
         };
-        let is_statement = verdict == Verdict::Passed && found.statements == 1;
+        let is_statement = verdict == Handling::Passed && found.statements == 1;
         self.carry_out(verdict, found, &line, passed);
         if is_whole && is_statement && self.script.is_between_statements() {
             self.prepare_timescaledb(text.trim(), passed);
@@ -244,7 +244,7 @@ impl Replay {
             .text
             .extend_from_slice(piece.get(..taken).unwrap_or_default());
         if longer.is_ended && end.is_some() || longer.text.len() > STATEMENT_BYTES {
-            self.judge_longer(longer, passed);
+            self.handle_longer(longer, passed);
         } else {
             longer.is_ended |= self.script.is_between_statements();
             self.longer = Some(longer);
@@ -253,24 +253,24 @@ impl Replay {
     }
 
     /// Decides whether a statement of several lines that was held back is passed on.
-    fn judge_longer(&mut self, longer: Longer, passed: &mut Vec<u8>) {
+    fn handle_longer(&mut self, longer: Longer, passed: &mut Vec<u8>) {
         let found = Counts::of(&self.script).since(longer.before);
         let is_one = (found.statements, found.client_commands) == (1, 0);
         self.inside_line = longer.text.last() != Some(&b'\n');
         let text = String::from_utf8_lossy(&longer.text);
         let verdict = if is_one && longer.is_ended && self.script.is_between_statements() {
-            judge(text.trim(), &self.omit, &mut self.needs)
+            handling_of(text.trim(), &self.omit, &mut self.needs)
         } else {
-            Verdict::Passed
+            Handling::Passed
         };
         self.carry_out(verdict, found, &longer.text, passed);
     }
 
-    fn carry_out(&mut self, verdict: Verdict, found: Counts, text: &[u8], passed: &mut Vec<u8>) {
+    fn carry_out(&mut self, verdict: Handling, found: Counts, text: &[u8], passed: &mut Vec<u8>) {
         match verdict {
-            Verdict::Passed => passed.extend_from_slice(text),
-            Verdict::Replaced(other) => passed.extend_from_slice(other.as_bytes()),
-            Verdict::LeftOut => {
+            Handling::Passed => passed.extend_from_slice(text),
+            Handling::Replaced(other) => passed.extend_from_slice(other.as_bytes()),
+            Handling::LeftOut => {
                 self.left_out.0 = self.left_out.0.saturating_add(found.transaction_statements);
                 self.left_out.1 = self.left_out.1.saturating_add(found.client_commands);
             }
@@ -305,7 +305,7 @@ impl Replay {
 
 #[cfg(test)]
 mod tests {
-    use super::judge::EMPTY_SEARCH_PATH;
+    use super::handling::EMPTY_SEARCH_PATH;
     use super::needs::NAMES;
     use super::*;
 
@@ -508,7 +508,7 @@ mod tests {
 
     #[test]
     fn kinds_are_left_out_with_all_the_statements_about_them() {
-        use skip::Kind::{EventTriggers, Extensions, Publications, Subscriptions};
+        use skip::ObjectKind::{EventTriggers, Extensions, Publications, Subscriptions};
         let parts = [
             (
                 EventTriggers,
@@ -563,7 +563,7 @@ mod tests {
         let omit = || Omit {
             owners: true,
             privileges: true,
-            skip: Skip::default().and(skip::Kind::Publications),
+            skip: Skip::default().and(skip::ObjectKind::Publications),
             ..Omit::default()
         };
         for text in [

@@ -130,11 +130,11 @@ enum Insert {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Options {
     depth: u32,
-    place: Place,
+    state: OptionState,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum OptionState {
     #[default]
     Elsewhere,
     Key,
@@ -380,29 +380,29 @@ impl Statement {
         text: &[u8],
         is: impl Fn(&str) -> bool,
     ) -> Options {
-        let Options { depth, place } = options;
+        let Options { depth, state } = options;
         let mut next = Options {
             depth,
-            place: Place::Elsewhere,
+            state: OptionState::Elsewhere,
         };
-        match (place, token) {
-            (Place::Condition, _) => next.place = Place::Condition,
-            (Place::Format, _) => {
+        match (state, token) {
+            (OptionState::Condition, _) => next.state = OptionState::Condition,
+            (OptionState::Format, _) => {
                 self.binary |= value_of(token, text).is_some_and(|value| value == b"binary");
             }
-            (Place::Key, _) if name_of(token, text).is_some_and(|name| name == b"format") => {
-                next.place = Place::Format;
+            (OptionState::Key, _) if name_of(token, text).is_some_and(|name| name == b"format") => {
+                next.state = OptionState::Format;
             }
             (_, Token::Symbol(b'(')) => {
                 next.depth = depth.saturating_add(1);
                 if depth == 0 {
-                    next.place = Place::Key;
+                    next.state = OptionState::Key;
                 }
             }
             (_, Token::Symbol(b')')) => next.depth = depth.saturating_sub(1),
-            (_, Token::Symbol(b',')) if depth == 1 => next.place = Place::Key,
+            (_, Token::Symbol(b',')) if depth == 1 => next.state = OptionState::Key,
             (_, Token::Word) if depth == 0 && is("BINARY") => self.binary = true,
-            (_, Token::Word) if depth == 0 && is("WHERE") => next.place = Place::Condition,
+            (_, Token::Word) if depth == 0 && is("WHERE") => next.state = OptionState::Condition,
             _ => {}
         }
         next

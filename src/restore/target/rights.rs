@@ -77,14 +77,14 @@ impl Rights {
                 .refused_kinds(needs)
                 .into_iter()
                 .map(|(kind, _)| kind)
-                .filter(|kind| *kind != skip::Kind::Extensions)
+                .filter(|kind| *kind != skip::ObjectKind::Extensions)
                 .collect(),
             ..Permits::default()
         }
     }
 
     /// The kinds of which the backup creates some that the user may not create here, and their names.
-    fn refused_kinds<'a>(&'a self, needs: &'a Needs) -> Vec<(skip::Kind, Vec<&'a str>)> {
+    fn refused_kinds<'a>(&'a self, needs: &'a Needs) -> Vec<(skip::ObjectKind, Vec<&'a str>)> {
         if self.is_superuser || self.is_providers {
             return Vec::new();
         }
@@ -95,11 +95,17 @@ impl Rights {
         };
         let extensions = needs.extensions.intersection(&self.guarded_extensions);
         [
-            (skip::Kind::EventTriggers, names(&needs.event_triggers)),
-            (skip::Kind::Publications, names(&needs.wide_publications)),
-            (skip::Kind::Subscriptions, subscriptions),
             (
-                skip::Kind::Extensions,
+                skip::ObjectKind::EventTriggers,
+                names(&needs.event_triggers),
+            ),
+            (
+                skip::ObjectKind::Publications,
+                names(&needs.wide_publications),
+            ),
+            (skip::ObjectKind::Subscriptions, subscriptions),
+            (
+                skip::ObjectKind::Extensions,
                 extensions.map(String::as_str).collect(),
             ),
         ]
@@ -122,19 +128,19 @@ impl Rights {
                 continue;
             }
             let (what, hint) = match kind {
-                skip::Kind::EventTriggers => (
+                skip::ObjectKind::EventTriggers => (
                     "event triggers",
                     "restore as a superuser, or pass --skip event-triggers to leave them out",
                 ),
-                skip::Kind::Publications => (
+                skip::ObjectKind::Publications => (
                     "publications of all tables, or of all tables of a schema",
                     "restore as a superuser, or pass --skip publications to leave all publications out",
                 ),
-                skip::Kind::Subscriptions => (
+                skip::ObjectKind::Subscriptions => (
                     "subscriptions",
                     "restore as a superuser or as a member of pg_create_subscription, or pass --skip subscriptions to leave them out",
                 ),
-                skip::Kind::Extensions => (
+                skip::ObjectKind::Extensions => (
                     "these extensions",
                     "have a superuser create them in the target first (CREATE EXTENSION), or pass --skip extensions to leave all extensions out",
                 ),
@@ -386,7 +392,7 @@ mod tests {
         let both = Permits {
             no_owner: true,
             no_privileges: true,
-            skip: Skip::default().and(skip::Kind::Extensions),
+            skip: Skip::default().and(skip::ObjectKind::Extensions),
             ..Permits::default()
         };
         check(&user(), both, &kinds[..3]);
@@ -414,9 +420,9 @@ mod tests {
         let few = user().for_drill(&needs(), &there);
         assert!(few.no_owner && few.no_privileges);
         let kinds = [
-            skip::Kind::EventTriggers,
-            skip::Kind::Publications,
-            skip::Kind::Subscriptions,
+            skip::ObjectKind::EventTriggers,
+            skip::ObjectKind::Publications,
+            skip::ObjectKind::Subscriptions,
         ];
         assert_eq!(few.skip, kinds.into_iter().collect());
         let own = Needs {

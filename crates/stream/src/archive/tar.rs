@@ -1,6 +1,6 @@
 //! The headers of a tar: names, sizes and checksums.
 
-use super::{BEGINNING, Problem};
+use super::{BEGINNING, Defect};
 
 /// A member's name and size; `None` if this is not a header.
 pub(super) fn parse_header(block: &[u8]) -> Option<(String, u64)> {
@@ -48,9 +48,9 @@ pub(super) fn is_named_tar(block: &[u8]) -> bool {
     magic(block).is_some() || block.starts_with(b"toc.dat\0")
 }
 
-pub(super) fn not_tar(block: &[u8]) -> Problem {
+pub(super) fn not_tar(block: &[u8]) -> Defect {
     let what = if is_named_tar(block) || b"toc.dat\0".starts_with(block) {
-        return Problem::CutAfter(BEGINNING.to_owned());
+        return Defect::CutAfter(BEGINNING.to_owned());
     } else if block.starts_with(b"PGDMP") {
         "it is pg_dump's custom format, which pg_restore reads"
     } else if block.starts_with(b"--\n-- PostgreSQL database") {
@@ -60,5 +60,5 @@ pub(super) fn not_tar(block: &[u8]) -> Problem {
     } else {
         "its first bytes are no header of a tar"
     };
-    Problem::NotTar(what)
+    Defect::NotTar(what)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Problem, Table};
+use super::{Defect, Table};
 
 /// How much of `toc.dat` is kept at a time: one entry, which may hold the text of a large function.
 pub(super) const ENTRY_BYTES: usize = 64 << 20;
@@ -25,16 +25,16 @@ const TOC_TAR: u8 = 3;
 pub(super) struct Directory {
     /// The bytes read that are not yet a whole entry.
     pub(super) pending: Vec<u8>,
-    pub(super) head: Option<Head>,
+    pub(super) head: Option<TocHeader>,
     pub(super) read: u64,
-    pub(super) damage: Option<Problem>,
+    pub(super) damage: Option<Defect>,
     /// The entries that have data.
     pub(super) entries: Vec<Entry>,
     pub(super) files: HashMap<String, usize>,
 }
 
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct TocHeader {
     pub(super) version: u8,
     pub(super) int_size: usize,
     pub(super) entries: u64,
@@ -47,20 +47,20 @@ pub(super) struct Head {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) file: String,
-    pub(super) kind: Kind,
+    pub(super) kind: EntryKind,
     pub(super) table: Table,
     pub(super) seen: bool,
     pub(super) whole: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum EntryKind {
     Rows,
     Inserts,
     LargeObjects,
 }
 
-impl Kind {
+impl EntryKind {
     pub(super) const fn is_table(self) -> bool {
         matches!(self, Self::Rows | Self::Inserts)
     }
@@ -78,11 +78,11 @@ impl Kind {
 pub(super) enum Stop {
     /// The bytes so far end within the entry.
     Early,
-    Bad(Problem),
+    Bad(Defect),
 }
 
 pub(super) fn bad<T>(what: &str) -> Result<T, Stop> {
-    Err(Stop::Bad(Problem::Directory(what.to_owned())))
+    Err(Stop::Bad(Defect::Directory(what.to_owned())))
 }
 
 impl Directory {
@@ -99,23 +99,23 @@ impl Directory {
                 Err(Stop::Early) => {
                     if rest.len() > ENTRY_BYTES {
                         let what = format!("an entry of more than {} MiB", ENTRY_BYTES >> 20);
-                        self.damage = Some(Problem::Beyond(what));
+                        self.damage = Some(Defect::Beyond(what));
                     }
                     break;
                 }
-                Err(Stop::Bad(Problem::Directory(what))) => {
+                Err(Stop::Bad(Defect::Directory(what))) => {
                     self.damage = Some(self.at_entry(&what));
                     break;
                 }
-                Err(Stop::Bad(problem)) => {
-                    self.damage = Some(problem);
+                Err(Stop::Bad(defect)) => {
+                    self.damage = Some(defect);
                     break;
                 }
             }
         }
         if self.damage.is_none() {
             if self.is_complete() && !rest.is_empty() {
-                self.damage = Some(Problem::Directory(
+                self.damage = Some(Defect::Directory(
                     "more follows after its last entry".to_owned(),
                 ));
             }
@@ -125,8 +125,8 @@ impl Directory {
         }
     }
 
-    pub(super) fn at_entry(&self, what: &str) -> Problem {
-        Problem::Directory(self.head.as_ref().map_or_else(
+    pub(super) fn at_entry(&self, what: &str) -> Defect {
+        Defect::Directory(self.head.as_ref().map_or_else(
             || format!("in its header, {what}"),
             |head| {
                 format!(
@@ -169,7 +169,7 @@ impl Directory {
             let index = self.entries.len();
             if index >= MOST_ENTRIES {
                 let what = format!("more than {MOST_ENTRIES} tables");
-                return Err(Stop::Bad(Problem::Beyond(what)));
+                return Err(Stop::Bad(Defect::Beyond(what)));
             }
             if self.files.insert(entry.file.clone(), index).is_some() {
                 return bad("it names the file of another");
@@ -323,12 +323,12 @@ impl<'a> Cursor<'a> {
             return bad("a name in it is too long");
         }
         let (kind, expected) = match description.as_str() {
-            "TABLE DATA" if copy => (Kind::Rows, format!("{id}.dat")),
-            "TABLE DATA" => (Kind::Inserts, format!("{id}.dat")),
+            "TABLE DATA" if copy => (EntryKind::Rows, format!("{id}.dat")),
+            "TABLE DATA" => (EntryKind::Inserts, format!("{id}.dat")),
             // Since version 17 there is a list for each thousand objects, named after its entry. Before that, the entry did not
             // name a real file.
-            "BLOBS" if version >= 16 => (Kind::LargeObjects, format!("blobs_{id}.toc")),
-            "BLOBS" => (Kind::LargeObjects, "blobs.toc".to_owned()),
+            "BLOBS" if version >= 16 => (EntryKind::LargeObjects, format!("blobs_{id}.toc")),
+            "BLOBS" => (EntryKind::LargeObjects, "blobs.toc".to_owned()),
             _ => return bad("what it holds data of is not known"),
         };
         if kind.is_table() && file != expected {
@@ -348,7 +348,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-pub(super) fn parse_head(bytes: &[u8]) -> Result<(Head, &[u8]), Stop> {
+pub(super) fn parse_head(bytes: &[u8]) -> Result<(TocHeader, &[u8]), Stop> {
     let mut cursor = Cursor {
         rest: bytes,
         int_size: 4,
@@ -361,7 +361,7 @@ pub(super) fn parse_head(bytes: &[u8]) -> Result<(Head, &[u8]), Stop> {
         return bad("the version cannot be read");
     }
     if !TOC_VERSIONS.contains(&version) {
-        return Err(Stop::Bad(Problem::Version(version)));
+        return Err(Stop::Bad(Defect::Version(version)));
     }
     cursor.int_size = cursor.byte()?.into();
     // The second number is the size of a file offset, which a tar does not have.
@@ -383,7 +383,7 @@ pub(super) fn parse_head(bytes: &[u8]) -> Result<(Head, &[u8]), Stop> {
     let server_version = cursor.name()?;
     let dumped_by = cursor.name()?;
     let entries = cursor.int_within(0..=i64::from(i32::MAX))?;
-    let head = Head {
+    let head = TocHeader {
         version,
         int_size: cursor.int_size,
         entries: u64::try_from(entries).unwrap_or_default(),

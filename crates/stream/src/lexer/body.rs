@@ -3,13 +3,13 @@
 /// How deep the text is inside the `BEGIN ATOMIC … END` of a function. `psql` counts words to find that out. The initials of
 /// the first four words show whether the statement is a `CREATE [OR REPLACE] FUNCTION` or `PROCEDURE`.
 #[derive(Debug, Default)]
-pub(super) struct Body {
+pub(super) struct FunctionBody {
     pub(super) initials: [u8; 4],
     pub(super) words: usize,
     pub(super) depth: u32,
 }
 
-impl Body {
+impl FunctionBody {
     /// Whether this statement can still open a body.
     pub(super) const fn can_open(&self) -> bool {
         let [first, second, third, _] = self.initials;

@@ -2,7 +2,7 @@
 
 /// A kind that `restore --skip` leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ObjectKind {
     /// Event triggers, which only a superuser may create.
     EventTriggers,
     /// Publications.
@@ -14,11 +14,11 @@ pub enum Kind {
 }
 
 /// Every kind.
-pub const EVERYTHING: [Kind; 4] = [
-    Kind::EventTriggers,
-    Kind::Publications,
-    Kind::Subscriptions,
-    Kind::Extensions,
+pub const EVERYTHING: [ObjectKind; 4] = [
+    ObjectKind::EventTriggers,
+    ObjectKind::Publications,
+    ObjectKind::Subscriptions,
+    ObjectKind::Extensions,
 ];
 
 /// The kinds that are left out.
@@ -37,12 +37,12 @@ pub struct Skip {
 impl Skip {
     /// Whether this kind is left out.
     #[must_use]
-    pub const fn holds(self, kind: Kind) -> bool {
+    pub const fn holds(self, kind: ObjectKind) -> bool {
         match kind {
-            Kind::EventTriggers => self.event_triggers,
-            Kind::Publications => self.publications,
-            Kind::Subscriptions => self.subscriptions,
-            Kind::Extensions => self.extensions,
+            ObjectKind::EventTriggers => self.event_triggers,
+            ObjectKind::Publications => self.publications,
+            ObjectKind::Subscriptions => self.subscriptions,
+            ObjectKind::Extensions => self.extensions,
         }
     }
 
@@ -54,25 +54,25 @@ impl Skip {
 
     /// The same kinds, and this one too.
     #[must_use]
-    pub const fn and(mut self, kind: Kind) -> Self {
+    pub const fn and(mut self, kind: ObjectKind) -> Self {
         match kind {
-            Kind::EventTriggers => self.event_triggers = true,
-            Kind::Publications => self.publications = true,
-            Kind::Subscriptions => self.subscriptions = true,
-            Kind::Extensions => self.extensions = true,
+            ObjectKind::EventTriggers => self.event_triggers = true,
+            ObjectKind::Publications => self.publications = true,
+            ObjectKind::Subscriptions => self.subscriptions = true,
+            ObjectKind::Extensions => self.extensions = true,
         }
         self
     }
 }
 
-impl FromIterator<Kind> for Skip {
-    fn from_iter<T: IntoIterator<Item = Kind>>(kinds: T) -> Self {
+impl FromIterator<ObjectKind> for Skip {
+    fn from_iter<T: IntoIterator<Item = ObjectKind>>(kinds: T) -> Self {
         kinds.into_iter().fold(Self::default(), Self::and)
     }
 }
 
 /// The kind that a statement of these words is about.
-pub(super) fn kind_of(words: &[&str]) -> Option<Kind> {
+pub(super) fn kind_of(words: &[&str]) -> Option<ObjectKind> {
     let (["CREATE" | "ALTER" | "DROP", object @ ..]
     | ["COMMENT", "ON", object @ ..]
     | ["SECURITY", "LABEL", "ON", object @ ..]
@@ -81,13 +81,13 @@ pub(super) fn kind_of(words: &[&str]) -> Option<Kind> {
         return None;
     };
     match object {
-        ["EVENT", "TRIGGER", ..] => Some(Kind::EventTriggers),
-        ["PUBLICATION", ..] => Some(Kind::Publications),
-        ["SUBSCRIPTION", ..] => Some(Kind::Subscriptions),
-        ["EXTENSION", ..] => Some(Kind::Extensions),
+        ["EVENT", "TRIGGER", ..] => Some(ObjectKind::EventTriggers),
+        ["PUBLICATION", ..] => Some(ObjectKind::Publications),
+        ["SUBSCRIPTION", ..] => Some(ObjectKind::Subscriptions),
+        ["EXTENSION", ..] => Some(ObjectKind::Extensions),
         // An object that is dropped together with an extension, without being a part of it.
         [.., "DEPENDS", "ON", "EXTENSION", _, ";"] if words.first() == Some(&"ALTER") => {
-            Some(Kind::Extensions)
+            Some(ObjectKind::Extensions)
         }
         _ => None,
     }

@@ -24,7 +24,7 @@ const LIMITS: [&str; 5] = [
 
 /// What happens to a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Handling {
     Passed,
     LeftOut,
     /// It is replaced by this line.
@@ -44,15 +44,15 @@ pub(super) fn clashes(line: &str) -> bool {
 }
 
 /// Decides what happens to one whole statement, and notes what it needs.
-pub(super) fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
+pub(super) fn handling_of(line: &str, omit: &Omit, needs: &mut Needs) -> Handling {
     let words = words(line);
     if words.last() != Some(&";") {
-        return Verdict::Passed;
+        return Handling::Passed;
     }
     // A statement that is left out needs nothing.
     if skip::kind_of(&words).is_some_and(|kind| omit.skip.holds(kind)) {
         note_skipped(&words, needs);
-        return Verdict::LeftOut;
+        return Handling::LeftOut;
     }
     let is_left_out = match words.as_slice() {
         ["BEGIN" | "COMMIT", ";"] => !omit.keeps_transactions,
@@ -73,16 +73,16 @@ pub(super) fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
         ["COMMENT", "ON", "SCHEMA", "public", ..] => omit.public_comment,
         ["SET", "default_tablespace", "=", name, ";"] => {
             let Some(name) = unquoted(name) else {
-                return Verdict::Passed;
+                return Handling::Passed;
             };
             note(name, needs, TABLESPACES);
             let name = plain(name);
             let may_be_used = |there: &Arc<BTreeSet<String>>| there.contains(&name);
             if omit.tablespaces.as_ref().is_none_or(may_be_used) {
-                return Verdict::Passed;
+                return Handling::Passed;
             }
             // This must be replaced, because otherwise the previous value would stay in force.
-            return Verdict::Replaced("SET default_tablespace = '';\n");
+            return Handling::Replaced("SET default_tablespace = '';\n");
         }
         ["SET", "client_encoding", "=", name, ";"] => {
             let name = name.trim_matches('\'');
@@ -136,9 +136,9 @@ pub(super) fn judge(line: &str, omit: &Omit, needs: &mut Needs) -> Verdict {
         }
     };
     if is_left_out {
-        Verdict::LeftOut
+        Handling::LeftOut
     } else {
-        Verdict::Passed
+        Handling::Passed
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// One thing that is wrong with an archive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum Defect {
     /// It has no bytes.
     #[error("empty: pg_dump wrote nothing")]
     Empty,
@@ -104,7 +104,7 @@ pub enum Problem {
     /// The last member is cut off.
     #[error("restore.sql does not end as pg_dump ends it")]
     ScriptCut,
-    /// Further problems.
+    /// Further defects.
     #[error("and {0} more")]
     More(u64),
     /// It is larger than what can be examined here, so it is not known whether it is good.
