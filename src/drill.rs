@@ -1,7 +1,7 @@
 //! Proves that a backup can be restored, by restoring it into a scratch database that is dropped afterwards.
 //!
 //! A drill has one of three results: the backup is proven; it is not what it should be; or nothing can be found out about it
-//! where the drill takes place, for a reason that is reported.
+//! where the drill takes host, for a reason that is reported.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ mod scratch;
 
 use comparison::compare;
 use obstacle::{Obstacle, Surroundings};
-use scratch::{LIMIT, Place, Scratch};
+use scratch::{DrillHost, LIMIT, Scratch};
 
 use crate::drill::embedded::{Embedded, EmbeddedError};
 use crate::fault::{Diagnosed, Fault, Kind, log_failure};
@@ -96,7 +96,7 @@ pub enum DrillError {
     /// It was restored, and something differs from what was dumped.
     #[error("restored, but not what was dumped: {0}")]
     Unequal(String),
-    /// Nothing can be found out about it where the drill took place, until a setting is changed.
+    /// Nothing can be found out about it where the drill took host, until a setting is changed.
     #[error("this backup can't be proven there: {reason}")]
     Unprovable {
         /// What is in the way.
@@ -252,7 +252,7 @@ async fn prove(
         .clients
         .choose(server.major, &server.version)
         .map_err(DrillError::Server)?;
-    let place = Place {
+    let host = DrillHost {
         server: Database {
             client,
             url,
@@ -261,8 +261,8 @@ async fn prove(
         major: server.major,
         is_superuser: server.may_choose_language,
     };
-    place.sweep().await;
-    let scratch = place.create(summary).await.map_err(DrillError::Server)?;
+    host.sweep().await;
+    let scratch = host.create(summary).await.map_err(DrillError::Server)?;
     if let Likeness::Different(locale) = &scratch.likeness {
         tracing::warn!(
             name = whole.found.key,
@@ -272,7 +272,7 @@ async fn prove(
         );
     }
     let outcome = tokio::select! {
-        outcome = fill_and_compare(drill, &place, &scratch, whole, meter, stop) => outcome,
+        outcome = fill_and_compare(drill, &host, &scratch, whole, meter, stop) => outcome,
         // The restore itself ends when it is told to stop. What runs after it only asks questions, so it can be dropped.
         () = after(stop, Duration::from_secs(15)) => Err(DrillError::Cancelled),
     };
@@ -280,7 +280,7 @@ async fn prove(
         Likeness::Different(locale) => Some(locale.clone()),
         Likeness::Same | Likeness::Unknown => None,
     };
-    scratch.drop_from(&place).await;
+    scratch.drop_from(&host).await;
     let outcome = match (outcome, locale) {
         // If the database compares and sorts in another way, it can refuse data or give other results, though the backup is
         // good.
@@ -306,13 +306,13 @@ async fn after(stop: &CancellationToken, grace: Duration) {
 
 async fn fill_and_compare(
     drill: &Drill,
-    place: &Place<'_>,
+    host: &DrillHost<'_>,
     scratch: &Scratch,
     whole: &Whole,
     meter: &Arc<Meter>,
     stop: &CancellationToken,
 ) -> Result<(usize, usize), DrillError> {
-    let survey = Survey::take(&scratch.database(place))
+    let survey = Survey::take(&scratch.database(host))
         .await
         .map_err(DrillError::Server)?;
     if let Some(obstacle) = Obstacle::beforehand(&whole.read.summary().needs, &survey) {
@@ -347,21 +347,21 @@ async fn fill_and_compare(
     }
     let restored = match restored {
         Ok(restored) => restored,
-        Err(error) => return Err(judge(place, whole.read.summary(), error).await),
+        Err(error) => return Err(explain(host, whole.read.summary(), error).await),
     };
     tracing::info!(
         name = whole.found.key,
         duration_seconds = format::seconds(restored.took),
         "restored, comparing"
     );
-    scratch.tell_of_triggers(place, &whole.found.key).await;
+    scratch.tell_of_triggers(host, &whole.found.key).await;
     let compared = tokio::select! {
-        compared = compare(place, scratch, &restored.summary) => compared?,
+        compared = compare(host, scratch, &restored.summary) => compared?,
         () = stop.cancelled() => return Err(DrillError::Cancelled),
     };
     let passed = match &drill.sql {
         Some(sql) => tokio::select! {
-            passed = check(drill, place, scratch, sql) => passed?,
+            passed = check(drill, host, scratch, sql) => passed?,
             () = stop.cancelled() => return Err(DrillError::Cancelled),
         },
         None => 0,
@@ -370,7 +370,7 @@ async fn fill_and_compare(
 }
 
 /// Decides what the failure of a restore means. The cause may be the server and not the backup.
-async fn judge(place: &Place<'_>, summary: &Summary, error: RestoreError) -> DrillError {
+async fn explain(host: &DrillHost<'_>, summary: &Summary, error: RestoreError) -> DrillError {
     let failed = match &error {
         RestoreError::Cancelled(_) => return DrillError::Cancelled,
         RestoreError::Refused(refusals) => return Obstacle::refused(refusals).into(),
@@ -378,9 +378,9 @@ async fn judge(place: &Place<'_>, summary: &Summary, error: RestoreError) -> Dri
         _ => return DrillError::Restore(error),
     };
     let surroundings = Surroundings {
-        is_superuser: place.is_superuser,
-        is_older: summary.server_major() > Some(place.major),
-        refused_extension: place.refused_extension(&summary.needs).await,
+        is_superuser: host.is_superuser,
+        is_older: summary.server_major() > Some(host.major),
+        refused_extension: host.refused_extension(&summary.needs).await,
     };
     match Obstacle::afterwards(failed, &surroundings) {
         Some(obstacle) => obstacle.into(),
@@ -391,13 +391,13 @@ async fn judge(place: &Place<'_>, summary: &Summary, error: RestoreError) -> Dri
 /// Runs the user's own statements one by one.
 async fn check(
     drill: &Drill,
-    place: &Place<'_>,
+    host: &DrillHost<'_>,
     scratch: &Scratch,
     sql: &str,
 ) -> Result<usize, DrillError> {
     let statements = statements(sql);
     for (number, statement) in (1..).zip(&statements) {
-        let database = scratch.database(place);
+        let database = scratch.database(host);
         let answer = database.run_for_user(statement, drill.timeout).await;
         let outcome = match answer {
             Ok(answer) if answer.trim_end() == "t" => continue,

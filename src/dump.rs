@@ -312,7 +312,7 @@ impl Dump {
             }
         };
         let said = self.program.said().await;
-        judge(status, &output.script, &said, &self.url)
+        check_end(status, &output.script, &said, &self.url)
     }
 
     /// Stops it before its output ended.
@@ -323,7 +323,7 @@ impl Dump {
     }
 }
 
-fn judge(
+fn check_end(
     status: ExitStatus,
     script: &Script,
     said: &Said,

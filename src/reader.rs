@@ -19,7 +19,7 @@ use stream::script::{Contents, Inside};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use error::{Place, ReadError, cause};
+pub use error::{ReadError, ReadPosition, cause};
 pub use found::Found;
 pub use meter::{Meter, Progress};
 pub use summary::Summary;
@@ -67,7 +67,7 @@ pub async fn read(
 ) -> Result<ReadWhole, ReadError> {
     let replay = Replay::new(omit);
     let (text, outcome) = run(store, found, replay, sink, meter, Extent::Whole).await?;
-    judge(text, outcome, found, meter)
+    check_whole(text, outcome, found, meter)
 }
 
 /// Reads what `pg_dumpall` wrote beside a backup, in the same way.
@@ -81,36 +81,36 @@ pub async fn read_globals(
 ) -> Result<ReadWhole, ReadError> {
     let (meter, replay) = (Arc::default(), Replay::of_globals());
     let (text, outcome) = run(store, found, replay, Some(sink), &meter, Extent::Whole).await?;
-    judge(text, outcome, found, &meter)
+    check_whole(text, outcome, found, &meter)
 }
 
 /// Whether what was read is all there was.
-fn judge(
+fn check_whole(
     text: Text,
     outcome: io::Result<()>,
     found: &Found,
     meter: &Meter,
 ) -> Result<ReadWhole, ReadError> {
     let Text { replay, opener } = &text;
-    let place = Place::of(replay, found, meter);
+    let position = ReadPosition::of(replay, found, meter);
     if let Err(error) = outcome {
-        return Err(explain(error, place));
+        return Err(explain(error, position));
     }
     let summary = summary(&text);
-    let misfit = opener.judge(replay).err();
+    let misfit = opener.check_description(replay).err();
     // A text that ends too early has no tail either; where it ends says more.
     if let Some(misfit) = misfit
         .clone()
         .filter(|misfit| *misfit != Misfit::NoTail || replay.script().is_whole())
     {
-        return Err(of_misfit(misfit, place));
+        return Err(of_misfit(misfit, position));
     }
     if !replay.script().is_whole() {
         return Err(
             if let Some(Inside::Lost(lost)) = summary.contents.ends_inside {
                 ReadError::Lost(lost)
             } else if replay.script().dumped_by().is_some() || misfit.is_some() {
-                ReadError::NotWhole(place)
+                ReadError::NotWhole(position)
             } else {
                 ReadError::NotADump(summary.contents.bytes)
             },
@@ -126,11 +126,11 @@ fn judge(
 pub async fn read_head(store: &Store, found: &Found) -> Result<Summary, ReadError> {
     let meter = Arc::default();
     let (text, outcome) = run(store, found, Replay::default(), None, &meter, Extent::Head).await?;
-    let place = Place::of(&text.replay, found, &meter);
+    let position = ReadPosition::of(&text.replay, found, &meter);
     match outcome {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-        Err(error) => return Err(explain(error, place)),
+        Err(error) => return Err(explain(error, position)),
     }
     let mut summary = summary(&text);
     // What follows was not read.
@@ -205,7 +205,7 @@ const NAME_CHARS: usize = 1024;
 fn look(opener: &Opener, found: &Found) -> io::Result<()> {
     let error = if let Some(misfit) = opener.misfit() {
         // Where, is told by who has the meter.
-        of_misfit(misfit.clone(), Place::default())
+        of_misfit(misfit.clone(), ReadPosition::default())
     } else if let Some(head) = opener.head()
         && !(found.may_be_renamed || found.has_name_of(head))
     {

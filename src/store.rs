@@ -9,11 +9,13 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use chrono::{DateTime, Utc};
 
 mod access;
+mod addressing;
 pub mod answer;
 mod cause;
 mod connections;
 mod connector;
 mod credentials;
+mod details;
 pub mod download;
 pub mod endpoint;
 mod error;
@@ -24,21 +26,19 @@ mod list;
 mod multipart;
 mod object;
 mod patience;
-mod place;
 mod provider;
-mod told;
 pub mod upload;
 
 pub use credentials::{Credentials, Keys};
 pub use error::StoreError;
 pub use lifecycle::{Expiry, Rules};
 pub use multipart::{Acknowledged, PartCounts, Unfinished};
-pub use object::{Head, Object};
+pub use object::{Object, ObjectInfo};
 pub use patience::StorePatience;
 pub use provider::Provider;
 
 use access::Access;
-use place::Place;
+use addressing::Addressing;
 
 use crate::format;
 use crate::network::proxy::Proxy;
@@ -75,7 +75,7 @@ const NOTABLE_TRIES: u32 = 3;
 pub struct Store {
     access: Renewable<Access>,
     bucket: Arc<str>,
-    place: Arc<Place>,
+    addressing: Arc<Addressing>,
     /// Over TLS the payload needs no signature of its own: the connection and `Content-MD5` protect it, and hashing
     /// each part once more costs a tenth of the upload.
     unsigned: bool,
@@ -102,7 +102,7 @@ impl Store {
         Self {
             access: Renewable::new(Access::new(settings)),
             bucket: settings.bucket.as_str().into(),
-            place: Arc::new(Place::of(settings)),
+            addressing: Arc::new(Addressing::of(settings)),
             unsigned: settings
                 .endpoint
                 .as_deref()
@@ -154,7 +154,7 @@ impl Store {
     /// Whose store it is.
     #[must_use]
     pub fn provider(&self) -> Provider {
-        self.place.provider
+        self.addressing.provider
     }
 
     /// How often the store asked for fewer requests.
@@ -218,7 +218,13 @@ impl Store {
         if let Some(error) = credentials::missing(action, key, &error) {
             return error;
         }
-        StoreError::of(&self.place, &self.access.get().redactor, action, key, error)
+        StoreError::of(
+            &self.addressing,
+            &self.access.get().redactor,
+            action,
+            key,
+            error,
+        )
     }
 }
 

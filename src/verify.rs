@@ -125,13 +125,13 @@ pub async fn archive(
         let (archive, outcome) = thread
             .await
             .map_err(|join| ReadError::Internal(join.to_string()))?;
-        judge(archive, outcome.map_err(reader::cause))
+        combine(archive, outcome.map_err(reader::cause))
     };
     within(limit, stop, work).await
 }
 
 /// Combines the results. A defect of the gzip file comes before the defects of the archive in it.
-fn judge(archive: Archive, outcome: Result<(), ReadError>) -> Result<Inventory, VerifyError> {
+fn combine(archive: Archive, outcome: Result<(), ReadError>) -> Result<Inventory, VerifyError> {
     let damage = match outcome {
         Ok(()) => None,
         Err(ReadError::Gzip { what, .. }) => Some(what),

@@ -214,7 +214,7 @@ fn the_other_answers_are_not_taken_for_whole_either() {
         // An answer that is not S3's is not repeated, and is not taken for a bucket without rules.
         let rules = ask(&r2, async |store| store.rules().await);
         assert!(
-            matches!(rules, Err(_) | Ok(Rules::NotTold)),
+            matches!(rules, Err(_) | Ok(Rules::Unknown)),
             "{action:?}: {rules:?}"
         );
     }
@@ -254,24 +254,24 @@ fn an_object_that_is_longer_than_what_was_asked_for_costs_no_memory() {
         (
             0,
             flood(200, true),
-            "no range came in place of bytes 0-4194303",
+            "no range came instead of bytes 0-4194303",
         ),
         (0, flood(200, false), "more bytes came than the 4194304"),
         (
             1,
             flood(206, true),
-            "no range came in place of bytes 4194304-",
+            "no range came instead of bytes 4194304-",
         ),
         (
             1,
             flood(206, false),
-            "no range came in place of bytes 4194304-",
+            "no range came instead of bytes 4194304-",
         ),
         (0, Action::OtherRange, "bytes 10-4194303/"),
         (
             0,
             Action::OtherTotal,
-            "bytes 0-4194303/50000000 came in place of",
+            "bytes 0-4194303/50000000 came instead of",
         ),
     ] {
         let r2 = R2::start();

@@ -246,14 +246,14 @@ fn unfinished(
 fn lifecycle(rules: &Rules, prefix: &str, max_age: Duration) -> Finding {
     const REMEDY: &str = "docs/operations.md, \"Keeping backups for 30 days\"";
     let rules = match rules {
-        Rules::Told(rules) => rules,
+        Rules::Known(rules) => rules,
         Rules::Refused => {
             return ok(
                 "lifecycle",
                 "rules cannot be read with this token, as it should be; look in the store's console whether one deletes old backups",
             );
         }
-        Rules::NotTold => {
+        Rules::Unknown => {
             return ok(
                 "lifecycle",
                 "this store does not tell its rules; look in its console whether one deletes old backups",
@@ -306,7 +306,7 @@ mod tests {
             prefix: prefix.to_owned(),
             days,
         };
-        let judged = |rules: &[Expiry]| lifecycle(&Rules::Told(rules.to_vec()), "db_", DAY);
+        let judged = |rules: &[Expiry]| lifecycle(&Rules::Known(rules.to_vec()), "db_", DAY);
         is(&judged(&[]), Outcome::Warning, "prefix db_ after 30 days");
         is(
             &judged(&[rule("other", 9), rule("db_2026", 9)]),
@@ -326,7 +326,7 @@ mod tests {
         );
         let untold = |rules| lifecycle(&rules, "db_", DAY);
         is(&untold(Rules::Refused), Outcome::Ok, "cannot be read");
-        is(&untold(Rules::NotTold), Outcome::Ok, "does not tell");
+        is(&untold(Rules::Unknown), Outcome::Ok, "does not tell");
     }
 
     #[test]

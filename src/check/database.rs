@@ -36,7 +36,7 @@ impl Check {
         match Rights::ask(&asked).await {
             Ok(rights) => {
                 findings.push(tls(&rights, &self.database));
-                findings.append(&mut judge(&rights, server.major, self.partial));
+                findings.append(&mut rights_findings(&rights, server.major, self.partial));
             }
             Err(error) => findings.push(failed("rights", error.text, error.hint)),
         }
@@ -135,7 +135,7 @@ fn tls(rights: &Rights, url: &DatabaseUrl) -> Finding {
 }
 
 /// What of the database a dump would not get. Where options leave something out, it may be just that.
-fn judge(rights: &Rights, major: u16, partial: bool) -> Vec<Finding> {
+fn rights_findings(rights: &Rights, major: u16, partial: bool) -> Vec<Finding> {
     let worst = |name, text: String, hint: String| {
         if partial {
             warning(
@@ -321,7 +321,7 @@ mod tests {
             ..Rights::default()
         };
         let outcomes = |rights: &Rights, partial| -> Vec<Outcome> {
-            judge(rights, 17, partial)
+            rights_findings(rights, 17, partial)
                 .iter()
                 .map(|finding| finding.outcome)
                 .collect()
@@ -337,7 +337,7 @@ mod tests {
         let [fails, warns] = [Outcome::Failed, Outcome::Warning].map(|o| [o, o, o, Outcome::Ok]);
         assert_eq!(outcomes(&bad, false), fails);
         assert_eq!(outcomes(&bad, true), warns);
-        let rights = |major| judge(&bad, major, false).remove(0);
+        let rights = |major| rights_findings(&bad, major, false).remove(0);
         is(
             &rights(17),
             Outcome::Failed,

@@ -22,7 +22,7 @@ use crate::restore::{self, Restore, RestoreError, Restored};
 use stream::replay::skip;
 
 /// The arguments that can't be used as they are, found out before anything is done.
-fn judge(options: &cli::Restore, can_ask: bool) -> Result<(), Unusable> {
+fn check_options(options: &cli::Restore, can_ask: bool) -> Result<(), Unusable> {
     if options.clean && !options.yes && !can_ask {
         return Err(Unusable::argument(
             "--clean",
@@ -58,7 +58,7 @@ pub(super) async fn run(around: &Surroundings, options: &cli::Restore) -> anyhow
             "name the database to restore into with --to URL, or set RESTORE_DATABASE_URL",
         )
     })?;
-    judge(options, around.can_ask)?;
+    check_options(options, around.can_ask)?;
     Ok(restore_into(target, &access, options, around).await)
 }
 

@@ -2,7 +2,7 @@
 
 use super::DrillError;
 use super::obstacle::Obstacle;
-use super::scratch::{LIMIT, Place, Scratch};
+use super::scratch::{DrillHost, LIMIT, Scratch};
 use crate::postgres::Sql;
 use crate::reader::Summary;
 use stream::script::{TableName, Unchecked};
@@ -10,7 +10,7 @@ use stream::script::{TableName, Unchecked};
 /// Counts the rows of every table and compares them with the rows in the dump. Then every constraint and every index must be
 /// valid.
 pub(super) async fn compare(
-    place: &Place<'_>,
+    host: &DrillHost<'_>,
     scratch: &Scratch,
     summary: &Summary,
 ) -> Result<usize, DrillError> {
@@ -24,13 +24,13 @@ pub(super) async fn compare(
         .collect();
     let mut hidden = Vec::new();
     let mut compared: usize = 0;
-    if !place.is_superuser {
-        show_owners_their_rows(place, scratch).await;
+    if !host.is_superuser {
+        show_owners_their_rows(host, scratch).await;
     }
     // The tables are counted in groups, so that a database with many tables does not need a statement of many megabytes.
     for tables in tables.chunks(500) {
         let counts = scratch
-            .ask(place, &counts_question(tables, encoding))
+            .ask(host, &counts_question(tables, encoding))
             .await?;
         for line in counts.lines() {
             let mut fields = line.split('\t');
@@ -54,14 +54,14 @@ pub(super) async fn compare(
         }
     }
     let question = unchecked_constraints(&summary.unchecked_constraints, encoding);
-    let unchecked = scratch.names(place, &question).await?;
+    let unchecked = scratch.names(host, &question).await?;
     if !unchecked.is_empty() {
         differences.push(format!(
             "constraints that are not valid: {}",
             unchecked.join(", ")
         ));
     }
-    let invalid = scratch.names(place, &invalid_indexes()).await?;
+    let invalid = scratch.names(host, &invalid_indexes()).await?;
     if !invalid.is_empty() {
         differences.push(format!(
             "indexes that are not valid: {}",
@@ -116,11 +116,11 @@ fn some(mut list: Vec<String>, between: &str) -> String {
 
 /// Lets the owners of tables see all rows, as they do without `FORCE ROW LEVEL SECURITY`. In the scratch database, the
 /// drill's user owns the tables. If rows are still hidden, the count notices that.
-async fn show_owners_their_rows(place: &Place<'_>, scratch: &Scratch) {
+async fn show_owners_their_rows(host: &DrillHost<'_>, scratch: &Scratch) {
     let statements = Sql::new(
         "DO $force$\nDECLARE\n    statement pg_catalog.text;\nBEGIN\n    FOR statement IN\n        SELECT pg_catalog.format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', oid::pg_catalog.regclass) FROM pg_catalog.pg_class WHERE relrowsecurity AND relforcerowsecurity AND pg_catalog.pg_has_role(relowner, 'USAGE')\n    LOOP\n        EXECUTE statement;\n    END LOOP;\nEND\n$force$;",
     );
-    if let Err(error) = scratch.database(place).change(&statements, LIMIT).await {
+    if let Err(error) = scratch.database(host).change(&statements, LIMIT).await {
         tracing::debug!(%error, "row-level security stays as it is");
     }
 }

@@ -16,7 +16,7 @@ const SCRATCH: Provisional = Provisional("psb_drill_");
 pub(super) const LIMIT: Duration = Duration::from_secs(300);
 
 /// The server that a drill uses.
-pub(super) struct Place<'a> {
+pub(super) struct DrillHost<'a> {
     pub(super) server: Database<'a>,
     pub(super) major: u16,
     pub(super) is_superuser: bool,
@@ -34,7 +34,7 @@ pub(super) struct Scratch {
     shuts_out_triggers: bool,
 }
 
-impl Place<'_> {
+impl DrillHost<'_> {
     /// Drops what killed drills left behind: scratch databases of this role that nobody is connected to.
     pub(super) async fn sweep(&self) {
         let left = match SCRATCH.left(&self.server).await {
@@ -142,22 +142,22 @@ impl Place<'_> {
 }
 
 impl Scratch {
-    pub(super) fn database<'a>(&'a self, place: &Place<'a>) -> Database<'a> {
+    pub(super) fn database<'a>(&'a self, host: &DrillHost<'a>) -> Database<'a> {
         Database {
             url: &self.url,
-            ..place.server
+            ..host.server
         }
     }
 
     /// Warns if triggers of the backup run in the drill's sessions.
-    pub(super) async fn tell_of_triggers(&self, place: &Place<'_>, name: &str) {
+    pub(super) async fn tell_of_triggers(&self, host: &DrillHost<'_>, name: &str) {
         if self.shuts_out_triggers {
             return;
         }
         let question = Sql::new(
             "SELECT dathasloginevt FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database();",
         );
-        let answer = self.ask(place, &question).await;
+        let answer = self.ask(host, &question).await;
         if answer.is_ok_and(|answer| answer.trim() == "t") {
             tracing::warn!(
                 name,
@@ -169,32 +169,32 @@ impl Scratch {
 
     pub(super) async fn ask(
         &self,
-        place: &Place<'_>,
+        host: &DrillHost<'_>,
         question: &Sql,
     ) -> Result<String, DrillError> {
         /// Counting a large table can take very long. BACKUP_TIMEOUT ends the drill.
         const LIMIT: Duration = Duration::from_secs(24 * 3600);
-        let asked = self.database(place).ask(question, LIMIT).await;
+        let asked = self.database(host).ask(question, LIMIT).await;
         asked.map_err(DrillError::Server)
     }
 
     /// Asks for a list of names.
     pub(super) async fn names(
         &self,
-        place: &Place<'_>,
+        host: &DrillHost<'_>,
         question: &Sql,
     ) -> Result<Vec<String>, DrillError> {
-        let answer = self.ask(place, question).await?;
+        let answer = self.ask(host, question).await?;
         match answer.trim() {
             // An aggregate of no rows prints nothing.
             "" => Ok(Vec::new()),
             names => serde_json::from_str(names)
-                .map_err(|_| DrillError::Server(postgres::not_understood(place.server.client))),
+                .map_err(|_| DrillError::Server(postgres::not_understood(host.server.client))),
         }
     }
 
-    pub(super) async fn drop_from(self, place: &Place<'_>) {
+    pub(super) async fn drop_from(self, host: &DrillHost<'_>) {
         self.keeper.end().await;
-        place.drop_database(self.url.database()).await;
+        host.drop_database(self.url.database()).await;
     }
 }

@@ -247,7 +247,7 @@ impl Opener {
     ///
     /// # Errors
     /// Returns how they disagree.
-    pub fn judge(&self, replay: &Replay) -> Result<bool, Misfit> {
+    pub fn check_description(&self, replay: &Replay) -> Result<bool, Misfit> {
         if let Some(misfit) = &self.misfit {
             return Err(misfit.clone());
         }
@@ -471,7 +471,7 @@ mod tests {
             opener.read(piece, &mut replay, &mut passed);
         }
         opener.end(&mut replay, &mut passed);
-        (opener.judge(&replay), passed)
+        (opener.check_description(&replay), passed)
     }
 
     #[test]

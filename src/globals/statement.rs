@@ -83,7 +83,7 @@ pub(super) struct Globals {
 
 /// Where the next byte belongs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Place {
+enum ReaderState {
     #[default]
     Between,
     /// In a comment, or in a command to `psql`.
@@ -100,7 +100,7 @@ enum Place {
 /// Reads the text piece by piece.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    place: Place,
+    state: ReaderState,
     statement: Vec<u8>,
     is_too_long: bool,
     bytes: usize,
@@ -117,37 +117,39 @@ impl Reader {
 
     /// Returns everything that was understood.
     pub(super) fn finish(mut self) -> Globals {
-        if !matches!(self.place, Place::Between | Place::Line) {
+        if !matches!(self.state, ReaderState::Between | ReaderState::Line) {
             self.globals.strange = self.globals.strange.saturating_add(1);
         }
         self.globals
     }
 
     fn take(&mut self, byte: u8) {
-        match (self.place, byte) {
-            (Place::Between, b' ' | b'\t' | b'\r' | b'\n') => return,
-            (Place::Between, b'-') => self.place = Place::Line,
-            (Place::Between, b'\\') => {
+        match (self.state, byte) {
+            (ReaderState::Between, b' ' | b'\t' | b'\r' | b'\n') => return,
+            (ReaderState::Between, b'-') => self.state = ReaderState::Line,
+            (ReaderState::Between, b'\\') => {
                 self.globals.strange = self.globals.strange.saturating_add(1);
-                self.place = Place::Line;
+                self.state = ReaderState::Line;
             }
-            (Place::Line, b'\n') => self.place = Place::Between,
-            (Place::Statement, b';') => {
-                self.place = Place::Between;
+            (ReaderState::Line, b'\n') => self.state = ReaderState::Between,
+            (ReaderState::Statement, b';') => {
+                self.state = ReaderState::Between;
                 return self.end();
             }
-            (Place::Between | Place::Statement, b'"') => self.place = Place::Name,
-            (Place::Between | Place::Statement, b'\'') => {
+            (ReaderState::Between | ReaderState::Statement, b'"') => self.state = ReaderState::Name,
+            (ReaderState::Between | ReaderState::Statement, b'\'') => {
                 let escapes = self.statement.last() == Some(&b'E');
-                self.place = Place::Text { escapes };
+                self.state = ReaderState::Text { escapes };
             }
-            (Place::Between, _) => self.place = Place::Statement,
-            (Place::Name, b'"') | (Place::Text { .. }, b'\'') => self.place = Place::Statement,
-            (Place::Text { escapes: true }, b'\\') => self.place = Place::Escaped,
-            (Place::Escaped, _) => self.place = Place::Text { escapes: true },
+            (ReaderState::Between, _) => self.state = ReaderState::Statement,
+            (ReaderState::Name, b'"') | (ReaderState::Text { .. }, b'\'') => {
+                self.state = ReaderState::Statement;
+            }
+            (ReaderState::Text { escapes: true }, b'\\') => self.state = ReaderState::Escaped,
+            (ReaderState::Escaped, _) => self.state = ReaderState::Text { escapes: true },
             _ => {}
         }
-        if self.place == Place::Between || self.place == Place::Line {
+        if self.state == ReaderState::Between || self.state == ReaderState::Line {
             return;
         }
         if self.statement.len() < STATEMENT_BYTES {

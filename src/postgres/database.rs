@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::ChildStdin;
 
-use super::{Cause, Client, DatabaseUrl, PostgresError, Session, Sql, refusal};
+use super::{Cause, Client, DatabaseUrl, PostgresError, Session, Sql, sqlstate};
 use crate::fault::Kind;
 use crate::process::running::Running;
 
@@ -190,7 +190,7 @@ impl Database<'_> {
         }
         let error = PostgresError::of_psql(&said, status.code(), self.url);
         let code = match error.cause {
-            Cause::Refused => refusal::code(self.url).await,
+            Cause::Refused => sqlstate::of_refusal(self.url).await,
             _ => None,
         };
         let error = match code {

@@ -23,25 +23,25 @@ pub enum ReadError {
     #[error("the object is empty")]
     Empty,
     /// It is not gzip, or not what the compressor wrote.
-    #[error("{what} {place}")]
+    #[error("{what} {position}")]
     Gzip {
         /// What is wrong.
         what: String,
         /// How far it was good.
-        place: Place,
+        position: ReadPosition,
     },
     /// The gzip file is whole, and what it holds is no dump.
     #[error("the object is a gzip file, but not of a plain dump of pg_dump ({0} bytes of text)")]
     NotADump(u64),
     /// The gzip file is whole, and the dump in it is cut off.
     #[error("the dump in it has no end {0}")]
-    NotWhole(Place),
+    NotWhole(ReadPosition),
     /// The gzip file is whole, and nobody can tell what `psql` would make of the text in it.
     #[error("the text in it is no dump: {0}")]
     Lost(Lost),
     /// It is not what it says of itself.
     #[error("{0} {1}")]
-    Misfit(Misfit, Place),
+    Misfit(Misfit, ReadPosition),
     /// It describes itself in a way that is newer than this program.
     #[error("{0}")]
     Newer(Misfit),
@@ -65,14 +65,14 @@ pub enum ReadError {
 
 /// How far a damaged backup was good.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct ReadPosition {
     object_bytes: u64,
     size: u64,
     rows: u64,
     table: String,
 }
 
-impl Place {
+impl ReadPosition {
     pub(super) fn of(replay: &Replay, found: &Found, meter: &Meter) -> Self {
         Self {
             object_bytes: meter.show().object_bytes,
@@ -87,7 +87,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for ReadPosition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
@@ -153,34 +153,34 @@ impl Diagnosed for ReadError {
     }
 }
 
-pub(super) fn of_misfit(misfit: Misfit, place: Place) -> ReadError {
+pub(super) fn of_misfit(misfit: Misfit, position: ReadPosition) -> ReadError {
     match misfit {
         Misfit::Format(_) => ReadError::Newer(misfit),
-        misfit => ReadError::Misfit(misfit, place),
+        misfit => ReadError::Misfit(misfit, position),
     }
 }
 
 /// What an error of the decompressor means, wherever it came up.
 #[must_use]
 pub fn cause(error: io::Error) -> ReadError {
-    explain(error, Place::default())
+    explain(error, ReadPosition::default())
 }
 
 /// What an error of the decompressor means.
-pub(super) fn explain(error: io::Error, place: Place) -> ReadError {
+pub(super) fn explain(error: io::Error, position: ReadPosition) -> ReadError {
     let kind = error.kind();
     let text = error.to_string();
     if let Some(inner) = error.into_inner() {
         return match inner.downcast::<ReadError>() {
             Ok(error) => match *error {
-                ReadError::Misfit(misfit, _) => ReadError::Misfit(misfit, place),
+                ReadError::Misfit(misfit, _) => ReadError::Misfit(misfit, position),
                 error => error,
             },
             Err(inner) => match inner.downcast::<StoreError>() {
                 Ok(error) => ReadError::Store(*error),
                 Err(inner) => ReadError::Gzip {
                     what: format!("its compressed data is damaged: {inner}"),
-                    place,
+                    position,
                 },
             },
         };
@@ -190,5 +190,5 @@ pub(super) fn explain(error: io::Error, place: Place) -> ReadError {
     } else {
         format!("its compressed data is damaged: {text}")
     };
-    ReadError::Gzip { what, place }
+    ReadError::Gzip { what, position }
 }

@@ -9,7 +9,7 @@ use std::io;
 use aws_sdk_s3::error::ConnectorError;
 use aws_smithy_runtime_api::client::dns::ResolveDnsError;
 
-use super::told::Told;
+use super::details::AnswerDetails;
 use crate::fault::Kind;
 use crate::fault::chain;
 use crate::network::tls::Distrust;
@@ -276,20 +276,25 @@ impl Cause {
     }
 
     /// The cause behind an answer that refuses the request.
-    pub(super) fn of_answer(status: u16, code: Option<&str>, message: &str, told: &Told) -> Self {
+    pub(super) fn of_answer(
+        status: u16,
+        code: Option<&str>,
+        message: &str,
+        details: &AnswerDetails,
+    ) -> Self {
         let may_be_the_clock = match (status, code) {
             (401 | 403, _) => true,
             // Some stores use these codes for a signature whose date they do not accept.
             (400, Some(code)) => ["AuthorizationHeaderMalformed", "InvalidRequest"].contains(&code),
             _ => false,
         };
-        if may_be_the_clock && told.is_skewed() {
+        if may_be_the_clock && details.is_skewed() {
             return Self::Clock;
         }
-        if told.region.is_some() {
+        if details.region.is_some() {
             return Self::Region;
         }
-        if told.wants_tls {
+        if details.wants_tls {
             return Self::WantsTls;
         }
         if let Some(code) = code {
@@ -299,7 +304,7 @@ impl Cause {
             if let Some((.., cause)) = sentence {
                 return *cause;
             }
-            if code == "NoSuchBucket" && told.other_bucket {
+            if code == "NoSuchBucket" && details.other_bucket {
                 return Self::Addressing;
             }
             if let Some(cause) = Self::of_code(code) {

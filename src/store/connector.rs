@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder
 use chrono::{DateTime, Utc};
 
 use super::connections::Connections;
-use super::told::SignedAt;
+use super::details::SignedAt;
 use crate::store::answer;
 
 /// Remembers the time in an answer's `Date` header, which the SDK does not pass on.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use super::addressing::Addressing;
 use super::cause::Cause;
+use super::details::AnswerDetails;
 use super::hint::{everywhere, hint};
-use super::place::Place;
-use super::told::Told;
 use crate::fault::chain;
 use crate::fault::{Diagnosed, Kind};
 use crate::format::text;
@@ -62,7 +62,7 @@ impl StoreError {
     /// Turns the SDK's error into one that says what happened, with secrets removed: some stores repeat the access key in their
     /// answers.
     pub(super) fn of<E>(
-        place: &Place,
+        addressing: &Addressing,
         redactor: &Redactor,
         action: &'static str,
         key: &str,
@@ -97,15 +97,15 @@ impl StoreError {
             ),
             _ => (None, String::new()),
         };
-        let told = answer.map_or_else(Told::default, |answer| {
-            Told::by(answer, code.as_deref(), &message, place)
+        let details = answer.map_or_else(AnswerDetails::default, |answer| {
+            AnswerDetails::by(answer, code.as_deref(), &message, addressing)
         });
         let cause = match (&error, status) {
             (SdkError::ResponseError(_), Some(200..=299)) => Cause::Unreadable,
             // The answer was read, and it is neither what was asked for nor an error.
             (SdkError::ServiceError(_), Some(200..=299)) if code.is_none() => Cause::NotS3,
             (SdkError::ServiceError(_) | SdkError::ResponseError(_), Some(status)) => {
-                Cause::of_answer(status, code.as_deref(), &message, &told)
+                Cause::of_answer(status, code.as_deref(), &message, &details)
             }
             (SdkError::TimeoutError(_), _) => Cause::Timeout,
             (SdkError::ConstructionFailure(_), _) => Cause::Unsendable,
@@ -122,14 +122,14 @@ impl StoreError {
         // Secrets are removed before anything is cut off. Otherwise a part of a secret that was cut could stay.
         let kept = |words: &str, most| shown(&redactor.redact(words), most);
         let mut message = kept(&message, MOST_WORDS);
-        for (name, value) in &told.headers {
+        for (name, value) in &details.headers {
             message.push_str("; ");
             message.push_str(name);
             message.push_str(": ");
             message.push_str(&kept(value, MOST_HEADER));
         }
         if cause == Cause::Clock
-            && let Some(skew) = told.skew
+            && let Some(skew) = details.skew
         {
             let (seconds, way) = (
                 skew.num_seconds(),
@@ -151,7 +151,7 @@ impl StoreError {
             status,
             code: code.map(|code| kept(&code, MOST_CODE)),
             message,
-            hint: hint(cause, place, told.region.as_deref()),
+            hint: hint(cause, addressing, details.region.as_deref()),
         }
     }
 

@@ -3,37 +3,41 @@
 
 use std::borrow::Cow;
 
+use super::addressing::Addressing;
 use super::cause::Cause;
-use super::place::Place;
 use super::provider::Provider;
 use crate::network::tls::Distrust;
 
 /// The remedy for a cause. `region` is the right one, if the store named it.
-pub(super) fn hint(cause: Cause, place: &Place, region: Option<&str>) -> Cow<'static, str> {
+pub(super) fn hint(
+    cause: Cause,
+    addressing: &Addressing,
+    region: Option<&str>,
+) -> Cow<'static, str> {
     match cause {
-        Cause::Unresolved if place.is_virtual() && place.provider != Provider::Aws => {
+        Cause::Unresolved if addressing.is_virtual() && addressing.provider != Provider::Aws => {
             Cow::Borrowed(
                 "the host is the bucket's name before that of AWS_S3_ENDPOINT, and has no address; set AWS_S3_FORCE_PATH_STYLE=true, or correct AWS_S3_BUCKET and AWS_S3_ENDPOINT",
             )
         }
-        Cause::Distrusted(Distrust::OtherName) if place.is_virtual() => Cow::Borrowed(
+        Cause::Distrusted(Distrust::OtherName) if addressing.is_virtual() => Cow::Borrowed(
             "the store's certificate is not valid for the bucket's name before the host of AWS_S3_ENDPOINT, as with a bucket that has dots in its name; set AWS_S3_FORCE_PATH_STYLE=true",
         ),
         Cause::Unresolved | Cause::Distrusted(Distrust::OtherName | Distrust::Disagreed) => {
-            Cow::Borrowed(host(place.provider))
+            Cow::Borrowed(host(addressing.provider))
         }
         Cause::Distrusted(distrust) => Cow::Borrowed(distrusted(distrust)),
-        Cause::Denied => denied(place),
-        Cause::UnknownKey => Cow::Borrowed(unknown_key(place.provider)),
-        Cause::WrongSecret => Cow::Borrowed(wrong_secret(place.provider)),
-        Cause::NoBucket => no_bucket(place),
+        Cause::Denied => denied(addressing),
+        Cause::UnknownKey => Cow::Borrowed(unknown_key(addressing.provider)),
+        Cause::WrongSecret => Cow::Borrowed(wrong_secret(addressing.provider)),
+        Cause::NoBucket => no_bucket(addressing),
         Cause::Addressing => Cow::Owned(format!(
             "the store takes the bucket's name from another place in the request (its path or its host); set AWS_S3_FORCE_PATH_STYLE={}",
-            !place.path_style
+            !addressing.path_style
         )),
-        Cause::Region => self::region(place, region),
-        Cause::Account => Cow::Borrowed(account(place.provider)),
-        Cause::Quota => Cow::Borrowed(quota(place.provider)),
+        Cause::Region => self::region(addressing, region),
+        Cause::Account => Cow::Borrowed(account(addressing.provider)),
+        Cause::Quota => Cow::Borrowed(quota(addressing.provider)),
         _ => Cow::Borrowed(everywhere(cause)),
     }
 }
@@ -143,15 +147,15 @@ const fn distrusted(distrust: Distrust) -> &'static str {
     }
 }
 
-fn denied(place: &Place) -> Cow<'static, str> {
-    Cow::Borrowed(match place.provider {
+fn denied(addressing: &Addressing) -> Cow<'static, str> {
+    Cow::Borrowed(match addressing.provider {
         Provider::R2 => {
             "compare AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_S3_BUCKET and AWS_S3_ENDPOINT with the R2 console; the API token needs the permission Object Read & Write for this bucket"
         }
         Provider::Aws => {
             "allow the owner of AWS_ACCESS_KEY_ID in IAM s3:ListBucket and s3:ListBucketMultipartUploads on the bucket AWS_S3_BUCKET, s3:PutObject, s3:GetObject and s3:AbortMultipartUpload on its objects, and kms:GenerateDataKey and kms:Decrypt if a KMS key encrypts it"
         }
-        Provider::Railway if place.path_style => {
+        Provider::Railway if addressing.path_style => {
             "set AWS_S3_FORCE_PATH_STYLE=false, as Railway's buckets want it, and copy AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_S3_BUCKET again from the bucket's Credentials on Railway"
         }
         Provider::Railway => {
@@ -203,19 +207,19 @@ const fn wrong_secret(provider: Provider) -> &'static str {
     }
 }
 
-fn no_bucket(place: &Place) -> Cow<'static, str> {
-    Cow::Borrowed(match place.provider {
+fn no_bucket(addressing: &Addressing) -> Cow<'static, str> {
+    Cow::Borrowed(match addressing.provider {
         Provider::R2 => {
             "AWS_S3_BUCKET must name an existing bucket, and AWS_S3_ENDPOINT must hold the id of the account that owns it: https://ACCOUNT_ID.r2.cloudflarestorage.com, with the jurisdiction before .r2. (such as .eu.r2.cloudflarestorage.com) for a bucket that has one"
         }
         Provider::Aws => "AWS_S3_BUCKET must name an existing bucket in the region AWS_S3_REGION",
-        Provider::Railway if place.path_style => {
+        Provider::Railway if addressing.path_style => {
             "set AWS_S3_FORCE_PATH_STYLE=false, as Railway's buckets want it, and AWS_S3_BUCKET to the variable BUCKET in the bucket's Credentials on Railway, which is not the name on the canvas"
         }
         Provider::Railway => {
             "set AWS_S3_BUCKET to the variable BUCKET in the bucket's Credentials on Railway, which is not the name on the canvas"
         }
-        Provider::Backblaze | Provider::Other if !place.path_style => {
+        Provider::Backblaze | Provider::Other if !addressing.path_style => {
             "AWS_S3_BUCKET must name an existing bucket of the account behind AWS_S3_ENDPOINT; if it does, set AWS_S3_FORCE_PATH_STYLE=true"
         }
         Provider::Backblaze | Provider::Other => {
@@ -224,9 +228,9 @@ fn no_bucket(place: &Place) -> Cow<'static, str> {
     })
 }
 
-fn region(place: &Place, region: Option<&str>) -> Cow<'static, str> {
-    match (place.provider, region) {
-        (Provider::Aws, Some(region)) if place.has_endpoint => Cow::Owned(format!(
+fn region(addressing: &Addressing, region: Option<&str>) -> Cow<'static, str> {
+    match (addressing.provider, region) {
+        (Provider::Aws, Some(region)) if addressing.has_endpoint => Cow::Owned(format!(
             "set AWS_S3_REGION to {region}, and remove AWS_S3_ENDPOINT, which AWS does not need, or set it to the endpoint of that region"
         )),
         (_, Some(region)) => Cow::Owned(format!("set AWS_S3_REGION to {region}")),
@@ -264,7 +268,7 @@ const fn quota(provider: Provider) -> &'static str {
     }
 }
 
-impl Place {
+impl Addressing {
     /// Whether the user chose to have the bucket's name in the host.
     fn is_virtual(&self) -> bool {
         !self.path_style && self.provider != Provider::Railway

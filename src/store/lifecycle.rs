@@ -18,11 +18,11 @@ pub struct Expiry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rules {
     /// These are all the rules that delete objects by age.
-    Told(Vec<Expiry>),
+    Known(Vec<Expiry>),
     /// This key may not read them.
     Refused,
     /// The store has none, or none in the form that S3 gives them.
-    NotTold,
+    Unknown,
 }
 
 /// What an enabled rule deletes by age alone. A rule with a further condition besides the prefix may not apply to our objects.
@@ -87,14 +87,14 @@ impl Store {
             Ok(answer) => {
                 let rules = answer.rules();
                 Ok(if !rules.is_empty() && rules.iter().all(is_s3s) {
-                    Rules::Told(rules.iter().filter_map(expiry).collect())
+                    Rules::Known(rules.iter().filter_map(expiry).collect())
                 } else {
                     // S3 answers 404 where there is no rule.
-                    Rules::NotTold
+                    Rules::Unknown
                 })
             }
             Err(error) if error.is_code("NoSuchLifecycleConfiguration") => {
-                Ok(Rules::Told(Vec::new()))
+                Ok(Rules::Known(Vec::new()))
             }
             Err(error) if error.kind() == Kind::StoreDenied => Ok(Rules::Refused),
             Err(error)
@@ -103,7 +103,7 @@ impl Store {
                     // An answer with status 200 that is not S3's
                     || error.status == Some(200) && error.code.is_none() =>
             {
-                Ok(Rules::NotTold)
+                Ok(Rules::Unknown)
             }
             Err(error) => Err(error),
         }

@@ -27,7 +27,7 @@ pub struct Object {
 
 /// What `HEAD` says about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
+pub struct ObjectInfo {
     /// Its size in bytes.
     pub size: u64,
     /// Its ETag without quotes, or unchanged if it is a weak one. Empty if there is none.
@@ -41,7 +41,7 @@ impl Store {
     ///
     /// # Errors
     /// What the store answered.
-    pub async fn head(&self, key: &str) -> Result<Option<Head>, StoreError> {
+    pub async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
         const ACTION: &str = "look at";
         let outcome = self
             .retrying(ACTION, key, self.patience.answer, || async {
@@ -55,7 +55,7 @@ impl Store {
             })
             .await;
         match outcome {
-            Ok(head) => Ok(Some(Head {
+            Ok(head) => Ok(Some(ObjectInfo {
                 size: head
                     .content_length()
                     .and_then(|size| u64::try_from(size).ok())
@@ -121,7 +121,7 @@ impl Store {
                         Piece::Short(came) => StoreError::mismatch(
                             ACTION,
                             key,
-                            format!("{came} bytes came in place of {expected}"),
+                            format!("{came} bytes came instead of {expected}"),
                         ),
                         Piece::Long => StoreError::not_s3(
                             ACTION,
@@ -163,7 +163,7 @@ fn check_range(
     }
     let range = range.unwrap_or("no range");
     Err(format!(
-        "{} came in place of {asked}{size}, in {} bytes",
+        "{} came instead of {asked}{size}, in {} bytes",
         shown(range, MOST_CODE),
         length.map_or_else(|| "an unknown number of".to_owned(), |n| n.to_string())
     ))

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::dump::CleanExit;
 use crate::format::hex;
 use crate::store::etag::opaque;
-use crate::store::{Acknowledged, Head, Store, StoreError};
+use crate::store::{Acknowledged, ObjectInfo, Store, StoreError};
 use stream::part::Part;
 
 /// S3's limit on the parts of one upload.
@@ -331,7 +331,7 @@ impl Upload {
     /// moment, the list is read instead.
     async fn look(&self, store: &Store) -> Result<Option<There>, StoreError> {
         let error = match store.head(&self.key).await {
-            Ok(head) => return Ok(head.map(|head| self.judge(&head))),
+            Ok(head) => return Ok(head.map(|head| self.identify(&head))),
             Err(error) => error,
         };
         let listed = store.listed(&self.key).await;
@@ -351,7 +351,7 @@ impl Upload {
     }
 
     /// Whose object it is, by its mark, or by its ETag if the store does not give the mark back.
-    fn judge(&self, head: &Head) -> There {
+    fn identify(&self, head: &ObjectInfo) -> There {
         There {
             size: head.size,
             is_ours: match &head.mark {

@@ -16,7 +16,7 @@ use crate::verify::{self, VerifyError};
 
 /// What was found out about one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Integrity {
     Whole,
     Damaged,
     /// Something was in the way, which says nothing of the object.
@@ -26,7 +26,7 @@ pub(super) enum Verdict {
     Stopped,
 }
 
-impl Verdict {
+impl Integrity {
     pub(super) const fn ending(self) -> Ending {
         match self {
             Self::Whole => Ending::Done,
@@ -62,11 +62,11 @@ impl Reading<'_> {
         let (mut checked, mut damaged, mut unread, mut gone) = (0_usize, 0_usize, 0_usize, 0_usize);
         let mut count = |found| {
             let count = match found {
-                Verdict::Whole => None,
-                Verdict::Damaged => Some(&mut damaged),
-                Verdict::Unread => Some(&mut unread),
-                Verdict::Gone => Some(&mut gone),
-                Verdict::Stopped => return false,
+                Integrity::Whole => None,
+                Integrity::Damaged => Some(&mut damaged),
+                Integrity::Unread => Some(&mut unread),
+                Integrity::Gone => Some(&mut gone),
+                Integrity::Stopped => return false,
             };
             checked = checked.saturating_add(1);
             if let Some(count) = count {
@@ -93,7 +93,7 @@ impl Reading<'_> {
     }
 
     /// One backup; alone, its tables are told one by one.
-    pub(super) async fn backup(&self, backup: &Backup, alone: bool) -> Verdict {
+    pub(super) async fn backup(&self, backup: &Backup, alone: bool) -> Integrity {
         let key = backup.name.to_string();
         let meter = Arc::default();
         let read = attended(&meter, backup.size_bytes, self.terminal, async |stop| {
@@ -103,7 +103,7 @@ impl Reading<'_> {
         match read.await {
             Ok(read) => {
                 tell_whole(&key, backup, read.summary(), alone);
-                Verdict::Whole
+                Integrity::Whole
             }
             Err(error) => tell_failure(&key, backup.size_bytes, &error),
         }
@@ -119,7 +119,7 @@ impl Reading<'_> {
     }
 
     /// One archive of the template's.
-    pub(super) async fn archive(&self, object: &Object) -> Verdict {
+    pub(super) async fn archive(&self, object: &Object) -> Integrity {
         // There is no bar: the walk over an archive does not tell how far it has come.
         let (meter, terminal) = (Arc::default(), Terminal::default());
         let read = attended(&meter, object.size, &terminal, async |stop| {
@@ -137,7 +137,7 @@ impl Reading<'_> {
                     client_version = contents.dumped_by.unwrap_or_default(),
                     "archive of the old template whole"
                 );
-                Verdict::Whole
+                Integrity::Whole
             }
             Err(error) => tell_failure(&object.key, object.size, &error),
         }
@@ -145,30 +145,30 @@ impl Reading<'_> {
 }
 
 /// What kept an object from being found whole: one line on each thing that is wrong with it, or on what was in the way.
-fn tell_failure(name: &str, size_bytes: u64, error: &VerifyError) -> Verdict {
+fn tell_failure(name: &str, size_bytes: u64, error: &VerifyError) -> Integrity {
     match (error.fault(), error) {
         (Fault::Stopped, error) => {
             log_failure!(warn, error, name, "verify cancelled");
-            Verdict::Stopped
+            Integrity::Stopped
         }
         (Fault::Gone, error) => {
             tracing::warn!(name, size_bytes, error = %error, "backup gone meanwhile");
-            Verdict::Gone
+            Integrity::Gone
         }
         (Fault::Surroundings | Fault::Unprovable, error) => {
             log_failure!(error, error, name, size_bytes, "backup could not be read");
-            Verdict::Unread
+            Integrity::Unread
         }
         (Fault::Backup, VerifyError::Archive(problems)) => {
             let (kind, hint) = (error.kind().as_str(), error.hint());
             for error in problems {
                 tracing::error!(name, size_bytes, kind, error, hint, "backup not good");
             }
-            Verdict::Damaged
+            Integrity::Damaged
         }
         (Fault::Backup, error) => {
             log_failure!(error, error, name, size_bytes, "backup not good");
-            Verdict::Damaged
+            Integrity::Damaged
         }
     }
 }

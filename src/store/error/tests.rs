@@ -10,15 +10,15 @@ use aws_sdk_s3::primitives::SdkBody;
 use aws_smithy_runtime_api::client::dns::ResolveDnsError;
 use aws_smithy_runtime_api::http::StatusCode;
 
+use super::super::details::SignedAt;
 use super::super::provider::Provider;
-use super::super::told::SignedAt;
 use super::*;
 
 /// What a store can say that must not count: others' names, in any language.
 const HOSTILE: &str = "public.certificates tls alert handshake UnknownIssuer certificate expired not valid yet dns error timed out access key Zertifikat abgelaufen 証明書 Request has expired SlowDown expecting '";
 
-fn place(provider: Provider) -> Place {
-    Place {
+fn addressing(provider: Provider) -> Addressing {
+    Addressing {
         provider,
         bucket: "backups".to_owned(),
         region: "auto".to_owned(),
@@ -29,8 +29,8 @@ fn place(provider: Provider) -> Place {
 }
 
 /// An answer as the SDK gives it to us.
-fn told_by(
-    place: &Place,
+fn explained(
+    addressing: &Addressing,
     (status, code, message): (u16, &str, &str),
     headers: &[(&'static str, &str)],
     elements: &str,
@@ -42,9 +42,9 @@ fn told_by(
     }
     answer.add_extension(SignedAt::read("20260125T030000Z").unwrap());
     let code = (!code.is_empty()).then_some(code);
-    let told = Told::by(&answer, code, message, place);
-    let cause = Cause::of_answer(status, code, message, &told);
-    (cause, hint(cause, place, told.region.as_deref()))
+    let details = AnswerDetails::by(&answer, code, message, addressing);
+    let cause = Cause::of_answer(status, code, message, &details);
+    (cause, hint(cause, addressing, details.region.as_deref()))
 }
 
 /// Answer; cause; kind; whether it is tried again; what the hint names.
@@ -280,11 +280,11 @@ impl ProvideErrorMetadata for Plain {
 
 #[test]
 fn each_cause_has_its_kind_its_retries_and_its_remedy_whatever_the_store_says() {
-    let other = place(Provider::Other);
+    let other = addressing(Provider::Other);
     let mut seen = BTreeSet::new();
     for (answer @ (status, code, message), cause, kind, transient, words) in ANSWERS {
         for said in [(*message).to_owned(), format!("{message} {HOSTILE}")] {
-            let (found, hint) = told_by(&other, (*status, code, &said), &[], "");
+            let (found, hint) = explained(&other, (*status, code, &said), &[], "");
             assert_eq!(found, *cause, "{answer:?}");
             assert_eq!(
                 (found.kind(), found.is_transient()),
@@ -373,14 +373,14 @@ fn each_cause_has_its_kind_its_retries_and_its_remedy_whatever_the_store_says() 
     // Those whose errors can't be made here: they are tried on the wire.
     seen.insert("NotHttp".to_owned());
     seen.insert("Unreadable".to_owned());
-    let plain = Place {
+    let plain = Addressing {
         is_plain: true,
-        ..place(Provider::Other)
+        ..addressing(Provider::Other)
     };
-    let (cause, hint) = told_by(&plain, (400, "", ""), &[], "");
+    let (cause, hint) = explained(&plain, (400, "", ""), &[], "");
     assert_eq!(cause, Cause::WantsTls);
     assert!(hint.contains("https://"), "{hint}");
-    let refused = told_by(&plain, (400, "InvalidPart", ""), &[], "").0;
+    let refused = explained(&plain, (400, "InvalidPart", ""), &[], "").0;
     assert_eq!(refused, Cause::Rejected);
     seen.insert("WantsTls".to_owned());
     let declared = include_str!("../cause.rs")
@@ -417,7 +417,7 @@ fn a_region_is_advised_only_where_the_store_names_another_one() {
     const MALFORMED: &str = "AuthorizationHeaderMalformed";
     let expecting = "The authorization header is malformed; the region 'auto' is wrong; expecting 'eu-central-1'";
     let header = [("x-amz-bucket-region", "eu-central-1")];
-    let (other, aws) = (place(Provider::Other), place(Provider::Aws));
+    let (other, aws) = (addressing(Provider::Other), addressing(Provider::Aws));
     for (answer, headers, elements) in [
         (
             (400, MALFORMED, ""),
@@ -438,8 +438,8 @@ fn a_region_is_advised_only_where_the_store_names_another_one() {
         ((301, "", ""), &header, ""),
         ((403, "", ""), &header, ""),
     ] {
-        for (place, more) in [(&other, ""), (&aws, "remove AWS_S3_ENDPOINT")] {
-            let (cause, hint) = told_by(place, answer, headers, elements);
+        for (addressing, more) in [(&other, ""), (&aws, "remove AWS_S3_ENDPOINT")] {
+            let (cause, hint) = explained(addressing, answer, headers, elements);
             assert_eq!(cause, Cause::Region, "{answer:?}");
             assert!(
                 hint.starts_with("set AWS_S3_REGION to eu-central-1") && hint.contains(more),
@@ -477,13 +477,13 @@ fn a_region_is_advised_only_where_the_store_names_another_one() {
         ((404, "NoSuchBucket", ""), &header, "", Cause::NoBucket),
     ] {
         assert_eq!(
-            told_by(&other, answer, headers, elements).0,
+            explained(&other, answer, headers, elements).0,
             cause,
             "{answer:?}"
         );
     }
-    let r2 = told_by(
-        &place(Provider::R2),
+    let r2 = explained(
+        &addressing(Provider::R2),
         (400, "InvalidRegionName", ""),
         &[],
         "",
@@ -493,7 +493,7 @@ fn a_region_is_advised_only_where_the_store_names_another_one() {
 
 #[test]
 fn a_clock_that_is_off_is_told_by_the_answers_own_date_whatever_its_code() {
-    let other = place(Provider::Other);
+    let other = addressing(Provider::Other);
     for (date, cause) in [
         ("Sun, 25 Jan 2026 03:14:00 GMT", Cause::Denied),
         ("Sun, 25 Jan 2026 03:16:00 GMT", Cause::Clock),
@@ -503,19 +503,19 @@ fn a_clock_that_is_off_is_told_by_the_answers_own_date_whatever_its_code() {
     ] {
         let answer = (403, "AccessDenied", HOSTILE);
         assert_eq!(
-            told_by(&other, answer, &[("date", date)], "").0,
+            explained(&other, answer, &[("date", date)], "").0,
             cause,
             "{date}"
         );
         let malformed = (400, "AuthorizationHeaderMalformed", "");
-        let found = told_by(&other, malformed, &[("date", date)], "").0;
+        let found = explained(&other, malformed, &[("date", date)], "").0;
         assert_eq!(found == Cause::Clock, cause == Cause::Clock, "{date}");
         // Other failures say nothing of clocks.
-        let busy = told_by(&other, (503, "SlowDown", ""), &[("date", date)], "").0;
+        let busy = explained(&other, (503, "SlowDown", ""), &[("date", date)], "").0;
         assert_eq!(busy, Cause::Busy);
         let cached = [("date", date), ("age", "5000")];
         assert_eq!(
-            told_by(&other, answer, &cached, "").0,
+            explained(&other, answer, &cached, "").0,
             Cause::Denied,
             "{date}"
         );
@@ -525,13 +525,13 @@ fn a_clock_that_is_off_is_told_by_the_answers_own_date_whatever_its_code() {
 #[test]
 fn a_bucket_that_is_looked_for_elsewhere_names_the_path_style() {
     for path_style in [true, false] {
-        let place = Place {
+        let addressing = Addressing {
             path_style,
-            ..place(Provider::Other)
+            ..addressing(Provider::Other)
         };
         let of = |name: &str| {
             let element = format!("<BucketName>{name}</BucketName>");
-            told_by(&place, (404, "NoSuchBucket", ""), &[], &element)
+            explained(&addressing, (404, "NoSuchBucket", ""), &[], &element)
         };
         let (cause, hint) = of("s3");
         assert_eq!(cause, Cause::Addressing);
@@ -548,7 +548,7 @@ fn a_bucket_that_is_looked_for_elsewhere_names_the_path_style() {
             Cause::Unresolved,
             Cause::Distrusted(crate::network::tls::Distrust::OtherName),
         ] {
-            let hint = super::hint(cause, &place, None);
+            let hint = super::hint(cause, &addressing, None);
             assert_eq!(
                 hint.contains("AWS_S3_FORCE_PATH_STYLE=true"),
                 !path_style,
@@ -560,7 +560,7 @@ fn a_bucket_that_is_looked_for_elsewhere_names_the_path_style() {
 
 #[test]
 fn the_remedy_is_where_this_providers_customers_find_it() {
-    let told = |provider, code| told_by(&place(provider), (403, code, ""), &[], "").1;
+    let hint_of = |provider, code| explained(&addressing(provider), (403, code, ""), &[], "").1;
     for (provider, code, words) in [
         (Provider::R2, "AccessDenied", "Object Read & Write"),
         (Provider::R2, "SignatureDoesNotMatch", "R2 dashboard"),
@@ -588,7 +588,7 @@ fn the_remedy_is_where_this_providers_customers_find_it() {
         (Provider::Backblaze, "QuotaExceeded", "Caps & Alerts"),
         (Provider::Other, "AccessDenied", "the store's console"),
     ] {
-        let hint = told(provider, code);
+        let hint = hint_of(provider, code);
         assert!(hint.contains(words), "{provider:?} {code}: {hint}");
         let names_r2 = hint.to_lowercase().contains("r2");
         assert_eq!(names_r2, provider == Provider::R2, "{hint}");

@@ -1,4 +1,4 @@
-//! Why a server refuses a connection, if its message is in a language that is not known here.
+//! Asks a server for the SQLSTATE with which it refuses a connection, if its message is in a language that is not known here.
 //!
 //! libpq shows a server's message and not its code, and the message about a wrong password is another one in German than in
 //! English. So if the message is not known, this service opens one connection by itself, goes as far as the server's refusal,
@@ -36,7 +36,7 @@ const MOST_ITERATIONS: u32 = 100_000;
 
 /// The code with which the first server that answers refuses this user; `None` if it does not refuse, or if the code can't be
 /// found out.
-pub(super) async fn code(url: &DatabaseUrl) -> Option<String> {
+pub(super) async fn of_refusal(url: &DatabaseUrl) -> Option<String> {
     let asked = async {
         for (host, port) in url.addresses() {
             if let Some(code) = ask(url, &host, port).await {

@@ -5,7 +5,7 @@ use super::provider::Provider;
 
 /// A bucket, and how requests address it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Place {
+pub(super) struct Addressing {
     pub(super) provider: Provider,
     pub(super) bucket: String,
     pub(super) region: String,
@@ -16,7 +16,7 @@ pub(super) struct Place {
     pub(super) is_plain: bool,
 }
 
-impl Place {
+impl Addressing {
     pub(super) fn of(settings: &StoreSettings) -> Self {
         Self {
             provider: Provider::of(settings.endpoint.as_deref()),

@@ -3,7 +3,7 @@
 use aws_sdk_s3::config::http::HttpResponse;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
-use super::place::Place;
+use super::addressing::Addressing;
 use crate::store::answer;
 
 /// S3 refuses requests that were signed longer ago than this, or as far in the future.
@@ -37,7 +37,7 @@ impl SignedAt {
 
 /// What the answer said. Each value is trusted only as far as the field's description says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct AnswerDetails {
     /// The right region, if it differs from the one that was asked. It has the form of a region's name.
     pub(super) region: Option<String>,
     /// Whether the store looked for a bucket with another name than the one that was meant.
@@ -50,12 +50,12 @@ pub(super) struct Told {
     pub(super) headers: Vec<(&'static str, String)>,
 }
 
-impl Told {
+impl AnswerDetails {
     pub(super) fn by(
         answer: &HttpResponse,
         code: Option<&str>,
         message: &str,
-        place: &Place,
+        addressing: &Addressing,
     ) -> Self {
         let status = answer.status().as_u16();
         let header = |name: &'static str| answer.headers().try_get(name)?.ok();
@@ -83,9 +83,9 @@ impl Told {
             (_, Some(_)) => &["location", "x-amz-bucket-region"],
         };
         Self {
-            region: region.filter(|region| *region != place.region),
-            wants_tls: place.is_plain && matches!(status, 400 | 426) && code.is_none(),
-            other_bucket: element("BucketName").is_some_and(|name| name != place.bucket),
+            region: region.filter(|region| *region != addressing.region),
+            wants_tls: addressing.is_plain && matches!(status, 400 | 426) && code.is_none(),
+            other_bucket: element("BucketName").is_some_and(|name| name != addressing.bucket),
             skew: at
                 .zip(signed_at)
                 .map(|(at, signed)| at.to_utc().signed_duration_since(signed.0)),
