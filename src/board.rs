@@ -22,6 +22,8 @@ use crate::format::serialize_utc;
 pub struct Status {
     /// When the bucket was last read.
     pub listed_at: Option<DateTime<Utc>>,
+    /// Why it could not be read since then, if an attempt failed. The name in it is that of the bucket.
+    pub unread: Option<Failure>,
     /// Whether the store's clock was so far ahead of ours then that no age can be believed.
     pub store_is_ahead: bool,
     /// The good backups of the bucket, newest first: as it was last listed, and those made since.
@@ -63,7 +65,7 @@ pub struct Status {
 /// What the log says of a failure. It is for the operator: `/health`, which anybody may read, shows the kind alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The backup that was to be made, or to be proven.
+    /// The backup that was to be made or to be proven, or the bucket that was to be read.
     pub name: String,
     /// Why it was not, without secrets.
     pub error: String,
@@ -220,6 +222,7 @@ impl Status {
         backups.retain(Backup::is_good);
         backups.sort_by_key(|backup| std::cmp::Reverse(backup.name.at()));
         self.listed_at = Some(at);
+        self.unread = None;
         (self.ahead, self.backups) = backups
             .into_iter()
             .partition(|backup| backup.is_dated_ahead(at));
@@ -321,6 +324,11 @@ impl Board {
             status.list(backups, at);
             status.store_is_ahead = store_is_ahead;
         });
+    }
+
+    /// The bucket could not be read.
+    pub fn could_not_list(&self, failure: Failure) {
+        self.write(|status| status.unread = Some(failure));
     }
 
     /// The next run is due at that time.

@@ -14,7 +14,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-pub use bucket::{AHEAD_HINT, CLOCKS_HINT};
 pub use finding::{Finding, Outcome, log, report};
 pub use platform::Railway;
 

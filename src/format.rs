@@ -37,16 +37,28 @@ pub(crate) fn age(seconds: u64) -> String {
     }
 }
 
-/// `3 days`, `5 hours`, `12 minutes`: the largest unit of which there are at least two.
+/// `3 days`, `1 day 1 hour`, `12 minutes`: the largest unit, and beside it the next smaller one while there are fewer than three
+/// of the largest, since a minute more or less says something about one minute and nothing about twenty.
 pub(crate) fn span(duration: Duration) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (86_400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
     let seconds = duration.as_secs();
-    match seconds {
-        172_800.. => format!("{} days", seconds / 86_400),
-        7200.. => format!("{} hours", seconds / 3600),
-        120.. => format!("{} minutes", seconds / 60),
-        1 => "1 second".to_owned(),
-        0 => "less than a second".to_owned(),
-        _ => format!("{seconds} seconds"),
+    let words =
+        |number: u64, noun: &str| count(usize::try_from(number).unwrap_or(usize::MAX), noun);
+    let mut units = UNITS.iter().skip_while(|(unit, _)| seconds < *unit);
+    let Some((unit, noun)) = units.next() else {
+        return "less than a second".to_owned();
+    };
+    let largest = words(seconds / unit, noun);
+    match units.next() {
+        Some((next, noun)) if seconds / unit < 3 && seconds % unit >= *next => {
+            format!("{largest} {}", words(seconds % unit / next, noun))
+        }
+        _ => largest,
     }
 }
 

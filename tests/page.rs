@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
-use postgres_s3_backups::board::{DrillOutcome, LastDrill, LastRun, RunOutcome, Status};
+use postgres_s3_backups::board::{DrillOutcome, Failure, LastDrill, LastRun, RunOutcome, Status};
 use postgres_s3_backups::catalog::{Backup, Prefix};
 use postgres_s3_backups::fault::Kind;
 use postgres_s3_backups::schedule::Schedule;
@@ -176,7 +176,7 @@ fn the_headers_let_nothing_in_and_nothing_be_kept() {
         assert_eq!(
             policy,
             format!(
-                "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+                "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
             )
         );
         assert_eq!(body.matches(&format!("nonce=\"{nonce}\"")).count(), 2);
@@ -235,10 +235,10 @@ fn states(now: DateTime<Utc>) -> Vec<(&'static str, &'static str, Status)> {
     waiting.list(Vec::new(), now);
     good.list(backups(now, 50, &[9, 20]), now);
     good.drilled(LastDrill {
-        name: good.backups[2].name.to_string(),
+        name: good.backups[0].name.to_string(),
         outcome: DrillOutcome::Proven,
         kind: None,
-        finished_at: now - TimeDelta::days(2),
+        finished_at: now - TimeDelta::hours(5),
         duration_seconds: 41,
     });
     let mut bad = good.clone();
@@ -256,8 +256,30 @@ fn states(now: DateTime<Utc>) -> Vec<(&'static str, &'static str, Status)> {
         finished_at: now - TimeDelta::days(1),
         duration_seconds: 41,
     });
+    let failure = |error: &str, hint: &str| {
+        Some(Failure {
+            name: bad.backups[2].name.to_string(),
+            error: error.to_owned(),
+            hint: hint.to_owned(),
+        })
+    };
+    bad.failure = failure(
+        "could not send part 2: the store answered 503 SlowDown after 8 tries",
+        "the store is overloaded or out of order: wait, it is attempted again at the next due time; look at the store's status page",
+    );
+    bad.drill_failure = failure(
+        "the object ends in the middle of a gzip member, after 3145728 of its bytes",
+        "restore an older backup; make a new one at once",
+    );
+    let unknown = Status {
+        unread: failure(
+            "could not list the bucket: 403 AccessDenied",
+            "the token needs the right to list this bucket; make a new one with \"Object Read & Write\"",
+        ),
+        ..Status::default()
+    };
     vec![
-        ("safe", "The newest backup is safe.", good),
+        ("proven", "The newest backup is fresh and proven.", good),
         ("stale", "The newest backup is 3 days old.", bad),
         (
             "waiting",
@@ -266,8 +288,8 @@ fn states(now: DateTime<Utc>) -> Vec<(&'static str, &'static str, Status)> {
         ),
         (
             "unknown",
-            "It is not known whether the backups are safe.",
-            Status::default(),
+            "It is not known whether there is a fresh backup.",
+            unknown,
         ),
     ]
 }
@@ -328,6 +350,108 @@ fn it_can_be_read_by_everybody_in_both_schemes_on_a_desktop_and_on_a_phone() {
     }
 }
 
+/// `make pictures` keeps the pictures of all states for the README, on one sheet: what is seen first of each, on a desktop and on a
+/// phone, in both schemes.
+#[test]
+fn the_contact_sheet_shows_every_state() {
+    let now: DateTime<Utc> = "2026-11-25T10:00:00Z".parse().unwrap();
+    let sheet = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/page.webp");
+    if std::env::var_os("WRITE_PICTURES").is_some() {
+        let (folder, browser) = (Folder::new(), Browser::start());
+        let mut rows = String::new();
+        for (name, _, _) in states(now) {
+            rows.push_str("<div>");
+            for (scheme, width) in [
+                ("light", 1280),
+                ("light", 390),
+                ("dark", 390),
+                ("dark", 1280),
+            ] {
+                let source = picture(&format!("{name}-{scheme}-{width}"));
+                assert!(source.exists(), "run the test of the pictures first");
+                let class = if width > 1000 { "desktop" } else { "phone" };
+                rows.push_str(&format!(
+                    "<img class='{class}' src='file://{}'>",
+                    source.display()
+                ));
+            }
+            rows.push_str("</div>");
+        }
+        let file = folder.path().join("sheet.html");
+        let style = "body { margin: 0; background: #888; } div { display: flex; gap: 12px; padding: 12px 12px 0; } \
+                     img { height: 500px; object-fit: cover; object-position: top; } .desktop { width: 560px; } .phone { width: 225px; }";
+        std::fs::write(&file, format!("<style>{style}</style>{rows}")).unwrap();
+        browser.resize(1630, 2060);
+        browser.open(&format!("file://{}", file.display()));
+        browser.picture_as("webp", &sheet);
+    }
+    let kept = std::fs::metadata(&sheet).unwrap().len();
+    assert!((50_000..400_000).contains(&kept), "{kept}");
+}
+
+#[test]
+fn it_keeps_itself_up_to_date_and_says_how_old_it_is_when_it_cannot() {
+    let bucket = bucket();
+    let old = Utc::now() - TimeDelta::days(3);
+    let old = format!("vlvt_backup_{}.sql.gz", old.format("%Y-%m-%d_%H-%M-%S"));
+    seaweedfs().put(&bucket, &old, &[b'x'; 500]);
+    let service =
+        Service::daemon(&open_to(TOKEN, &bucket, NOWHERE).with("BACKUP_CATCH_UP", "false"));
+    service.wait_for_health("stale");
+    let browser = Browser::start();
+    browser.open(&format!(
+        "http://operator:{TOKEN}@127.0.0.1:{}/",
+        service.port()
+    ));
+    // What a browser without scripts does in its place.
+    assert_eq!(
+        browser.run("return [document.querySelectorAll('head noscript').length, document.querySelector('head noscript').textContent]"),
+        serde_json::json!([1, "<meta http-equiv=\"refresh\" content=\"300\">"])
+    );
+    // A tab that is looked at again asks at once, as it does every minute.
+    let looked_at = "document.dispatchEvent(new Event('visibilitychange'))";
+    let shown = || {
+        browser.run("return [document.querySelector('h1').textContent, document.querySelector('.hero .mark').textContent, document.querySelector('.list details').open, document.activeElement.dataset.copy ?? '', document.getElementById('outdated').textContent, document.title[0]]")
+    };
+    browser.run(&format!("document.querySelector('.list details').open = true; document.querySelector(\"button[data-copy='backup-0']\").focus(); document.querySelector('h1').textContent = 'of yesterday'; {looked_at}"));
+    let fresh = serde_json::json!([
+        "The newest backup is 3 days old.",
+        "✕",
+        true,
+        "backup-0",
+        "",
+        "✕"
+    ]);
+    wait_until("the page to ask for itself", LIMIT, || {
+        (shown() == fresh).then_some(())
+    });
+    // The buttons that came with it copy like the first ones.
+    browser.click("button[data-copy='restore-by-hand']");
+    let copied = wait_until("another text", LIMIT, || {
+        pasted(&browser)
+            .as_str()
+            .map(str::to_owned)
+            .filter(|text| !text.is_empty())
+    });
+    assert!(copied.starts_with("aws s3 cp "), "{copied}");
+    assert_eq!(browser.console(), Vec::<Value>::new());
+
+    service.terminate();
+    browser.run(looked_at);
+    let aged = wait_until("the page to say that it is old", LIMIT, || {
+        let shown = shown();
+        (shown[4] != "").then_some(shown)
+    });
+    let told = aged[4].as_str().unwrap();
+    assert!(
+        told.starts_with("This page is ") && told.contains(" old: the service does not answer."),
+        "{told}"
+    );
+    assert_eq!((&aged[1], &aged[5]), (&"?".into(), &"?".into()));
+    let verdict = browser.run(include_str!("data/accessibility.js"));
+    assert_eq!(verdict["broken"], serde_json::json!([]), "{verdict:#}");
+}
+
 /// The text that was copied, found out by pasting it.
 fn pasted(browser: &Browser) -> Value {
     browser.run("const area = document.createElement('textarea'); area.id = 'pasted'; document.body.append(area); area.focus();");
@@ -354,7 +478,7 @@ fn the_copy_button_copies_the_command_of_the_log_and_the_page_breaks_no_rule_of_
     browser.picture(&picture("real"));
     assert_eq!(
         browser.run("return document.querySelector('h1').textContent"),
-        "The newest backup is safe."
+        "The newest backup is fresh."
     );
     let verdict = browser.run(include_str!("data/accessibility.js"));
     assert_eq!(verdict["broken"], serde_json::json!([]), "{verdict:#}");

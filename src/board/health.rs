@@ -91,6 +91,13 @@ pub fn worst(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
         .unwrap_or(Verdict::Unknown)
 }
 
+/// What to do about a backup whose name is dated ahead.
+pub const AHEAD_HINT: &str = "the time in the name can't be true: a clock was wrong when the backup was made, or somebody wrote the object; look into it by its full name (verify NAME), then delete it or copy it to the name with its real time";
+
+/// What to do where the store's clock is ahead of this one.
+pub const CLOCKS_HINT: &str =
+    "set the clock of this container's host (NTP); if it is right, the store's is wrong";
+
 /// Judges the status at a time.
 #[must_use]
 pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdict {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Check;
 use super::finding::{Finding, failed, ok, warning};
 use super::upload::{try_upload, whole_part};
+use crate::board::health::{AHEAD_HINT, CLOCKS_HINT};
 use crate::catalog::{Backup, Listing};
 use crate::fault::{Diagnosed, Kind};
 use crate::format::{age, utc};
@@ -120,13 +121,6 @@ fn reading(error: StoreError) -> Option<Finding> {
 fn refused(name: &'static str, error: &StoreError) -> Finding {
     failed(name, error.to_string(), error.hint())
 }
-
-/// What to do about a backup whose name is dated ahead.
-pub const AHEAD_HINT: &str = "the time in the name can't be true: a clock was wrong when the backup was made, or somebody wrote the object; look into it by its full name (verify NAME), then delete it or copy it to the name with its real time";
-
-/// What to do where the store's clock is ahead of this one.
-pub const CLOCKS_HINT: &str =
-    "set the clock of this container's host (NTP); if it is right, the store's is wrong";
 
 /// What the bucket holds.
 fn contents(listing: &Listing<Backup>, max_age: Duration, now: DateTime<Utc>) -> Vec<Finding> {

@@ -6,9 +6,8 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::board::Board;
+use crate::board::{Board, Failure, health};
 use crate::catalog::{Backup, Listing};
-use crate::check;
 use crate::daemon::runs::Runs;
 use crate::fault::{Diagnosed, Kind, log_failure};
 use crate::format::utc;
@@ -38,7 +37,7 @@ pub(super) fn take_over(listing: Listing<Backup>, board: &Board, now: DateTime<U
     let store_is_ahead = listing.store_is_ahead(now);
     if store_is_ahead && !board.read(|status| status.store_is_ahead) {
         tracing::warn!(
-            hint = check::CLOCKS_HINT,
+            hint = health::CLOCKS_HINT,
             "ages not known: the store's clock is ahead of this one"
         );
     }
@@ -49,12 +48,12 @@ pub(super) fn take_over(listing: Listing<Backup>, board: &Board, now: DateTime<U
         if !news.is_empty() {
             let named = news.iter().take(NAMED).map(|backup| backup.name.to_string());
             let names = named.collect::<Vec<_>>().join(", ");
-            tracing::warn!(count = news.len(), names, hint = check::AHEAD_HINT, "backups dated ahead count for nothing");
+            tracing::warn!(count = news.len(), names, hint = health::AHEAD_HINT, "backups dated ahead count for nothing");
         }
         if let Some(newest) = status.newest().filter(|newest| newest.age(now).is_none())
             && age_was_known
         {
-            tracing::warn!(name = %newest.name, finished_at = utc(newest.finished_at), hint = check::CLOCKS_HINT, "age of the newest backup not known: it was stored ahead of this clock");
+            tracing::warn!(name = %newest.name, finished_at = utc(newest.finished_at), hint = health::CLOCKS_HINT, "age of the newest backup not known: it was stored ahead of this clock");
         }
     });
 }
@@ -77,6 +76,11 @@ pub(super) async fn at_last(runs: &Runs, at: Instant) -> Listing<Backup> {
                     log_failure!(error, error, "could not read the bucket");
                     told = Some(error.kind());
                 }
+                runs.board.could_not_list(Failure {
+                    name: job.catalog.store().bucket().to_owned(),
+                    error: error.to_string(),
+                    hint: error.hint().to_owned(),
+                });
             }
         }
         tokio::time::sleep(Duration::from_secs(60)).await;

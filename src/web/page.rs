@@ -1,9 +1,10 @@
-//! The page for people: one HTML text, a pure function of what is known and the time. It loads nothing and needs no
-//! script; a script of its own only adds the buttons that copy a command.
+//! The page for people: one HTML text, a pure function of what is known and the time. It loads nothing and needs no script. A script
+//! of its own adds the buttons that copy a command, keeps the page up to date, and says how old it is when that fails.
 
 use std::time::Duration;
 
 mod chart;
+mod claims;
 mod days;
 mod drill;
 mod facts;
@@ -11,6 +12,7 @@ mod headline;
 mod list;
 mod overview;
 mod restore;
+mod troubles;
 
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -28,6 +30,9 @@ pub use overview::overview;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+
+/// How often, in seconds, the page is loaded again where no script does it. A person must be able to read it in between.
+const AGAIN: u32 = 300;
 
 /// How many days the calendar and the charts show.
 const DAYS: u32 = 60;
@@ -79,29 +84,35 @@ pub fn html(status: &Status, setting: &Setting, now: DateTime<Utc>, nonce: &str)
                 meta name="robots" content="noindex";
                 title { (told.tone.mark()) " " (told.sentence) " · " (visible(&setting.prefix)) }
                 link rel="icon" href="data:,";
+                noscript { meta http-equiv="refresh" content=(AGAIN); }
                 style nonce=(nonce) { (PreEscaped(STYLE)) }
             }
             body {
                 a.skip href="#main" { "Skip to the status" }
                 header {
                     p.brand { "PostgreSQL backups" }
+                    p.as-of id="as-of" { "As of " (time(now)) }
                     p.where { code { (visible(&setting.prefix)) "…" } " in " code { (visible(&setting.bucket)) } }
                 }
+                p.outdated id="outdated" role="status" {}
                 main id="main" {
                     (told.section())
+                    // Whoever comes because something is wrong wants the data back, and nothing else first.
+                    @let urgent = told.tone == Tone::Bad;
+                    @if urgent { (restore::section(status, setting)) }
                     (facts::section(status, setting, now))
+                    @if !urgent { (restore::section(status, setting)) }
                     (days::section(&days, status, setting, now))
                     (chart::section(&days))
                     (drill::section(status, setting, now))
-                    (restore::section(status, setting))
                     (list::section(status, setting, now))
                 }
                 footer {
                     p {
-                        "As of " (time(now)) ". " a href="/" { "Load again" } " · "
-                        a href="/health" { "/health" } " · " a href="/metrics" { "/metrics" }
+                        a href="/" { "Load again" } " · " a href="/health" { "/health" } " · " a href="/metrics" { "/metrics" }
                         " · version " (env!("CARGO_PKG_VERSION"))
                     }
+                    noscript { p { "This page is loaded again every " (span(Duration::from_secs(u64::from(AGAIN)))) "." } }
                     p {
                         "Times are in UTC"
                         @if setting.schedule.zone() != chrono_tz::UTC {
@@ -172,6 +183,7 @@ mod tests {
     use super::*;
     use crate::backup::Made;
     use crate::board::DrillOutcome;
+    use crate::board::Failure;
     use crate::board::RunOutcome;
     use crate::board::anomaly::Anomaly;
     use crate::board::health::Verdict;
@@ -180,8 +192,8 @@ mod tests {
     use crate::fault::Kind;
     use crate::format::{count, grouped};
     use crate::web::page::chart::bar;
-    use crate::web::page::headline::{ANOMALIES, notes};
     use crate::web::page::list::LISTED;
+    use crate::web::page::troubles::ANOMALIES;
     use stream::pipeline::Timings;
     use stream::script::{Contents, TableName};
 
@@ -232,6 +244,13 @@ mod tests {
         status
     }
 
+    /// Every sentence of the first section but its headline.
+    fn said(told: &Headline) -> Vec<String> {
+        let claims = told.claims.iter().map(|claim| claim.reason.clone());
+        let troubles = told.troubles.iter().map(|trouble| trouble.what.clone());
+        claims.chain(troubles).chain(told.next.clone()).collect()
+    }
+
     #[test]
     fn the_headline_is_the_verdict_in_plain_words() {
         let mut making = listed(&[1]);
@@ -262,27 +281,27 @@ mod tests {
             (
                 listed(&[1, 25]),
                 Tone::Good,
-                "The newest backup is safe.",
-                "It came into the bucket 59 minutes ago and holds 12.4 MB.",
+                "The newest backup is fresh.",
+                "The newest backup is 59 minutes old. It counts as fresh until it is 1 day 1 hour old (BACKUP_MAX_AGE).",
             ),
             (
                 making,
                 Tone::Good,
-                "The newest backup is safe, and the next one is being made.",
-                "It came into the bucket",
+                "The newest backup is fresh, and the next one is being made.",
+                "The newest backup is 59 minutes old.",
             ),
             (first, Tone::Calm, "The first backup is being made.", ""),
             (
                 listed(&[]),
                 Tone::Calm,
                 "There is no backup yet, and none was due.",
-                "The next one is due in 23 hours.",
+                "The first one is due in 23 hours.",
             ),
             (
                 listed(&[80]),
                 Tone::Bad,
                 "The newest backup is 3 days old.",
-                "A backup may be 25 hours old at most (BACKUP_MAX_AGE).",
+                "It may be 1 day 1 hour old at most (BACKUP_MAX_AGE).",
             ),
             (
                 due,
@@ -294,48 +313,48 @@ mod tests {
                 failed(listed(&[1])),
                 Tone::Bad,
                 "The last backup failed.",
-                "The run that ended 50 minutes ago failed: auth.",
+                "The run that ended 50 minutes ago failed (auth).",
             ),
             (
                 failed(listed(&[80])),
                 Tone::Bad,
                 "The newest backup is 3 days old.",
-                "The run that ended 50 minutes ago failed: auth.",
+                "The run that ended 50 minutes ago failed (auth).",
             ),
             (
                 unproven,
                 Tone::Bad,
                 "The last drill could not restore a backup.",
-                "could not restore b_x: damaged.",
+                "could not restore b_x (damaged).",
             ),
             (
                 untried,
                 Tone::Good,
-                "The newest backup is safe.",
-                "could not be carried out, which says nothing of b_x: store_denied.",
+                "The newest backup is fresh.",
+                "could not be carried out, which says nothing of b_x (store_denied).",
             ),
             (
                 listed(&[-2]),
                 Tone::Unsure,
-                "It is not known whether the backups are safe.",
+                "It is not known whether there is a fresh backup.",
                 "ahead of this service\u{2019}s clock",
             ),
             (
                 listed(&[-48]),
                 Tone::Unsure,
-                "It is not known whether the backups are safe.",
+                "It is not known whether there is a fresh backup.",
                 "All that the bucket holds is dated ahead",
             ),
             (
                 Status::default(),
                 Tone::Unsure,
-                "It is not known whether the backups are safe.",
+                "It is not known whether there is a fresh backup.",
                 "The bucket has not been read yet",
             ),
             (
                 made_before_listing,
                 Tone::Good,
-                "The newest backup is safe.",
+                "The newest backup is fresh.",
                 "The bucket has not been read yet",
             ),
         ] {
@@ -343,8 +362,8 @@ mod tests {
             let verdict = health::verdict(&status, setting.max_age, now());
             let told = Headline::of(verdict, &status, &setting, now());
             assert_eq!((told.tone, told.sentence.as_str()), (tone, headline));
-            let noted = told.notes.iter().any(|line| line.contains(note));
-            assert!(note.is_empty() || noted, "{headline}: {:?}", told.notes);
+            let noted = said(&told).iter().any(|line| line.contains(note));
+            assert!(noted, "{headline}: {:?}", said(&told));
             let html = html(&status, &setting, now(), "n");
             assert!(
                 html.contains(&format!("<h1 id=\"headline\">{headline}</h1>")),
@@ -374,14 +393,178 @@ mod tests {
             before,
         };
         status.anomalies = (0..7).map(|before| emptied(before + 2)).collect();
-        let notes = notes(Verdict::Ok, &status, &setting("b_"), now());
+        let troubles = troubles::of(Verdict::Ok, &status, &setting("b_"), now());
         let told = format!("{} is whole, but out of the ordinary: ", newest.name);
-        assert!(notes[0].starts_with(&told), "{notes:?}");
-        assert_eq!(notes[0].matches("is empty, it had").count(), ANOMALIES);
+        let what = &troubles[0].what;
+        assert!(what.starts_with(&told), "{what}");
+        assert_eq!(what.matches("is empty, it had").count(), ANOMALIES);
         assert!(
-            notes[0].ends_with("; and 2 more, which the log names."),
-            "{notes:?}"
+            what.ends_with("; and 2 more, which the log names."),
+            "{what}"
         );
+        let hint = troubles[0].hint.as_ref().unwrap();
+        assert!(hint.contains("restore an older one beside"), "{hint}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_error_and_with_what_to_do() {
+        let failure = |error: &str, hint: &str| {
+            Some(Failure {
+                name: "b_x".to_owned(),
+                error: error.to_owned(),
+                hint: hint.to_owned(),
+            })
+        };
+        let mut status = failed(listed(&[1]));
+        status.failure = failure("the <server> refused\u{1b}", "set the password");
+        status.drilled(LastDrill {
+            name: status.backups[0].name.to_string(),
+            outcome: DrillOutcome::Failed,
+            kind: Some(Kind::Damaged),
+            finished_at: now(),
+            duration_seconds: 3,
+        });
+        status.drill_failure = failure("it is cut off", "restore an older one");
+        status.unread = failure("the store was silent", "look at its status page");
+        let page = html(&status, &setting("b_"), now(), "n");
+        for told in [
+            "</strong>the &lt;server&gt; refused\\u{1b}</p><p><strong>What to do: </strong>set the password</p>",
+            "</strong>it is cut off</p><p><strong>What to do: </strong>restore an older one</p>",
+            "</strong>the store was silent</p><p><strong>What to do: </strong>look at its status page</p>",
+            "The last drill could not restore this one.",
+        ] {
+            assert!(page.contains(told), "{told}: {page}");
+        }
+        assert!(!page.contains("log says"), "{page}");
+        // However long the words of a server are, the page stays readable.
+        status.failure = failure(&"x".repeat(100_000), "");
+        assert!(html(&status, &setting("b_"), now(), "n").len() < 100_000);
+        // The bucket can be read again.
+        status.list(Vec::new(), now());
+        assert!(!html(&status, &setting("b_"), now(), "n").contains("silent"));
+    }
+
+    #[test]
+    fn fresh_and_proven_are_two_claims() {
+        let drill = |name: &str, outcome| LastDrill {
+            name: name.to_owned(),
+            outcome,
+            kind: None,
+            finished_at: now() - TimeDelta::hours(5),
+            duration_seconds: 3,
+        };
+        let newest = listed(&[1]).backups[0].name.to_string();
+        let (proven, unread, unprovable) = (
+            DrillOutcome::Proven,
+            DrillOutcome::Unread,
+            DrillOutcome::Unprovable,
+        );
+        for (hours, drills, words, sentence) in [
+            (
+                1,
+                vec![],
+                ["Fresh", "Not proven"],
+                "The newest backup is fresh.",
+            ),
+            (
+                80,
+                vec![],
+                ["Not fresh", "Not proven"],
+                "The newest backup is 3 days old.",
+            ),
+            (
+                1,
+                vec![drill(&newest, proven)],
+                ["Fresh", "Proven"],
+                "The newest backup is fresh and proven.",
+            ),
+            (
+                80,
+                vec![drill("b_x", proven)],
+                ["Not fresh", "Proven"],
+                "The newest backup is 3 days old.",
+            ),
+            (
+                1,
+                vec![drill("b_x", proven)],
+                ["Fresh", "Proven"],
+                "The newest backup is fresh.",
+            ),
+            (
+                1,
+                vec![drill("b_x", unread)],
+                ["Fresh", "Not proven"],
+                "The newest backup is fresh.",
+            ),
+            (
+                1,
+                vec![drill("b_x", proven), drill("b_y", unread)],
+                ["Fresh", "Proven"],
+                "The newest backup is fresh.",
+            ),
+            (
+                1,
+                vec![drill("b_x", unprovable)],
+                ["Fresh", "Not proven"],
+                "The newest backup is fresh, and the drills can\u{2019}t prove it.",
+            ),
+            (
+                1,
+                vec![drill("b_x", DrillOutcome::Failed), drill("b_y", unread)],
+                ["Fresh", "Not proven"],
+                "The last drill could not restore a backup.",
+            ),
+        ] {
+            let mut status = listed(&[hours]);
+            let setting = setting("b_");
+            drills.into_iter().for_each(|drill| status.drilled(drill));
+            let verdict = health::verdict(&status, setting.max_age, now());
+            let told = Headline::of(verdict, &status, &setting, now());
+            let shown: Vec<&str> = told.claims.iter().map(|claim| claim.word).collect();
+            assert_eq!(
+                (shown.as_slice(), told.sentence.as_str()),
+                (&words[..], sentence)
+            );
+        }
+        // Before there is one, nothing is claimed of it.
+        let told = Headline::of(Verdict::Waiting, &listed(&[]), &setting("b_"), now());
+        assert_eq!(told.claims.len(), 1);
+    }
+
+    #[test]
+    fn a_page_without_a_backup_begins_with_how_to_make_the_first_one() {
+        let mut due = listed(&[]);
+        due.first_due_at = Some(now() - TimeDelta::hours(1));
+        let mut making = listed(&[]);
+        making.running = true;
+        for (status, told) in [
+            (listed(&[]), true),
+            (due, true),
+            (failed(listed(&[])), true),
+            (making, false),
+            (Status::default(), false),
+            (listed(&[1]), false),
+            (listed(&[-48]), false),
+        ] {
+            let html = html(&status, &setting("b_"), now(), "n");
+            let begins = "</h1><p>To make the first one now, start this service again with <code>RUN_ON_STARTUP=true</code>";
+            assert_eq!(html.contains(begins), told, "{html}");
+        }
+    }
+
+    #[test]
+    fn where_something_is_wrong_the_data_comes_first() {
+        for (status, first) in [(listed(&[80]), "restore"), (listed(&[1]), "facts")] {
+            let html = html(&status, &setting("b_"), now(), "n");
+            let place = |id: &str| html.find(&format!("<h2 id=\"{id}\">")).unwrap();
+            let second = if first == "restore" {
+                "facts"
+            } else {
+                "restore"
+            };
+            assert!(place(first) < place(second) && place(second) < place("calendar"));
+            assert!(html.find("<a class=\"jump\" href=\"#restore\">").unwrap() < place(first));
+        }
     }
 
     #[test]
@@ -431,7 +614,7 @@ mod tests {
         assert!(!html.contains(['\u{202e}', '\u{1b}', '\u{9b}']), "{html}");
         for shown in [
             r"<code>\u{202e}\u{1b}\n\u{9b}…</code>",
-            r"could not restore \u{202e}\u{1b}\n\u{9b}: damaged",
+            r"could not restore \u{202e}\u{1b}\n\u{9b} (damaged)",
             r"<code>\u{202e}\u{1b}\n\u{9b}</code>, damaged",
         ] {
             assert!(html.contains(shown), "{shown}: {html}");
@@ -474,13 +657,34 @@ mod tests {
         );
         assert!(html.contains("<code>b_2026-02-14_04-00-00.sql.gz</code>"));
         assert!(html.contains(" and more."));
-        assert!(html.contains("The newest backup is safe."));
+        assert!(html.contains("The newest backup is fresh."));
     }
 
     #[test]
     fn a_missing_day_is_named_and_marked() {
         let html = html(&listed(&[1, 25, 73]), &setting("b_"), now(), "n");
         assert!(html.contains("1 missing</strong>: 2026-01-24."), "{html}");
+        // Each month stands under its name, and each day with its numbers, to be read without a mouse.
+        for month in ["December 2025", "January 2026"] {
+            assert!(
+                html.contains(&format!("<caption>{month}</caption>")),
+                "{month}"
+            );
+        }
+        assert!(
+            html.contains(
+                "<th scope=\"row\">2026-01-26</th><td>1</td><td>12.4 MB</td><td>40 seconds</td>"
+            ),
+            "{html}"
+        );
+        assert!(
+            html.contains("<th scope=\"row\">2026-01-24</th><td colspan=\"3\">missing</td>"),
+            "{html}"
+        );
+        assert!(
+            html.contains("Last <strong>12.4 MB</strong>, least <strong>12.4 MB</strong>, most"),
+            "{html}"
+        );
         assert!(html.contains("<td class=\"missing\" title=\"2026-01-24: missing\">"));
         assert!(html.contains("<td class=\"covered today\" aria-current=\"date\" title=\"2026-01-26: 1 backup, 12.4 MB\">"));
     }
@@ -490,12 +694,18 @@ mod tests {
         for (seconds, words) in [
             (0, "less than a second"),
             (1, "1 second"),
-            (119, "119 seconds"),
-            (120, "2 minutes"),
-            (7199, "119 minutes"),
+            (59, "59 seconds"),
+            (60, "1 minute"),
+            (119, "1 minute 59 seconds"),
+            (121, "2 minutes 1 second"),
+            (239, "3 minutes"),
+            (3659, "1 hour"),
+            (7199, "1 hour 59 minutes"),
             (7200, "2 hours"),
-            (172_799, "47 hours"),
+            (90_000, "1 day 1 hour"),
+            (172_799, "1 day 23 hours"),
             (172_800, "2 days"),
+            (86_400 * 365, "365 days"),
         ] {
             assert_eq!(span(Duration::from_secs(seconds)), words);
         }

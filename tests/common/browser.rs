@@ -102,12 +102,18 @@ impl Browser {
         log.as_array().unwrap().clone()
     }
 
-    /// Saves a picture of the whole page.
+    /// Saves a picture of the whole page, as PNG.
     pub fn picture(&self, path: &Path) {
-        let answer = self.devtools(
-            "Page.captureScreenshot",
-            &json!({"captureBeyondViewport": true}),
-        );
+        self.picture_as("png", path);
+    }
+
+    /// The same in that format.
+    pub fn picture_as(&self, format: &str, path: &Path) {
+        let mut how = json!({"captureBeyondViewport": true, "format": format});
+        if format != "png" {
+            how["quality"] = 82.into();
+        }
+        let answer = self.devtools("Page.captureScreenshot", &how);
         let png = BASE64.decode(answer["data"].as_str().unwrap()).unwrap();
         std::fs::write(path, png).unwrap();
     }

@@ -1,12 +1,13 @@
-//! The size and the duration of the backups of the last days, as bars.
+//! The size and the duration of the backups of the last days, as bars, and each of them as a number.
 
 use std::time::Duration;
 
 use chrono::NaiveDate;
 use maud::{Markup, html};
 
+use super::days::day_words;
 use crate::board::calendar::{Day, DayKind};
-use crate::format::{size, span};
+use crate::format::{grouped, size, span};
 
 pub(super) fn section(days: &[Day]) -> Markup {
     let sizes: Vec<(NaiveDate, Option<u64>)> = days
@@ -27,6 +28,37 @@ pub(super) fn section(days: &[Day]) -> Markup {
             h2 id="charts" { "Over time" }
             (chart("size", "Size", "the newest backup of each day", &sizes, size))
             (chart("duration", "Duration", "from the time it was due, or begun by hand, until it was in the bucket; the longest of each day", &delays, |seconds| span(Duration::from_secs(seconds))))
+            (values(days))
+        }
+    }
+}
+
+/// The numbers behind the bars, the newest first, so that nobody needs a mouse to read one.
+fn values(days: &[Day]) -> Markup {
+    let known = || days.iter().rev().filter(|day| day.kind != DayKind::Before);
+    html! {
+        @if known().next().is_some() {
+            details.values data-keep="values" {
+                summary { "Each day in numbers" }
+                table {
+                    caption.hidden { "Backups, size and duration of each day, the newest first" }
+                    thead { tr { @for name in ["Day", "Backups", "Size", "Duration"] { th scope="col" { (name) } } } }
+                    tbody {
+                        @for day in known() {
+                            tr {
+                                th scope="row" { (day.date) }
+                                @if day.kind == DayKind::Covered {
+                                    td { (grouped(u64::try_from(day.backups).unwrap_or(u64::MAX))) }
+                                    td { (size(day.size_bytes)) }
+                                    td { @if let Some(delay) = day.delay { (span(delay)) } @else { "–" } }
+                                } @else {
+                                    td colspan="3" { (day_words(day.kind)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
 }
@@ -54,6 +86,9 @@ fn chart(
             figcaption { strong { (title) } ": " (what) }
             @if let (Some(most), Some(newest)) = (most, known.last()) {
                 @let least = known.iter().map(|(_, value)| *value).min().unwrap_or(0);
+                p.values {
+                    "Last " strong { (words(newest.1)) } ", least " strong { (words(least)) } ", most " strong { (words(most)) }
+                }
                 p.scale { (words(most)) }
                 svg role="img" aria-labelledby={ (id) "-title " (id) "-desc" } viewBox={ "0 0 " (values.len() * 10) " " (HEIGHT) } preserveAspectRatio="none" {
                     title id={ (id) "-title" } { (title) " of the backups of the last " (values.len()) " days" }

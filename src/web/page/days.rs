@@ -18,13 +18,6 @@ pub(super) fn section(
     let missing: Vec<NaiveDate> = missing.map(|day| day.date).collect();
     let covered = days.iter().filter(|day| day.kind == DayKind::Covered);
     let today = now.with_timezone(&setting.schedule.zone()).date_naive();
-    let lead = days
-        .first()
-        .map_or(0, |day| day.date.weekday().num_days_from_monday());
-    let blanks = usize::try_from(lead).unwrap_or(0);
-    let cells: Vec<Option<&Day>> = std::iter::repeat_n(None, blanks)
-        .chain(days.iter().map(Some))
-        .collect();
     html! {
         section aria-labelledby="calendar" {
             h2 id="calendar" { "The last " (DAYS) " days" }
@@ -44,26 +37,41 @@ pub(super) fn section(
                     "."
                 }
             }
-            div.scroll {
-                table.calendar {
-                    caption.hidden { "Each day with what there is of it" }
-                    thead {
-                        tr { @for name in ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] { th scope="col" { (name) } } }
-                    }
-                    tbody {
-                        @for week in cells.chunks(7) {
-                            tr {
-                                @for cell in week {
-                                    @match cell { Some(day) => (day_cell(day, today)), None => td {} }
-                                }
-                            }
-                        }
-                    }
+            div.months {
+                @for month in days.chunk_by(|one, next| one.date.month() == next.date.month()) {
+                    (month_table(month, today))
                 }
             }
             ul.legend {
                 @for kind in [DayKind::Covered, DayKind::Missing, DayKind::Making, DayKind::Ahead, DayKind::NotDue, DayKind::Before] {
                     li { span.key.(day_class(kind)) aria-hidden="true" { (day_mark(kind)) } " " (day_words(kind)) }
+                }
+            }
+        }
+    }
+}
+
+/// The days of one month, under its name.
+fn month_table(days: &[Day], today: NaiveDate) -> Markup {
+    let Some(first) = days.first() else {
+        return html! {};
+    };
+    let lead = first.date.weekday().num_days_from_monday();
+    let blanks = std::iter::repeat_n(None, usize::try_from(lead).unwrap_or(0));
+    let cells: Vec<Option<&Day>> = blanks.chain(days.iter().map(Some)).collect();
+    html! {
+        table.calendar {
+            caption { (first.date.format("%B %Y")) }
+            thead {
+                tr { @for name in ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] { th scope="col" { (name) } } }
+            }
+            tbody {
+                @for week in cells.chunks(7) {
+                    tr {
+                        @for cell in week {
+                            @match cell { Some(day) => (day_cell(day, today)), None => td {} }
+                        }
+                    }
                 }
             }
         }
@@ -79,9 +87,7 @@ fn day_cell(day: &Day, today: NaiveDate) -> Markup {
     let is_today = day.date == today;
     html! {
         td.(day_class(day.kind)).today[is_today] aria-current=[is_today.then_some("date")] title={ (day.date) ": " (words) } {
-            time datetime=(day.date) {
-                @if day.date.day() == 1 { (day.date.format("%b")) } @else { (day.date.day()) }
-            }
+            time datetime=(day.date) { (day.date.day()) }
             span aria-hidden="true" { (day_mark(day.kind)) }
             span.hidden { (words) @if is_today { ", today" } }
         }
@@ -99,7 +105,7 @@ const fn day_class(kind: DayKind) -> &'static str {
     }
 }
 
-const fn day_mark(kind: DayKind) -> &'static str {
+pub(super) const fn day_mark(kind: DayKind) -> &'static str {
     match kind {
         DayKind::Covered => "✓",
         DayKind::Missing => "✕",
@@ -110,7 +116,7 @@ const fn day_mark(kind: DayKind) -> &'static str {
     }
 }
 
-const fn day_words(kind: DayKind) -> &'static str {
+pub(super) const fn day_words(kind: DayKind) -> &'static str {
     match kind {
         DayKind::Covered => "backup",
         DayKind::Missing => "missing",

@@ -30,7 +30,7 @@ pub(super) fn section(status: &Status, setting: &Setting, now: DateTime<Utc>) ->
                 }
                 ol.list { @for index in 0..total.min(SEEN) { (entry(index, status, setting, now)) } }
                 @if total > SEEN {
-                    details.more {
+                    details.more data-keep="older" {
                         summary { (count(total.min(LISTED) - SEEN, "older one")) }
                         ol.list { @for index in SEEN..total.min(LISTED) { (entry(index, status, setting, now)) } }
                     }
@@ -75,7 +75,7 @@ fn entry(index: usize, status: &Status, setting: &Setting, now: DateTime<Utc>) -
                 @if older.is_some() { " (" (change(backup, older)) ")" }
             }
             button type="button" data-copy=(id) aria-label={ "Copy the restore command of " (name) } hidden { "Copy" }
-            details {
+            details data-keep=(name) {
                 summary { "Restore command" span.hidden { " of " (name) } }
                 pre tabindex="0" { code id=(id) { (setting.restore(&backup.name)) } }
             }

@@ -1,11 +1,12 @@
-//! The page that leads to those of several series: how each of them is, the worst first.
+//! The page that leads to those of several series. Those that need attention come first. It has no script, so a browser loads it
+//! again from time to time.
 
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::headline::Headline;
-use super::{STYLE, Tone, old, time};
+use super::{AGAIN, STYLE, Tone, old, time};
 use crate::board::health::{verdict, worst};
 use crate::format::text::visible;
 use crate::web::shown::Shown;
@@ -36,6 +37,7 @@ pub fn overview(series: &[Shown], now: DateTime<Utc>, nonce: &str) -> String {
                 meta name="robots" content="noindex";
                 title { (tone.mark()) " " (sentence) }
                 link rel="icon" href="data:,";
+                meta http-equiv="refresh" content=(AGAIN);
                 style nonce=(nonce) { (PreEscaped(STYLE)) }
             }
             body {
