@@ -90,7 +90,7 @@ pub struct Restore {
     /// Do not ask before --clean or --swap replaces something
     #[arg(long)]
     pub yes: bool,
-    /// Allow the target to be the database that is backed up; needs --clean too
+    /// Allow the target to be the database that is backed up, or one that may be it because the two can't be compared; needs --clean too
     #[arg(long)]
     pub yes_overwrite_source: bool,
     /// Leave owners out: everything will belong to the target's user

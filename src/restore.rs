@@ -18,18 +18,20 @@ pub(crate) mod provisional;
 mod psql;
 mod public;
 mod settings;
+mod source;
 pub mod swap;
 pub mod target;
 mod walls;
 
 pub use psql::Aftermath;
+pub use source::Source;
 
 use psql::{Killed, Psql};
 
 use crate::fault::{Diagnosed, Kind};
-use crate::postgres::{self, Client, Clients, Database, DatabaseUrl, PostgresError, Sql};
+use crate::postgres::{self, Clients, Database, DatabaseUrl, PostgresError, Sql};
 use crate::reader::{self, Found, Meter, ReadError, ReadWhole, Summary};
-use crate::restore::target::{Permits, Refusals, Survey};
+use crate::restore::target::{Activity, Permits, Refusals, Survey};
 use crate::store::Store;
 use stream::replay::Omit;
 
@@ -168,13 +170,13 @@ impl RestoreError {
     }
 }
 
-/// Restores. `confirm` is asked before content is replaced; it gets what is in the target.
+/// Restores. `confirm` is asked before content is replaced; it gets what is at stake.
 ///
 /// # Errors
 /// When it did not succeed; the error says what is known of the target.
 pub async fn run<F: Future<Output = bool>>(
     restore: &Restore,
-    confirm: impl FnOnce(Survey) -> F,
+    confirm: impl FnOnce(Stake) -> F,
     meter: &Arc<Meter>,
     stop: &CancellationToken,
 ) -> Result<Restored, RestoreError> {
@@ -183,8 +185,16 @@ pub async fn run<F: Future<Output = bool>>(
         () = stop.cancelled() => return Err(RestoreError::Cancelled(Aftermath::AsBefore)),
     };
     if restore.permits.clean && prepared.survey.holds_something() {
+        let asking = async {
+            let stake = Stake {
+                survey: prepared.survey.clone(),
+                source: prepared.source.clone(),
+                activity: activity(&prepared.database, restore.target.database()).await,
+            };
+            confirm(stake).await
+        };
         let confirmed = tokio::select! {
-            confirmed = confirm(prepared.survey.clone()) => confirmed,
+            confirmed = asking => confirmed,
             () = stop.cancelled() => return Err(RestoreError::Cancelled(Aftermath::AsBefore)),
         };
         if !confirmed {
@@ -202,6 +212,11 @@ pub async fn run<F: Future<Output = bool>>(
             clean = restore.permits.clean,
             "restore started"
         );
+    }
+    if let Source::Unknown(reason) = &prepared.source
+        && prepared.survey.holds_something()
+    {
+        tracing::warn!(error = %reason, "the target may be the database that is backed up");
     }
     if restore.permits.clean
         && let Some((count, names)) = prepared.survey.rights.stays()
@@ -249,8 +264,20 @@ pub async fn run<F: Future<Output = bool>>(
     })
 }
 
+/// What is at stake when the content of a database is replaced.
+#[derive(Debug, Clone)]
+pub struct Stake {
+    /// What it holds.
+    pub survey: Survey,
+    /// Whether it is the database that is backed up.
+    pub source: Source,
+    /// How it is used, if the server tells.
+    pub activity: Option<Activity>,
+}
+
 struct Prepared<'a> {
     survey: Survey,
+    source: Source,
     database: Database<'a>,
     /// What is known of the backup: all, or only its head.
     summary: Summary,
@@ -291,12 +318,17 @@ async fn prepare<'a, F: Future<Output = Result<Refusals, PostgresError>>>(
     let survey = Survey::take(&database)
         .await
         .map_err(RestoreError::Target)?;
-    let is_source = match &restore.source {
-        Some(source) => is_source(restore, client, source, &survey).await,
-        None => false,
+    // What exists is not touched if the restore makes a database of its own; and a drill has made its target itself.
+    let source = if restore.permits.new_database || restore.drill {
+        Source::Another
+    } else {
+        let identity = target::identity(client, &restore.target)
+            .await
+            .map_err(RestoreError::Target)?;
+        Source::compare(client, restore.source.as_ref(), &restore.target, &identity).await
     };
     // What stands in the way whatever the backup holds is said before the backup is read.
-    let mut first = target::refusals(&survey, is_source, restore.permits, None);
+    let mut first = target::refusals(&survey, &source, restore.permits, None);
     first.extend(more(database).await.map_err(RestoreError::Target)?);
     if !first.is_empty() {
         return Err(RestoreError::Refused(first));
@@ -321,7 +353,7 @@ async fn prepare<'a, F: Future<Output = Result<Refusals, PostgresError>>>(
     } else {
         reader::read_head(&restore.store, &restore.found).await?
     };
-    let refusals = target::refusals(&survey, is_source, restore.permits, Some(&summary));
+    let refusals = target::refusals(&survey, &source, restore.permits, Some(&summary));
     if !refusals.is_empty() {
         return Err(RestoreError::Refused(refusals));
     }
@@ -340,29 +372,19 @@ async fn prepare<'a, F: Future<Output = Result<Refusals, PostgresError>>>(
     }
     Ok(Prepared {
         survey,
+        source,
         database,
         summary,
     })
 }
 
-/// Whether the target is the database that is backed up: by address, or, under whatever address, by the server's identifier
-/// and the database's number. A source that does not answer, which is when one restores, is compared by address only.
-async fn is_source(
-    restore: &Restore,
-    client: &Client,
-    source: &DatabaseUrl,
-    survey: &Survey,
-) -> bool {
-    if source.is_same_place(&restore.target) {
-        return true;
-    }
-    match target::identity(client, source).await {
-        Ok(identity) => identity == survey.identity(),
-        Err(error) => {
-            tracing::warn!(error = %error, "the database of BACKUP_DATABASE_URL does not answer; it was compared with the target by address only");
-            false
-        }
-    }
+/// How the database of this name is used. Nothing is lost if that is not known.
+async fn activity(database: &Database<'_>, name: &str) -> Option<Activity> {
+    let asked = Activity::ask(database, name).await;
+    asked.unwrap_or_else(|error| {
+        tracing::debug!(error = %error, "could not ask how the target is used");
+        None
+    })
 }
 
 /// Streams the backup into `psql`. Whatever ends it early kills `psql` before its input is closed.

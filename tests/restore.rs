@@ -315,7 +315,7 @@ fn at_a_terminal_clean_asks_and_anything_but_yes_changes_nothing() {
         let output = terminal.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
-            text.contains("holds 1 objects. Replace all of them? [yes/no]"),
+            text.contains("Replace everything in it? [yes/no]"),
             "{text}"
         );
         (output.status.code(), text)

@@ -46,6 +46,7 @@ mod rights;
 mod rotation;
 mod round_trip;
 mod series;
+mod source;
 mod speed;
 mod store;
 mod stores;

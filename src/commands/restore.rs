@@ -1,6 +1,7 @@
 //! `restore`: a backup into a database.
 
 mod new_database;
+mod stake;
 
 use std::sync::Arc;
 
@@ -11,14 +12,13 @@ use crate::cli;
 use crate::config::Access;
 use crate::fault::{Diagnosed, log_failure};
 use crate::format;
-use crate::format::text::{shortened, visible};
 use crate::globals;
 use crate::postgres::DatabaseUrl;
 use crate::process::Ending;
 use crate::reader::{Found, ReadError};
 use crate::restore::create;
-use crate::restore::target::{self, Permits, Survey};
-use crate::restore::{self, Restore, RestoreError, Restored};
+use crate::restore::target::{self, Permits};
+use crate::restore::{self, Restore, RestoreError, Restored, Stake};
 use stream::replay::skip;
 
 /// The arguments that can't be used as they are, found out before anything is done.
@@ -120,24 +120,11 @@ async fn restore_into(
         search_path: options.search_path.clone(),
     };
     if restore.permits.new_database {
-        let times = [backup.name.at(), around.now()];
-        return new_database::restore(&restore, options, times, &around.terminal).await;
+        return new_database::restore(&restore, options, &backup, around).await;
     }
-    let name = shown(restore.target.database());
-    let confirm = |survey: Survey| async move {
-        if options.yes {
-            return true;
-        }
-        let (objects, version) = (survey.objects, shown(&survey.version));
-        let but = match survey.rights.stays() {
-            Some((count, _)) => format!(" but {count} that its user may not drop"),
-            None => String::new(),
-        };
-        ask(&around.terminal, format!(
-            "The database {name} (PostgreSQL {version}) holds {objects} objects. Replace all of them{but}? [yes/no] ",
-        ))
-        .await
-    };
+    let known = stake::Backup::of(&backup, around.now());
+    let question = |stake: Stake| stake::clean(&restore.target, &stake, &known);
+    let confirm = async |stake| options.yes || ask(&around.terminal, question(stake)).await;
     let meter = Arc::default();
     let outcome = attended(&meter, size, &around.terminal, async |stop| {
         restore::run(&restore, confirm, &meter, stop).await
@@ -169,12 +156,6 @@ fn tell_left_out(restored: &Restored) {
         let (count, names) = (names.len(), target::some(names));
         tracing::warn!(what, count, names, "left out of the restore");
     }
-}
-
-/// A word of somebody else's in a question.
-fn shown(word: &str) -> String {
-    const MOST_CHARACTERS: usize = 200;
-    shortened(&visible(word), MOST_CHARACTERS)
 }
 
 fn failed(name: &str, error: &RestoreError) -> Ending {

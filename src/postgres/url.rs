@@ -253,6 +253,22 @@ impl DatabaseUrl {
         )
     }
 
+    /// Its servers as a person would name them: `db.example.com:5432`, or the folder of a socket.
+    #[must_use]
+    pub fn servers(&self) -> String {
+        let ports: Vec<&str> = self.ports.split(',').collect();
+        let servers = self.hosts.split(',').enumerate().map(|(at, host)| {
+            let port = ports.get(at).or(ports.first()).copied();
+            let port = port.filter(|port| !port.is_empty()).unwrap_or("5432");
+            if host.contains(':') {
+                format!("[{host}]:{port}")
+            } else {
+                format!("{host}:{port}")
+            }
+        });
+        servers.collect::<Vec<_>>().join(", ")
+    }
+
     /// The variable it came from.
     #[must_use]
     pub const fn variable(&self) -> &'static str {

@@ -19,7 +19,7 @@ use crate::postgres::{self, Database, DatabaseUrl, PostgresError, Sql};
 use crate::reader::{Meter, Summary};
 use crate::restore::newborn::{self, Likeness};
 use crate::restore::provisional::{self, Provisional};
-use crate::restore::target::{self, Refusals, Survey};
+use crate::restore::target::{self, Activity, Refusals, Survey};
 use stream::replay::Omit;
 
 /// How long a question about a catalog may take, and renaming or dropping a database.
@@ -69,14 +69,15 @@ pub(super) fn suffixed(name: &str, suffix: &str) -> String {
     format!("{}{suffix}", name.get(..end).unwrap_or_default())
 }
 
-/// Makes the database, fills it, and gives it its name. `confirm` is asked before a database is put aside.
+/// Makes the database, fills it, and gives it its name. `confirm` is asked before a database is put aside; it gets how that one is
+/// used.
 ///
 /// # Errors
 /// When it did not succeed. Nothing of the new database is left then, but where the error says so.
 pub async fn run<F: Future<Output = bool>>(
     restore: &Restore,
     creation: &Creation,
-    confirm: impl FnOnce() -> F,
+    confirm: impl FnOnce(Option<Activity>) -> F,
     meter: &Arc<Meter>,
     stop: &CancellationToken,
 ) -> Result<Created, RestoreError> {
@@ -93,8 +94,12 @@ pub async fn run<F: Future<Output = bool>>(
         () = stop.cancelled() => return Err(cancelled()),
     };
     if creation.swap.is_some() {
+        let asking = async {
+            let activity = super::activity(&prepared.database, &creation.name).await;
+            confirm(activity).await
+        };
         let confirmed = tokio::select! {
-            confirmed = confirm() => confirmed,
+            confirmed = asking => confirmed,
             () = stop.cancelled() => return Err(cancelled()),
         };
         if !confirmed {

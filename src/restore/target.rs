@@ -7,15 +7,20 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::postgres::{self, Client, Database, DatabaseUrl, PostgresError, Session, Sql};
+use crate::postgres::{self, Database, PostgresError, Sql};
 use crate::reader::Summary;
+use crate::restore::source::Source;
 use stream::replay::Skip;
 
+mod activity;
 mod clean;
+mod identity;
 mod locks;
 mod rights;
 
+pub use activity::Activity;
 pub use clean::clean;
+pub use identity::{Identity, identity};
 pub use rights::{Rights, left_out, some};
 
 mod encoding;
@@ -32,8 +37,6 @@ pub struct Survey {
     version_number: u32,
     /// The server's version as it prints it.
     pub version: String,
-    system_identifier: Option<String>,
-    database_oid: String,
     read_only: bool,
     may_create: bool,
     may_create_temporary: bool,
@@ -58,13 +61,6 @@ pub struct Survey {
     /// What the user may do.
     #[serde(skip)]
     pub rights: Rights,
-}
-
-/// What makes a database this one and no other: its server's identifier and its number there.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Identity {
-    system_identifier: Option<String>,
-    database_oid: String,
 }
 
 impl Survey {
@@ -101,39 +97,6 @@ impl Survey {
     pub fn user(&self) -> &str {
         &self.user
     }
-
-    /// Which database it is.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        Identity {
-            system_identifier: self.system_identifier.clone(),
-            database_oid: self.database_oid.clone(),
-        }
-    }
-}
-
-impl Identity {
-    /// Whether both are databases of one server, as far as these users may know it.
-    #[must_use]
-    pub fn is_on_server_of(&self, other: &Self) -> bool {
-        self.system_identifier.is_some() && self.system_identifier == other.system_identifier
-    }
-}
-
-/// Asks a database who it is.
-///
-/// # Errors
-/// Whatever `psql` said.
-pub async fn identity(client: &Client, url: &DatabaseUrl) -> Result<Identity, PostgresError> {
-    let question = Sql::new(
-        "SELECT pg_catalog.json_build_object('system_identifier', (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()), 'database_oid', (SELECT oid::pg_catalog.text FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()));",
-    );
-    let database = Database {
-        client,
-        url,
-        session: Session::Plain,
-    };
-    ask(&database, &question).await
 }
 
 async fn ask<T: for<'a> Deserialize<'a>>(
@@ -242,8 +205,6 @@ here AS (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalo
 SELECT pg_catalog.json_build_object(
     'version_number', pg_catalog.current_setting('server_version_num')::integer,
     'version', pg_catalog.current_setting('server_version'),
-    'system_identifier', (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()),
-    'database_oid', (SELECT oid::pg_catalog.text FROM here),
     'read_only', pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('default_transaction_read_only')::boolean,
     'may_create', pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
     'may_create_temporary', pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'),
@@ -355,16 +316,27 @@ pub(crate) fn missing(needed: &BTreeSet<String>, there: &BTreeSet<String>) -> Op
 #[must_use]
 pub fn refusals(
     target: &Survey,
-    is_source: bool,
+    source: &Source,
     permits: Permits,
     backup: Option<&Summary>,
 ) -> Refusals {
     let mut refusals = Refusals::default();
     let new = permits.new_database;
-    if is_source && !new && !(permits.clean && permits.overwrite_source) {
+    if *source == Source::Same && !new && !(permits.clean && permits.overwrite_source) {
         refusals.add(
             "the target is the database that is backed up (BACKUP_DATABASE_URL)",
-            "restore into another database; to replace the source itself pass both --clean and --yes-overwrite-source",
+            "restore into a new database with --create, which touches nothing that exists; to replace the source itself pass both --clean and --yes-overwrite-source",
+        );
+    }
+    if let Source::Unknown(reason) = source
+        && target.holds_something()
+        && permits.clean
+        && !permits.overwrite_source
+        && !new
+    {
+        refusals.add(
+            format!("the target is not empty, and it may be the very database that is backed up: {reason}"),
+            "restore into a new database with --create, which touches nothing that exists; or set BACKUP_DATABASE_URL to an address of that database that can be reached from here, so that both can be compared; or, if the target may be replaced whatever it is, pass --yes-overwrite-source too",
         );
     }
     if target.holds_something() && !permits.clean && !new {
@@ -502,6 +474,7 @@ pub fn warn(target: &Survey, backup: &Summary) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::restore::source::Reason;
     use stream::replay::{Needs, skip};
 
     fn empty() -> Survey {
@@ -516,12 +489,12 @@ mod tests {
         }
     }
 
-    fn check(target: &Survey, is_source: bool, permits: Permits, needs: Needs, expected: &[&str]) {
+    fn check(target: &Survey, source: &Source, permits: Permits, needs: Needs, expected: &[&str]) {
         let backup = Summary {
             needs,
             ..Summary::default()
         };
-        let found = refusals(target, is_source, permits, Some(&backup));
+        let found = refusals(target, source, permits, Some(&backup));
         let texts: Vec<String> = found
             .each()
             .map(|(text, hint)| format!("{text} / {hint}"))
@@ -552,51 +525,70 @@ mod tests {
             ..Permits::default()
         };
         let none = Permits::default;
-        check(&empty(), false, none(), Needs::default(), &[]);
+        check(&empty(), &Source::Another, none(), Needs::default(), &[]);
         check(
             &full(),
-            false,
+            &Source::Another,
             none(),
             Needs::default(),
             &["12 objects (table public.users, …)"],
         );
-        check(&full(), false, clean, Needs::default(), &[]);
+        check(&full(), &Source::Another, clean, Needs::default(), &[]);
         check(
             &empty(),
-            true,
+            &Source::Same,
             none(),
             Needs::default(),
             &["--yes-overwrite-source"],
         );
         check(
             &empty(),
-            true,
+            &Source::Same,
             clean,
             Needs::default(),
             &["--yes-overwrite-source"],
         );
         check(
             &empty(),
-            true,
+            &Source::Same,
             half,
             Needs::default(),
             &["--yes-overwrite-source"],
         );
-        check(&full(), true, both, Needs::default(), &[]);
+        check(&full(), &Source::Same, both, Needs::default(), &[]);
         check(
             &full(),
-            true,
+            &Source::Same,
             half,
             Needs::default(),
             &["BACKUP_DATABASE_URL", "not empty"],
         );
+        // The same database may be behind another address.
+        for reason in [
+            Reason::NotSet,
+            Reason::NoAnswer("no such host".to_owned()),
+            Reason::NoIdentifier,
+        ] {
+            let said = reason.to_string();
+            let unknown = Source::Unknown(reason);
+            check(&full(), &unknown, clean, Needs::default(), &[&said]);
+            check(&full(), &unknown, both, Needs::default(), &[]);
+            check(&full(), &unknown, none(), Needs::default(), &["not empty"]);
+            check(&empty(), &unknown, none(), Needs::default(), &[]);
+            check(&empty(), &unknown, clean, Needs::default(), &[]);
+            let new_database = Permits {
+                new_database: true,
+                ..none()
+            };
+            check(&full(), &unknown, new_database, Needs::default(), &[]);
+        }
         let subscriber = Survey {
             subscriptions: 1,
             ..full()
         };
         check(
             &subscriber,
-            false,
+            &Source::Another,
             clean,
             Needs::default(),
             &["subscriptions"],
@@ -608,7 +600,7 @@ mod tests {
         };
         check(
             &standby,
-            false,
+            &Source::Another,
             none(),
             Needs::default(),
             &["read-only", "may not create"],
@@ -627,7 +619,7 @@ mod tests {
         let none = Permits::default();
         check(
             &empty(),
-            false,
+            &Source::Another,
             none,
             needs(),
             &["extensions: vector", "roles: app, b"],
@@ -637,16 +629,16 @@ mod tests {
             no_privileges: true,
             ..none
         };
-        check(&empty(), false, without, needs(), &["vector"]);
+        check(&empty(), &Source::Another, without, needs(), &["vector"]);
         let skipping = Permits {
             skip: Skip::default().and(skip::ObjectKind::Extensions),
             ..without
         };
-        check(&empty(), false, skipping, needs(), &[]);
+        check(&empty(), &Source::Another, skipping, needs(), &[]);
         let policies = Needs {
             named_roles: ["reader"].map(str::to_owned).into(),
             ..Needs::default()
         };
-        check(&empty(), false, without, policies, &["reader"]);
+        check(&empty(), &Source::Another, without, policies, &["reader"]);
     }
 }

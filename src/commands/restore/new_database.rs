@@ -2,27 +2,28 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-
-use super::{failed, shown, tell_left_out};
+use super::{failed, stake, tell_left_out};
+use crate::catalog::Backup;
 use crate::cli;
 use crate::commands::question::ask;
-use crate::commands::{attended, tell_tables};
+use crate::commands::{Surroundings, attended, tell_tables};
 use crate::format;
 use crate::process::Ending;
-use crate::progress::Terminal;
 use crate::restore::Restore;
 use crate::restore::create::{self, Creation};
 use crate::restore::swap::Swap;
+use crate::restore::target::Activity;
 
-/// The times are the backup's and the present one.
 pub(super) async fn restore(
     restore: &Restore,
     options: &cli::Restore,
-    times: [DateTime<Utc>; 2],
-    terminal: &Terminal,
+    backup: &Backup,
+    around: &Surroundings,
 ) -> Ending {
-    let [backup_time, now] = times.map(|time| time.format("%Y%m%d_%H%M%S").to_string());
+    let terminal = &around.terminal;
+    let present = around.now();
+    let [backup_time, now] =
+        [backup.name.at(), present].map(|time| time.format("%Y%m%d_%H%M%S").to_string());
     let named = restore.target.database();
     let name = match options.create.clone().flatten() {
         Some(name) => name,
@@ -37,16 +38,10 @@ pub(super) async fn restore(
             backup_time,
         }),
     };
-    let confirm = || async {
-        if options.yes {
-            return true;
-        }
-        let name = shown(&creation.name);
-        ask(terminal, format!(
-            "Put a new database in the place of {name}, which stays under another name? [yes/no] ",
-        ))
-        .await
-    };
+    let (target, known) = (&restore.target, stake::Backup::of(backup, present));
+    let question =
+        |activity: Option<Activity>| stake::swap(target, &creation.name, activity.as_ref(), &known);
+    let confirm = async |activity| options.yes || ask(terminal, question(activity)).await;
     let (key, size) = (&restore.found.key, restore.found.size);
     let meter = Arc::default();
     let outcome = attended(&meter, size, terminal, async |stop| {
