@@ -23,6 +23,7 @@ use stream::level::Level;
 
 use crate::board::anomaly::Thresholds;
 use crate::catalog::Prefix;
+use crate::fault::Wrong;
 use crate::network::address::{Address, is_local};
 use crate::network::proxy::Proxies;
 use crate::postgres::{DatabaseUrl, Inherited, Remark};
@@ -32,7 +33,7 @@ use crate::store::StoreSettings;
 
 pub use log::{log_settings, port};
 use options::Options;
-pub use problem::{Findings, Problem, Wrong};
+pub use problem::{Findings, Problem};
 pub use proof::Drilling;
 pub use sources::{ReadFile, Secrets, Sources};
 use values::present;
@@ -304,13 +305,13 @@ fn database(
     match DatabaseUrl::parse_with(url?.expose(), inherited) {
         Ok((url, warnings)) => {
             for remark in warnings {
-                findings.warn(name(&remark), remark.text);
+                findings.warn(name(&remark), remark.wrong);
             }
             Some(url.from_variable(variable.name))
         }
         Err(problems) => {
             for remark in problems {
-                findings.refuse(name(&remark), remark.text);
+                findings.refuse(name(&remark), remark.wrong);
             }
             None
         }
@@ -322,8 +323,8 @@ fn proxies(variables: &[(OsString, OsString)], findings: &mut Findings) -> Proxi
     match Proxies::from_variables(variables) {
         Ok(proxies) => proxies,
         Err(problems) => {
-            for (variable, cause) in problems {
-                findings.refuse(&variable, cause);
+            for (variable, wrong) in problems {
+                findings.refuse(&variable, wrong);
             }
             Proxies::default()
         }
@@ -339,15 +340,18 @@ fn address(
 ) -> Option<Address> {
     let address = match Address::parse(variable.name, url?.expose()) {
         Ok(address) => address,
-        Err(cause) => {
-            findings.refuse(variable.name, cause);
+        Err(wrong) => {
+            findings.refuse(variable.name, wrong);
             return None;
         }
     };
     if address.is_plain() && !is_local(&address.host()) {
         findings.warn(
             variable.name,
-            "begins with http://: whoever can read it on its way can send there too",
+            Wrong::new(
+                "begins with http://, so anybody who can read it on the way can send there too",
+                "use https:// if the receiver has it",
+            ),
         );
     }
     let proxy = proxies.of_scheme(address.is_plain());

@@ -3,6 +3,9 @@
 //! Operators filter logs by these names and monitors read them from `/health`, so a name never holds a value.
 
 pub mod chain;
+mod wrong;
+
+pub use wrong::Wrong;
 
 /// What a failure to read or to prove a backup says about that backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

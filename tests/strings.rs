@@ -164,7 +164,7 @@ fn each_client_is_given_the_parameters_that_it_knows() {
         let url = format!("postgres://u@h/d?{name}={value}");
         let (url, warnings) = DatabaseUrl::parse(&url).unwrap();
         assert!(
-            !warnings.join("").contains("libpq does not know"),
+            !format!("{warnings:?}").contains("libpq does not know"),
             "{name}: {warnings:?}"
         );
         for major in [14, 15, 16, 17, 18] {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use stream::level::{self, Level};
 
-use super::problem::Wrong;
 use crate::board::anomaly::Factor;
 use crate::drill;
+use crate::fault::Wrong;
 use crate::secret::Secret;
 use crate::telemetry::LogFormat;
 

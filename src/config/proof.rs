@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
-use super::problem::{Findings, Wrong};
+use super::problem::Findings;
 use super::timing::not_a_schedule;
 use super::variables::{VERIFY_DATABASE_URL, VERIFY_SCHEDULE};
 use super::{Given, database};
 use crate::drill::DrillServer;
+use crate::fault::Wrong;
 use crate::postgres::Inherited;
 use crate::schedule::Schedule;
 

@@ -1,13 +1,14 @@
 //! Where the backups go: the store, the keys for it, the bucket, and how the names begin.
 
 use super::Given;
-use super::problem::{Findings, Wrong};
+use super::problem::Findings;
 use super::variables::{
     AWS_ACCESS_KEY_ID, AWS_CREDENTIALS, AWS_S3_BUCKET, AWS_S3_ENDPOINT, AWS_S3_FORCE_PATH_STYLE,
     AWS_S3_REGION, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, BACKUP_FILE_PREFIX, BUCKET_SUBFOLDER,
     Settings, Variable,
 };
 use crate::catalog::Prefix;
+use crate::fault::Wrong;
 use crate::secret::Secret;
 use crate::store::endpoint::Endpoint;
 use crate::store::{Credentials, Keys, StoreSettings};
@@ -175,13 +176,13 @@ fn endpoint(settings: &Settings, findings: &mut Findings) -> Option<Endpoint> {
     let text = settings.aws_s3_endpoint.as_deref()?;
     match Endpoint::parse(text, settings.aws_s3_bucket.as_deref()) {
         Ok(endpoint) => {
-            for cause in &endpoint.warnings {
-                findings.warn(AWS_S3_ENDPOINT.name, *cause);
+            for warning in &endpoint.warnings {
+                findings.warn(AWS_S3_ENDPOINT.name, warning.clone());
             }
             Some(endpoint)
         }
-        Err(cause) => {
-            findings.refuse(AWS_S3_ENDPOINT.name, cause);
+        Err(wrong) => {
+            findings.refuse(AWS_S3_ENDPOINT.name, wrong);
             None
         }
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::problem::{Findings, Wrong};
+use super::problem::Findings;
 use super::variables::{BACKUP_CRON_SCHEDULE, Settings};
+use crate::fault::Wrong;
 use crate::schedule::{Schedule, ScheduleError};
 
 /// `BACKUP_CRON_SCHEDULE` in `TZ`.

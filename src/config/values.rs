@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use super::problem::{Findings, Wrong};
+use super::problem::Findings;
 use super::variables::{BACKUP_OPTIONS, FAMILIES, VARIABLES, VERIFY_SQL, Variable};
+use crate::fault::Wrong;
 
 /// In SQL, operators can look like comments, and braces and blanks are normal. So only its quotes are checked against the
 /// rules.

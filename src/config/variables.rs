@@ -14,8 +14,9 @@ use super::parse::{
     above, below, boolean, compression, duration, log_filter, log_format, number, secret,
     statements, text, token, zone,
 };
-use super::problem::{Findings, Wrong};
+use super::problem::Findings;
 use crate::board::anomaly::Factor;
+use crate::fault::Wrong;
 use crate::secret::Secret;
 use crate::telemetry::LogFormat;
 

@@ -5,6 +5,7 @@ use std::fmt;
 use axum::http::Uri;
 use axum::http::uri::{PathAndQuery, Scheme};
 
+use crate::fault::Wrong;
 use crate::network::proxy::Proxy;
 use crate::secret::{Redactor, Secret};
 
@@ -26,24 +27,28 @@ impl Address {
     /// Reads the value of a variable.
     ///
     /// # Errors
-    /// What is wrong, as the rest of a sentence that begins with the variable's name. It never contains the value.
-    pub fn parse(variable: &'static str, text: &str) -> Result<Self, &'static str> {
-        const NO_URL: &str =
-            "is not a URL that begins with https:// or http://; copy it again from the receiver";
+    /// What is wrong. It never contains the value.
+    pub fn parse(variable: &'static str, text: &str) -> Result<Self, Wrong> {
+        let no_url = || {
+            Wrong::new(
+                "is not a URL that begins with https:// or http://",
+                "copy it again from the receiver",
+            )
+        };
         if text.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(NO_URL);
+            return Err(no_url());
         }
-        let uri: Uri = text.parse().map_err(|_| NO_URL)?;
+        let uri: Uri = text.parse().map_err(|_| no_url())?;
         let known = [Scheme::HTTP, Scheme::HTTPS].iter().map(Some);
         if !known.into_iter().any(|scheme| scheme == uri.scheme()) {
-            return Err(NO_URL);
+            return Err(no_url());
         }
-        let authority = uri.authority().ok_or(NO_URL)?.as_str();
+        let authority = uri.authority().ok_or_else(no_url)?.as_str();
         if authority.contains('@') {
-            return Err("holds a user or password before the host, which is not supported");
+            return Err("holds a user or password before the host, which is not supported".into());
         }
         if !is_authority(authority) {
-            return Err(NO_URL);
+            return Err(no_url());
         }
         Ok(Self {
             uri,
@@ -141,14 +146,26 @@ impl Address {
 
 /// Whether a text is a host, or a host and a port.
 pub(crate) fn is_authority(authority: &str) -> bool {
+    host_and_port(authority).is_some()
+}
+
+/// The host, and the port if there is one; `None` if the text is something else.
+pub(crate) fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if !authority.bytes().all(is_plain) {
+        return None;
+    }
     let name = host(authority);
-    let port = authority.strip_prefix(name).unwrap_or_default();
-    let port_is_good = port.is_empty()
-        || port
-            .strip_prefix(':')
-            .is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-    !name.is_empty() && port_is_good && authority.bytes().all(is_plain)
+    let port = match authority.strip_prefix(name)? {
+        "" => None,
+        port => Some(
+            port.strip_prefix(':')?
+                .parse()
+                .ok()
+                .filter(|port| *port > 0)?,
+        ),
+    };
+    (!name.is_empty()).then_some((name, port))
 }
 
 /// The host of `[scheme://]host[:port][/path]`.
@@ -206,7 +223,7 @@ mod tests {
             "https://${{canary}}/x",
         ] {
             let said = Address::parse("X", text).unwrap_err();
-            assert!(!said.contains("canary"), "{text}: {said}");
+            assert!(!said.to_string().contains("canary"), "{text}: {said}");
         }
     }
 

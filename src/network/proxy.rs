@@ -10,6 +10,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper_util::client::proxy::matcher::Matcher;
 use percent_encoding::percent_decode_str;
 
+use crate::fault::Wrong;
+use crate::network::address::host_and_port;
 use crate::secret::Secret;
 
 /// A proxy that speaks HTTP, and the hosts that are reached without it.
@@ -39,10 +41,10 @@ impl Proxies {
     /// Reads the variables. Each may be in capitals or in small letters; as with curl, small letters come first.
     ///
     /// # Errors
-    /// The variables that can't be used. For each, the rest of a sentence that begins with its name says what is wrong.
+    /// The variables that can't be used, each with what is wrong with it.
     pub fn from_variables(
         variables: &[(OsString, OsString)],
-    ) -> Result<Self, Vec<(String, &'static str)>> {
+    ) -> Result<Self, Vec<(String, Wrong)>> {
         let find = |name: &str| {
             [name.to_ascii_lowercase(), name.to_owned()]
                 .into_iter()
@@ -87,22 +89,29 @@ impl Proxies {
 }
 
 impl Proxy {
-    fn parse(text: &str, except: &str) -> Result<Self, &'static str> {
-        const NO_PROXY_URL: &str = "is not the URL of a proxy; write it as http://host:port or http://user:password@host:port";
+    fn parse(text: &str, except: &str) -> Result<Self, Wrong> {
+        let no_url = || {
+            Wrong::new(
+                "is not the URL of a proxy",
+                "write it as http://host:port or http://user:password@host:port",
+            )
+        };
         let rest = match text.split_once("://") {
             None => text,
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
             Some((scheme, _)) if scheme.to_ascii_lowercase().starts_with("socks") => {
-                return Err(
-                    "names a SOCKS proxy, which this service can't use; name one that speaks HTTP as http://host:port, or remove the variable from this service",
-                );
+                return Err(Wrong::new(
+                    "names a SOCKS proxy, which this service can't use",
+                    "name one that speaks HTTP as http://host:port, or remove the variable from this service",
+                ));
             }
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
-                return Err(
-                    "names a proxy that is spoken to over TLS, which this service can't do; write it as http://host:port (the connections through it are encrypted all the same), or remove the variable from this service",
-                );
+                return Err(Wrong::new(
+                    "names a proxy that is reached over TLS, which this service can't do",
+                    "write it as http://host:port (HTTPS through it stays encrypted), or remove the variable from this service",
+                ));
             }
-            Some(_) => return Err(NO_PROXY_URL),
+            Some(_) => return Err(no_url()),
         };
         let authority = rest.trim_end_matches('/');
         let (user, authority) = authority
@@ -117,22 +126,13 @@ impl Proxy {
         let user = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
             None => None,
             Some((name, password)) => Some((
-                decoded(name).ok_or(NO_PROXY_URL)?,
-                Secret::new(decoded(password).ok_or(NO_PROXY_URL)?),
+                decoded(name).ok_or_else(no_url)?,
+                Secret::new(decoded(password).ok_or_else(no_url)?),
             )),
         };
-        let uri: Uri = format!("http://{authority}")
-            .parse()
-            .map_err(|_| NO_PROXY_URL)?;
-        let host = uri.host().filter(|host| !host.is_empty());
-        let has_port = uri.port_u16().is_some_and(|port| port > 0);
-        let is_bad_port = !has_port && host != Some(authority);
-        if host.is_none() || is_bad_port || uri.path() != "/" || uri.query().is_some() {
-            return Err(NO_PROXY_URL);
-        }
-        let port = uri.port_u16().unwrap_or(80);
+        let (host, port) = host_and_port(authority).ok_or_else(no_url)?;
         Ok(Self {
-            authority: format!("{}:{port}", host.unwrap_or_default()),
+            authority: format!("{host}:{}", port.unwrap_or(80)),
             user,
             except: except.to_owned(),
         })
@@ -188,7 +188,7 @@ impl Proxy {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Proxies, Vec<(String, &'static str)>> {
+    fn read(variables: &[(&str, &str)]) -> Result<Proxies, Vec<(String, Wrong)>> {
         let variables: Vec<_> = variables
             .iter()
             .map(|(name, value)| (name.into(), value.into()))
@@ -230,10 +230,14 @@ mod tests {
             ("http://canary:port", "not the URL of a proxy"),
             ("http://u:canary@", "not the URL of a proxy"),
             ("http://canary/path", "not the URL of a proxy"),
+            ("http://canary?query", "not the URL of a proxy"),
+            ("http://canary:0", "not the URL of a proxy"),
+            ("http://${canary}:3128", "not the URL of a proxy"),
         ] {
             let problems = read(&[("ALL_PROXY", value)]).unwrap_err();
-            let (name, text) = &problems[0];
+            let (name, wrong) = &problems[0];
             assert_eq!(name, "ALL_PROXY");
+            let text = wrong.to_string();
             assert!(
                 text.contains(piece) && !text.contains("canary"),
                 "{value}: {text}"

@@ -5,12 +5,16 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::{DatabaseUrl, PostgresError, Session};
 use crate::fault::Kind;
 use crate::process::confine::Confinement;
+use crate::process::running::Running;
+use crate::secret::Redactor;
 
 /// A client program's version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,18 +129,7 @@ impl Clients {
             if !program.is_file() || !directory.join("psql").is_file() || is_wrapper(&program) {
                 continue;
             }
-            let output = Command::new(&program)
-                .arg("--version")
-                .env_clear()
-                .env("LC_ALL", "C")
-                .stdin(Stdio::null())
-                .kill_on_drop(true)
-                .output()
-                .await;
-            let Some((major, version)) = output
-                .ok()
-                .and_then(|o| client_version(&String::from_utf8_lossy(&o.stdout)))
-            else {
+            let Some((major, version)) = version_of(&program).await else {
                 tracing::warn!(path = %program.display(), "client left out: it does not tell its version");
                 continue;
             };
@@ -213,6 +206,28 @@ fn is_wrapper(program: &Path) -> bool {
         .canonicalize()
         .unwrap_or_else(|_| program.to_owned());
     target.file_name().is_some_and(|name| name == "pg_wrapper")
+}
+
+/// Asks a `pg_dump` for its version. What it says on stderr does not matter.
+async fn version_of(program: &Path) -> Option<(u16, String)> {
+    /// More than any version has.
+    const MOST_BYTES: u64 = 4096;
+    /// How long it may take to end after it has printed its version.
+    const ENDING: Duration = Duration::from_secs(5);
+    let mut command = Command::new(program);
+    command
+        .arg("--version")
+        .env_clear()
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut running = Running::start_silent(command, "pg_dump", Redactor::default()).ok()?;
+    let mut text = Vec::new();
+    let output = running.output()?;
+    let read = output.take(MOST_BYTES).read_to_end(&mut text).await;
+    running.end_within(ENDING).await;
+    read.ok()?;
+    client_version(&String::from_utf8_lossy(&text))
 }
 
 /// Reads `pg_dump (PostgreSQL) 17.12 (Debian 17.12-1)`.

@@ -14,10 +14,10 @@ pub(super) enum Fate {
     Given,
     /// It is part of the address, which is handed over as variables.
     Address,
-    /// It is left out; why, as the end of a sentence.
-    LeftOut(&'static str),
-    /// The URL is refused; why, as the end of a sentence.
-    Refused(&'static str),
+    /// It is left out: why, as the end of a sentence, and what to do, if there is anything to do.
+    LeftOut(&'static str, &'static str),
+    /// The URL is refused: why, as the end of a sentence, and what to do.
+    Refused(&'static str, &'static str),
 }
 
 /// One parameter of libpq.
@@ -36,16 +36,22 @@ pub(super) struct Parameter {
 /// No client of this service is older.
 const ALWAYS: u16 = 0;
 
-const OWN_NAME: Fate = Fate::LeftOut("this service names its own session");
+const OWN_NAME: Fate = Fate::LeftOut("this service names its own session", "");
 const OWN_ENCODING: Fate = Fate::LeftOut(
-    "a dump is made in the database's own encoding; another can be chosen with --encoding in BACKUP_OPTIONS",
+    "a dump is made in the database's own encoding",
+    "another can be chosen with --encoding in BACKUP_OPTIONS",
 );
-const NO_SERVICE: Fate =
-    Fate::LeftOut("no service file is read; write host, user and database into the URL");
-const NO_OAUTH: Fate =
-    Fate::LeftOut("a login by OAuth needs a person at a browser; use a user with a password");
+const NO_SERVICE: Fate = Fate::LeftOut(
+    "no service file is read",
+    "write host, user and database into the URL",
+);
+const NO_OAUTH: Fate = Fate::LeftOut(
+    "a login by OAuth needs a person at a browser",
+    "use a user with a password",
+);
 const UNSHOWN: Fate = Fate::Refused(
-    "it could be given to the client only where other processes can read it; use the user's password",
+    "it could be given to the client only where other processes can read it",
+    "use the user's password",
 );
 
 const fn given(name: &'static str, variable: &'static str, since: u16) -> Parameter {
@@ -125,13 +131,13 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "replication",
         "",
         ALWAYS,
-        Fate::LeftOut("a dump needs an ordinary session"),
+        Fate::LeftOut("a dump needs an ordinary session", ""),
     ),
     parameter(
         "sslkeylogfile",
         "",
         18,
-        Fate::LeftOut("whoever has that file can read the connection"),
+        Fate::LeftOut("anybody who has that file can read the connection", ""),
     ),
     parameter("oauth_issuer", "", 18, NO_OAUTH),
     parameter("oauth_client_id", "", 18, NO_OAUTH),
@@ -142,7 +148,8 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "",
         ALWAYS,
         Fate::Refused(
-            "it could be given to the client only where other processes can read it; store the key without a password in a file that nobody else may read",
+            "it could be given to the client only where other processes can read it",
+            "store the key without a password in a file that nobody else may read",
         ),
     ),
     parameter("scram_client_key", "", 18, UNSHOWN),
@@ -160,12 +167,13 @@ pub(super) fn find(name: &str) -> Option<&'static Parameter> {
 pub(super) const SETTINGS: [&str; 2] = ["PGTZ", "PGGEQO"];
 
 /// Variables of libpq that can't count here, and why.
-const UNUSED: [(&str, &str); 2] = [
+const UNUSED: [(&str, &str, &str); 2] = [
     (
         "PGDATESTYLE",
         "a dump is made with the style that every server reads",
+        "",
     ),
-    ("PGSERVICEFILE", "no service file is read"),
+    ("PGSERVICEFILE", "no service file is read", ""),
 ];
 
 /// The deprecated way to say `PGSSLMODE=require`.
@@ -184,7 +192,7 @@ impl Inherited {
             .map(|parameter| parameter.variable)
             .filter(|name| !name.is_empty())
             .chain(SETTINGS)
-            .chain(UNUSED.map(|(name, _)| name))
+            .chain(UNUSED.map(|(name, ..)| name))
             .chain([REQUIRE_SSL]);
         let mut found = BTreeMap::new();
         for name in names {
@@ -214,18 +222,20 @@ impl Inherited {
         self.0.iter().map(|(name, value)| (*name, value.expose()))
     }
 
-    /// Those that are set and can't count, each with the reason.
+    /// Those that are set but not used, each with the reason and with what to do.
     #[must_use]
-    pub fn unused(&self) -> Vec<(&'static str, &'static str)> {
+    pub fn unused(&self) -> Vec<(&'static str, &'static str, &'static str)> {
         let of_parameters = PARAMETERS
             .iter()
             .filter_map(|parameter| match parameter.fate {
-                Fate::LeftOut(reason) | Fate::Refused(reason) => Some((parameter.variable, reason)),
+                Fate::LeftOut(reason, remedy) | Fate::Refused(reason, remedy) => {
+                    Some((parameter.variable, reason, remedy))
+                }
                 Fate::Given | Fate::Address => None,
             });
         of_parameters
             .chain(UNUSED)
-            .filter(|(name, _)| self.0.contains_key(name))
+            .filter(|(name, ..)| self.0.contains_key(name))
             .collect()
     }
 }

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 mod inherit;
-mod judge;
 mod pieces;
 mod scheme;
+mod whole;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::parameters::{Inherited, SETTINGS, find};
+use crate::fault::Wrong;
 use crate::secret::{Redactor, Secret};
 use pieces::Pieces;
 use scheme::scheme;
@@ -37,27 +38,27 @@ pub struct DatabaseUrl {
     variable: &'static str,
 }
 
-/// Something about a URL, as the rest of a sentence that begins with the name of a variable.
+/// What is wrong or unusual about a URL, or about a variable of libpq that is used with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
-    /// The variable of libpq that it is about; none where it is about the URL.
+    /// The variable of libpq that it is about; `None` if it is about the URL.
     pub variable: Option<&'static str>,
-    /// The rest of the sentence, which holds no secret.
-    pub text: String,
+    /// The cause and the remedy, neither of which holds a secret.
+    pub wrong: Wrong,
 }
 
 impl Remark {
-    fn new(text: impl Into<String>) -> Self {
+    fn new(wrong: impl Into<Wrong>) -> Self {
         Self {
             variable: None,
-            text: text.into(),
+            wrong: wrong.into(),
         }
     }
 
-    fn about(variable: &'static str, text: impl Into<String>) -> Self {
+    fn about(variable: &'static str, wrong: impl Into<Wrong>) -> Self {
         Self {
             variable: Some(variable),
-            text: text.into(),
+            wrong: wrong.into(),
         }
     }
 }
@@ -66,12 +67,12 @@ impl DatabaseUrl {
     /// Understands a `postgres://` or `postgresql://` URI, or lists everything that is wrong with it.
     ///
     /// # Errors
-    /// One sentence a problem; none of them repeats any part of the URL that could belong to a password.
-    pub fn parse(text: &str) -> Result<(Self, Vec<String>), Vec<String>> {
-        let texts = |remarks: Vec<Remark>| remarks.into_iter().map(|remark| remark.text).collect();
+    /// Every problem. None of them repeats any part of the URL that could belong to a password.
+    pub fn parse(text: &str) -> Result<(Self, Vec<Wrong>), Vec<Wrong>> {
+        let plain = |remarks: Vec<Remark>| remarks.into_iter().map(|remark| remark.wrong).collect();
         match Self::parse_with(text, &Inherited::default()) {
-            Ok((url, warnings)) => Ok((url, texts(warnings))),
-            Err(problems) => Err(texts(problems)),
+            Ok((url, warnings)) => Ok((url, plain(warnings))),
+            Err(problems) => Err(plain(problems)),
         }
     }
 
@@ -89,7 +90,7 @@ impl DatabaseUrl {
         let mut pieces = Pieces::cut(rest);
         let mut problems: Vec<Remark> = pieces.problems.drain(..).map(Remark::new).collect();
         pieces.inherit(inherited, &mut warnings);
-        problems.extend(pieces.judge(!problems.is_empty()));
+        problems.extend(pieces.problems_of_whole(!problems.is_empty()));
         warnings.extend(pieces.remarks());
         if !problems.is_empty() {
             problems.dedup();
@@ -114,13 +115,15 @@ impl DatabaseUrl {
         };
         if url.is_pooler() {
             warnings.push(Remark::new(
-                "looks like PgBouncer; a dump through a transaction pooler disturbs other clients: use the direct URL (on Railway ${{Postgres.DATABASE_UNPOOLED_URL}})",
+                Wrong::new("looks like PgBouncer, and a dump through a transaction pooler disturbs other clients", "use the direct URL (on Railway ${{Postgres.DATABASE_UNPOOLED_URL}})"),
             ));
         }
         // A name that nobody knows is shown; a password that was put there is not.
         let redactor = url.redactor();
         for warning in &mut warnings {
-            warning.text = redactor.redact(&warning.text);
+            let wrong = &mut warning.wrong;
+            wrong.cause = redactor.redact(&wrong.cause).into();
+            wrong.remedy = redactor.redact(&wrong.remedy).into();
         }
         Ok((url, warnings))
     }

@@ -1,5 +1,6 @@
 //! `AWS_S3_ENDPOINT` as consoles show it and people paste it, understood whole (pure).
 
+use crate::fault::Wrong;
 use crate::network::address::{host, is_authority, is_local};
 
 /// Where a store answers.
@@ -9,8 +10,8 @@ pub struct Endpoint {
     pub url: String,
     /// Whether the bucket's name stood before the host. The store is known to answer there then.
     pub named_bucket: bool,
-    /// What was odd about it, as the rest of a sentence that begins with the variable's name.
-    pub warnings: Vec<&'static str>,
+    /// What was unusual about it.
+    pub warnings: Vec<Wrong>,
 }
 
 /// Cloudflare's domain for R2.
@@ -47,37 +48,47 @@ impl Endpoint {
     /// land under `bucket/`.
     ///
     /// # Errors
-    /// Why it can't be used, as the rest of a sentence that begins with the variable's name.
-    pub fn parse(text: &str, bucket: Option<&str>) -> Result<Self, &'static str> {
+    /// Why it can't be used.
+    pub fn parse(text: &str, bucket: Option<&str>) -> Result<Self, Wrong> {
         let (scheme, rest) = text
             .split_once("://")
             .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest))
             .filter(|(scheme, _)| ["http", "https"].contains(&scheme.as_str()))
-            .ok_or("is not a URL that begins with https://; for R2 it is https://ACCOUNT_ID.r2.cloudflarestorage.com")?;
+            .ok_or_else(|| {
+                Wrong::new(
+                    "is not a URL that begins with https://",
+                    "for R2 it is https://ACCOUNT_ID.r2.cloudflarestorage.com",
+                )
+            })?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if authority.contains('@') {
-            return Err(
-                "holds a user or password; credentials go into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-            );
+            return Err(Wrong::new(
+                "holds a user or password",
+                "credentials go into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            ));
         }
         let authority = authority.to_ascii_lowercase();
         if !is_authority(&authority)
             || rest.contains(['?', '#'])
             || text.parse::<axum::http::Uri>().is_err()
         {
-            return Err(
-                "is not a plain https://host URL; replace placeholders such as {ACCOUNT_ID}, and remove ? and #, and a port that is not a number",
-            );
+            return Err(Wrong::new(
+                "is not a plain https://host URL",
+                "replace placeholders such as {ACCOUNT_ID}, and remove ? and #, and a port that is not a number",
+            ));
         }
         let mut warnings = Vec::new();
         let before = bucket.and_then(|bucket| before_host(host(&authority), bucket));
         let authority = match before {
             Some(BeforeHost::Bucket(length)) => {
-                warnings.push("begins with the bucket's name; the name was left out");
+                warnings.push("begins with the bucket's name; the name was left out".into());
                 authority.get(length..).unwrap_or_default().to_owned()
             }
             Some(BeforeHost::Perhaps) => {
-                warnings.push("begins with the bucket's name; if the store's host has another name, leave the bucket's out");
+                warnings.push(Wrong::new(
+                    "begins with the bucket's name",
+                    "if the store's host has another name, leave the bucket's out",
+                ));
                 authority
             }
             None => authority,
@@ -86,9 +97,10 @@ impl Endpoint {
         if let Some(account) = host.strip_suffix(R2)
             && !is_account(account)
         {
-            return Err(
-                "does not hold an account id: the host must be the 32 hexadecimal digits of the account id, then .r2.cloudflarestorage.com, with nothing before them; a jurisdiction such as eu stands between the two",
-            );
+            return Err(Wrong::new(
+                "does not hold an account id",
+                "the host must be the 32 hexadecimal digits of the account id, then .r2.cloudflarestorage.com, with nothing before them; a jurisdiction such as eu stands between the two",
+            ));
         }
         let mut path = path.trim_matches('/');
         if let Some(without) = bucket.and_then(|bucket| path.strip_suffix(bucket))
@@ -96,22 +108,27 @@ impl Endpoint {
             && path != SUPABASE
         {
             warnings.push(
-                "ends in the bucket's name, as R2's dashboard shows it; the name was left out",
+                "ends in the bucket's name, as R2's dashboard shows it; the name was left out"
+                    .into(),
             );
             path = without.trim_end_matches('/');
         }
         if !path.is_empty() {
             if is_known(host) {
-                return Err("holds a path; give the host only, and the folder in BUCKET_SUBFOLDER");
+                return Err(Wrong::new(
+                    "holds a path",
+                    "give the host only, and the folder in BUCKET_SUBFOLDER",
+                ));
             }
             if !path.split('/').all(is_segment) {
-                return Err(
-                    "holds a path with an empty, . or .. segment, or a character other than letters, digits and - . _ ~",
-                );
+                return Err("holds a path with an empty, . or .. segment, or a character other than letters, digits and - . _ ~".into());
             }
         }
         if scheme == "http" && !is_local(host) {
-            warnings.push("begins with http://: the whole database travels unencrypted");
+            warnings.push(Wrong::new(
+                "begins with http://, so the whole database travels unencrypted",
+                "use https:// if the store has it",
+            ));
         }
         let slash = if path.is_empty() { "" } else { "/" };
         Ok(Self {
@@ -278,7 +295,7 @@ mod tests {
             assert_eq!((found.url, found.named_bucket), (url, named), "{text}");
             assert_eq!(found.warnings.len(), warnings.len(), "{text}");
             for (warning, piece) in found.warnings.iter().zip(warnings) {
-                assert!(warning.contains(piece), "{text}: {warning}");
+                assert!(warning.to_string().contains(piece), "{text}: {warning}");
             }
         }
     }
@@ -321,7 +338,7 @@ mod tests {
             format!("other.{ACCOUNT}.r2.cloudflarestorage.com"),
         ] {
             let found = Endpoint::parse(&format!("https://{host}"), Some("backups"));
-            assert!(found.unwrap_err().contains("account id"), "{host}");
+            assert!(found.unwrap_err().cause.contains("account id"), "{host}");
         }
     }
 
@@ -332,6 +349,6 @@ mod tests {
             assert!(found.is_err(), "{path}");
         }
         let found = Endpoint::parse("https://s3.eu-central-1.amazonaws.com/folder", Some("b"));
-        assert!(found.unwrap_err().contains("BUCKET_SUBFOLDER"));
+        assert!(found.unwrap_err().remedy.contains("BUCKET_SUBFOLDER"));
     }
 }

@@ -3,6 +3,7 @@
 use super::super::parameters::{Fate, Inherited, PARAMETERS, SETTINGS, ssl};
 use super::Remark;
 use super::pieces::Pieces;
+use crate::fault::Wrong;
 use crate::secret::Secret;
 
 impl Pieces {
@@ -48,8 +49,11 @@ impl Pieces {
                 _ => self.inherit_parameter(name, value),
             }
         }
-        for (name, reason) in inherited.unused() {
-            warnings.push(Remark::about(name, format!("is not used: {reason}")));
+        for (name, reason, remedy) in inherited.unused() {
+            warnings.push(Remark::about(
+                name,
+                Wrong::new(format!("is not used: {reason}"), remedy),
+            ));
         }
     }
 

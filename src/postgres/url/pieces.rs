@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use percent_encoding::percent_decode_str;
 
 use super::super::parameters::{Fate, find};
+use crate::fault::Wrong;
 use crate::secret::Secret;
 
-/// What stands in a URL, decoded, with what is odd about it.
+/// The pieces of a URL, decoded, with what is wrong or unusual about them.
 #[derive(Default)]
 pub(super) struct Pieces {
     pub(super) hosts: Vec<String>,
@@ -21,40 +22,46 @@ pub(super) struct Pieces {
     pub(super) ssl: Option<String>,
     /// Names that libpq does not know.
     pub(super) foreign: Vec<String>,
-    /// Names of libpq that are left out, and why.
-    pub(super) left_out: Vec<(&'static str, &'static str)>,
+    /// Names of libpq that are left out, why, and what to do.
+    pub(super) left_out: Vec<(&'static str, &'static str, &'static str)>,
     /// The parameters that came from libpq's variables.
     pub(super) inherited: Vec<&'static str>,
-    pub(super) problems: Vec<String>,
+    pub(super) problems: Vec<Wrong>,
 }
 
 impl Pieces {
     /// Cuts what follows `postgres://`.
     pub(super) fn cut(rest: &str) -> Self {
         let mut pieces = Self::default();
-        let mut refuse = |problem: &str| pieces.problems.push(problem.to_owned());
+        let mut refuse = |cause, remedy| pieces.problems.push(Wrong::new(cause, remedy));
         if rest.contains(['"', '\'', '`']) || rest.contains(char::is_whitespace) {
-            refuse("holds a quote or a blank; percent-encode it if it belongs to the password");
+            refuse(
+                "holds a quote or a blank",
+                "percent-encode it if it belongs to the password",
+            );
         }
         if rest.contains('#') {
-            refuse("holds a # (write %23 if it belongs to the password)");
+            refuse("holds a #", "write %23 if it belongs to the password");
         }
         let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = before_query.split_once('/').unwrap_or((before_query, ""));
         if path.contains(['/', '@']) || query.contains('@') {
             refuse(
-                "has a / or ? in the user, password or host part, or an @ after it (write %2F, %3F, %40 if they belong to the password)",
+                "has a / or ? in the user, password or host part, or an @ after it",
+                "write %2F, %3F, %40 if they belong to the password",
             );
         }
         let (credentials, addresses) = authority.rsplit_once('@').unwrap_or(("", authority));
         if path.contains('&') || addresses.contains('&') {
             refuse(
-                "has an & before the first ?: write ? before the first parameter and & before each further one",
+                "has an & before the first ?",
+                "write ? before the first parameter and & before each further one",
             );
         }
         if query.contains('?') {
             refuse(
-                "has a second ?: write ? before the first parameter and & before each further one (%3F within a value)",
+                "has a second ?",
+                "write ? before the first parameter and & before each further one (%3F within a value)",
             );
         }
         let (raw_user, raw_password) = match credentials.split_once(':') {
@@ -62,12 +69,15 @@ impl Pieces {
             None => (credentials, None),
         };
         if raw_user.contains('@') {
-            refuse("has an @ in the user (write %40, as in user%40server)");
+            refuse("has an @ in the user", "write %40, as in user%40server");
         } else if credentials.contains('@') {
-            refuse("has an @ in the password (write %40)");
+            refuse("has an @ in the password", "write %40");
         }
         if raw_password.is_some_and(is_placeholder) {
-            refuse("still has a placeholder in brackets in place of the password");
+            refuse(
+                "still has a placeholder in brackets instead of the password",
+                "write the password there",
+            );
         }
         pieces.user = pieces.decoded(raw_user, "user");
         pieces.password = raw_password
@@ -78,7 +88,7 @@ impl Pieces {
         for address in addresses.split(',') {
             let (host, port) = split_port(address);
             if !address.starts_with('[') && port.contains(':') {
-                pieces.problems.push("has a host with several colons: write an address of IPv6 in brackets, as in [::1]:5432 (and %3A for a : of the password)".to_owned());
+                pieces.problems.push(Wrong::new("has a host with several colons", "write an address of IPv6 in brackets, as in [::1]:5432 (and %3A for a : of the password)"));
                 continue;
             }
             let host = pieces.decoded(host, "host");
@@ -93,7 +103,7 @@ impl Pieces {
 
     fn decoded(&mut self, part: &str, what: &str) -> String {
         decoded(part).unwrap_or_else(|| {
-            self.problems.push(format!("has a % in the {what} that is not followed by two hexadecimal digits of UTF-8 text (write %25 for a plain %)"));
+            self.problems.push(Wrong::new(format!("has a % in the {what} that is not followed by two hexadecimal digits of UTF-8 text"), "write %25 for a plain %"));
             String::new()
         })
     }
@@ -123,10 +133,12 @@ impl Pieces {
             (Fate::Given, name) => {
                 self.parameters.insert(name, value);
             }
-            (Fate::LeftOut(reason), name) => self.left_out.push((name, reason)),
-            (Fate::Refused(reason), name) => {
-                self.problems
-                    .push(format!("has the parameter {name}: {reason}"));
+            (Fate::LeftOut(reason, remedy), name) => self.left_out.push((name, reason, remedy)),
+            (Fate::Refused(reason, remedy), name) => {
+                self.problems.push(Wrong::new(
+                    format!("has the parameter {name}: {reason}"),
+                    remedy,
+                ));
             }
         }
     }

@@ -1,7 +1,9 @@
-//! What a URL begins with, and what a text is that begins otherwise.
+//! The beginning of a URL, and what a text is that begins in another way.
 
-/// Takes the scheme off, or says what a text is that has another.
-pub(super) fn scheme(text: &str) -> Result<(&str, Option<String>), String> {
+use crate::fault::Wrong;
+
+/// Takes the scheme off, or says what a text with another scheme is.
+pub(super) fn scheme(text: &str) -> Result<(&str, Option<Wrong>), Wrong> {
     const FORM: &str = "postgres://user:password@host:port/database";
     const OTHER_NAMES: [&str; 8] = [
         "ecto",
@@ -14,7 +16,10 @@ pub(super) fn scheme(text: &str) -> Result<(&str, Option<String>), String> {
         "timescalegis",
     ];
     if text.contains("${") {
-        return Err("holds a reference that was not resolved; on Railway it is ${{Postgres.DATABASE_URL}}, where the part before the dot is the name of the database's service".to_owned());
+        return Err(Wrong::new(
+            "holds a reference that was not resolved",
+            "on Railway it is ${{Postgres.DATABASE_URL}}, where the part before the dot is the name of the database's service",
+        ));
     }
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     let scheme = scheme.to_ascii_lowercase();
@@ -30,28 +35,36 @@ pub(super) fn scheme(text: &str) -> Result<(&str, Option<String>), String> {
     {
         let warning =
             "begins as a driver writes it, and was read as if it began with postgresql://";
-        return Ok((rest, Some(warning.to_owned())));
+        return Ok((rest, Some(warning.into())));
     }
     let begins = text.trim_start();
-    Err(if begins.starts_with(['{', '[']) {
-        format!("is JSON; give it only the URL: {FORM}")
+    let only = format!("give it only the URL: {FORM}");
+    let written = format!("write it as {FORM}");
+    let (cause, remedy) = if begins.starts_with(['{', '[']) {
+        ("is JSON", only)
     } else if begins.starts_with("psql ") || begins.starts_with("pg_dump ") {
-        "is a whole command; give it only the URL that stands in its quotes".to_owned()
+        (
+            "is a whole command",
+            "give it only the URL that is in its quotes".to_owned(),
+        )
     } else if scheme.starts_with("prisma") {
-        format!(
-            "is the address of Prisma's own service, which speaks no PostgreSQL; use the database's direct URL: {FORM}"
+        (
+            "is the address of Prisma's own service, which does not speak PostgreSQL",
+            format!("use the database's direct URL: {FORM}"),
         )
     } else if scheme.contains("postgres") {
-        format!("has something before postgres://; give it only the URL: {FORM}")
+        ("has something before postgres://", only)
     } else if text.contains(';') && text.contains('=') {
-        format!("is a connection string of .NET or ODBC; write it as {FORM}")
+        ("is a connection string of .NET or ODBC", written)
     } else if scheme.is_empty() && text.contains('=') {
-        format!("is a list of key=value; write it as {FORM}")
+        ("is a list of key=value", written)
     } else if scheme.is_empty() {
-        format!("is not a postgres:// or postgresql:// URI; write it as {FORM}")
+        ("is not a postgres:// or postgresql:// URI", written)
     } else {
-        format!(
-            "is not a postgres:// or postgresql:// URI, but a URL of something else; write it as {FORM}"
+        (
+            "is not a postgres:// or postgresql:// URI, but a URL of something else",
+            written,
         )
-    })
+    };
+    Err(Wrong::new(cause, remedy))
 }

@@ -1,8 +1,9 @@
-//! What is wrong with a URL as a whole, and what is odd about it.
+//! What is wrong with a URL as a whole, and what is unusual about it.
 
 use super::super::parameters::{find, ssl, sslmode};
 use super::Remark;
 use super::pieces::Pieces;
+use crate::fault::Wrong;
 
 /// Parameters whose value is a whole number.
 const NUMBERS: [&str; 6] = [
@@ -15,44 +16,50 @@ const NUMBERS: [&str; 6] = [
 ];
 
 impl Pieces {
-    /// What is wrong with the whole.
-    pub(super) fn judge(&mut self, was_refused: bool) -> Vec<Remark> {
+    /// The problems of the URL as a whole.
+    pub(super) fn problems_of_whole(&mut self, was_refused: bool) -> Vec<Remark> {
         let mut problems = Vec::new();
-        let mut refuse = |problem: &str| problems.push(Remark::new(problem));
+        let mut refuse = |cause, remedy| problems.push(Remark::new(Wrong::new(cause, remedy)));
         if self
             .ports
             .iter()
             .any(|port| !port.is_empty() && port.parse::<u16>().is_err())
         {
             refuse(
-                "has a port that is not a number from 1 to 65535 (or a :, / or @ in the password that must be percent-encoded)",
+                "has a port that is not a number from 1 to 65535",
+                "if it is a part of the password, percent-encode :, / and @ there",
             );
         }
         if self.hosts.iter().any(String::is_empty) || self.hosts.is_empty() && !was_refused {
-            refuse("names no host");
+            refuse("names no host", "write it after the @");
         }
         if self.user.is_empty() {
             refuse(
-                "names no user; libpq would take the one this process runs as, which has no name in a container",
+                "names no user (libpq would take the one that this process runs as, which has no name in a container)",
+                "write it before the @",
             );
         }
         if self.name.is_empty() {
             refuse(
-                "names no database; write it after the host as /name (libpq would silently take the one that is named like the user)",
+                "names no database (libpq would silently take the one that is named like the user)",
+                "write it after the host as /name",
             );
         }
         if [&self.name, &self.user]
             .iter()
             .any(|part| part.contains('\0'))
         {
-            refuse("holds a NUL character");
+            refuse("holds a NUL character", "remove %00");
         }
         if let Some(mode) = self.parameters.get_mut("sslmode") {
             match sslmode(mode) {
                 Some(known) => known.clone_into(mode),
                 None => problems.push(Remark {
                     variable: self.inherited.contains(&"sslmode").then_some("PGSSLMODE"),
-                    text: "has an sslmode that libpq does not know; use disable, prefer, require, verify-ca or verify-full".to_owned(),
+                    wrong: Wrong::new(
+                        "has an sslmode that libpq does not know",
+                        "use disable, prefer, require, verify-ca or verify-full",
+                    ),
                 }),
             }
         } else if let Some(mode) = self.ssl.as_deref().and_then(ssl) {
@@ -68,18 +75,18 @@ impl Pieces {
                 let variable = find(name).map(|parameter| parameter.variable);
                 problems.push(Remark {
                     variable: variable.filter(|_| self.inherited.contains(&name)),
-                    text: format!("has a {name} that is not a whole number"),
+                    wrong: format!("has a {name} that is not a whole number").into(),
                 });
             }
         }
         problems
     }
 
-    /// What is odd and usable.
+    /// What is unusual about it, though it can be used.
     pub(super) fn remarks(&self) -> Vec<Remark> {
         let mut remarks = Vec::new();
         if !self.foreign.is_empty() {
-            // What looks made by chance may be a key that somebody put into the wrong place.
+            // A name that looks random may be a key that somebody put into the wrong place.
             let is_name = |name: &&String| {
                 let has_digits = name.bytes().any(|b| b.is_ascii_digit());
                 let has_capitals = name.bytes().any(|b| b.is_ascii_uppercase());
@@ -117,9 +124,10 @@ impl Pieces {
                 "has the parameter ssl, which libpq does not know: it {read}"
             )));
         }
-        for (name, reason) in &self.left_out {
-            remarks.push(Remark::new(format!(
-                "has the parameter {name}, which is left out: {reason}"
+        for (name, reason, remedy) in &self.left_out {
+            remarks.push(Remark::new(Wrong::new(
+                format!("has the parameter {name}, which is left out: {reason}"),
+                *remedy,
             )));
         }
         remarks
