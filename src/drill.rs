@@ -157,7 +157,7 @@ impl Diagnosed for DrillError {
                 "run the statement against the source; if it is true there, do not rely on this backup"
             }
             Self::Deadline(_) => "use a faster server for drills, or raise BACKUP_TIMEOUT",
-            Self::Cancelled => "nothing is left behind but what the next drill drops",
+            Self::Cancelled => "the next drill removes whatever was left behind",
         }
     }
 }

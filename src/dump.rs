@@ -104,7 +104,7 @@ impl CleanExit {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DumpError {
     /// It could not be started.
-    #[error("start {program}: {reason}")]
+    #[error("could not start {program}: {reason}")]
     Start {
         /// The program's path.
         program: String,
@@ -142,10 +142,10 @@ pub enum DumpError {
     #[error("pg_dump closed its output but did not exit within {0:?}")]
     Lingers(Duration),
     /// No byte came for too long.
-    #[error("pg_dump gave no byte for {0:?}")]
+    #[error("pg_dump wrote nothing for {0:?}")]
     Silent(Duration),
     /// The system could not report how it ended, or could not deliver its output.
-    #[error("read from pg_dump: {0}")]
+    #[error("could not read the output of pg_dump: {0}")]
     Read(String),
 }
 

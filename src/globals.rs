@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn an_error_names_the_program_that_ran() {
         let error = BackupError::Dump(DumpError::Silent(Duration::from_secs(600)));
-        assert_eq!(told(&error), "pg_dumpall gave no byte for 600s");
+        assert_eq!(told(&error), "pg_dumpall wrote nothing for 600s");
         assert_eq!(
             told(&BackupError::Cancelled),
             "the service was told to stop"

@@ -89,7 +89,7 @@ pub enum RestoreError {
     #[error("not confirmed: everything in the database {0} would be replaced")]
     NotConfirmed(String),
     /// `psql` could not be run.
-    #[error("run psql: {0}")]
+    #[error("could not run psql: {0}")]
     Start(String),
     /// `psql` is too old to be kept from the commands that a backup may hold for it.
     #[error("psql {0} does not know \\restrict, without which a backup could have it run commands")]

@@ -107,7 +107,7 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
         panic = message,
         at,
         thread = thread.name(),
-        hint = "this is a mistake in the program: report it with this line",
+        hint = "this is a defect of the program; report it with this line",
         "a part of the program panicked"
     );
 }

@@ -1196,7 +1196,7 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 &["dump::a_killed_pg_dump_leaves_nothing"],
             ),
             (
-                "`pg_dump gave no byte for 600s`, or it does not exit",
+                "`pg_dump wrote nothing for 600s`, or it does not exit",
                 &[
                     "network::a_backend_that_is_stopped_ends_the_attempt_when_no_byte_came_for_too_long",
                     "dump::a_pg_dump_that_closes_its_output_and_stays_is_ended",
@@ -1223,7 +1223,7 @@ fn each_symptom_of_the_troubleshooting_table_has_a_test() {
                 &["lifecycle::sigterm_in_a_run_aborts_it_and_exits_0"],
             ),
             (
-                "`start …/pg_dump`, `run psql`, `read from pg_dump`",
+                "`could not start …/pg_dump`, `could not run psql`, `could not read the output of pg_dump`",
                 &["dump::a_pg_dump_that_cannot_be_started_leaves_nothing"],
             ),
             (

@@ -267,9 +267,9 @@ fn members_that_are_lost_doubled_swapped_or_foreign_are_noticed() {
         };
         let lost_says = words("its beginning is lost", "", "its end is lost");
         let doubled_says = words(
-            "another backup begins inside of it",
+            "another backup begins inside it",
             "",
-            "something follows behind its end",
+            "something follows its end",
         );
         let exchanged_says = "not what was written";
         cases.push((format!("member {at} lost"), lost, lost_says));
@@ -289,7 +289,7 @@ fn members_that_are_lost_doubled_swapped_or_foreign_are_noticed() {
             ));
         }
     }
-    let second = format!("another backup begins inside of it, that of {other_name}");
+    let second = format!("another backup begins inside it: {other_name}");
     cases.push((
         "another backup behind".to_owned(),
         [&object[..], &other].concat(),

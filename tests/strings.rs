@@ -37,7 +37,7 @@ fn what_belongs_to_a_file_or_dashboard_is_refused_in_every_variable_alike() {
         ("a-${{canary.VALUE}}", "not resolved", true),
         ("$(CANARY)", "not resolved", true),
         ("canary # comment", "holds a comment", true),
-        ("canary\u{200b}value", "nobody can see", true),
+        ("canary\u{200b}value", "invisible character", true),
     ] {
         let expected: BTreeSet<String> = VARIABLES
             .iter()

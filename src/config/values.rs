@@ -125,7 +125,7 @@ fn accident(name: &str, value: &str) -> Option<Wrong> {
     {
         return Some(Wrong::new(
             "holds its own name",
-            "give it only what stands behind the = in the file",
+            "set it only to what follows the = in the file",
         ));
     }
     if is_sql(name) {
@@ -148,8 +148,8 @@ fn accident(name: &str, value: &str) -> Option<Wrong> {
         .any(|c| is_invisible(c) || c.is_whitespace() && !c.is_ascii())
         .then(|| {
             Wrong::new(
-                "holds a sign that nobody can see, such as a no-break or zero-width space",
-                "type it in place of copying it",
+                "holds an invisible character, such as a no-break or zero-width space",
+                "type it instead of copying it",
             )
         })
 }
@@ -293,11 +293,15 @@ mod tests {
             ),
             ("BACKUP_DATABASE_URL", "$DATABASE_URL", "reference"),
             ("TZ", "{{ .Values.zone }}", "reference"),
-            ("AWS_S3_REGION", "eu\u{200b}-central-1", "nobody can see"),
+            (
+                "AWS_S3_REGION",
+                "eu\u{200b}-central-1",
+                "invisible character",
+            ),
             (
                 "BACKUP_OPTIONS",
                 "--no-owner\u{a0}--no-acl",
-                "nobody can see",
+                "invisible character",
             ),
             ("TZ", "TZ=Europe/Berlin", "its own name"),
             ("PORT", "export PORT = 80", "its own name"),

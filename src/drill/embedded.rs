@@ -54,7 +54,7 @@ pub enum EmbeddedError {
     },
     /// The temporary folder is too small.
     #[error(
-        "{} has {free_bytes} bytes free, restoring takes about {needed_bytes}", folder.display()
+        "{} has {free_bytes} bytes free, but restoring takes about {needed_bytes}", folder.display()
     )]
     Disk {
         /// The temporary folder.
@@ -383,7 +383,9 @@ fn check_disk(folder: &Path, plain_bytes: u64) -> Result<(), EmbeddedError> {
     let needed_bytes = plain_bytes.saturating_mul(2).saturating_add(BARE_SERVER);
     let free_bytes = rustix::fs::statvfs(folder)
         .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
-        .map_err(|error| EmbeddedError::Start(format!("look at {}: {error}", folder.display())))?;
+        .map_err(|error| {
+            EmbeddedError::Start(format!("could not examine {}: {error}", folder.display()))
+        })?;
     if free_bytes < needed_bytes {
         return Err(EmbeddedError::Disk {
             folder: folder.to_owned(),
@@ -414,7 +416,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("bytes free, restoring takes about 9"),
+                .contains("bytes free, but restoring takes about 9"),
             "{error}"
         );
         assert!(error.hint().contains("TMPDIR"));

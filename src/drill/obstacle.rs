@@ -28,7 +28,7 @@ pub(super) struct Surroundings {
     pub(super) refused_extension: Option<(String, String)>,
 }
 
-const EXTENSIONS: &str = "drill where they are: name a server that has them in VERIFY_DATABASE_URL (or --into), or, for drills with embedded, build the image with them (build argument SERVER_EXTENSIONS)";
+const EXTENSIONS: &str = "drill on a server that has them, in VERIFY_DATABASE_URL (or --into); or, for embedded drills, build the image with them (build argument SERVER_EXTENSIONS)";
 const EXTENSION: &str = "drill on a server that can create it, in VERIFY_DATABASE_URL (or --into): some extensions must be preloaded (shared_preload_libraries), and some can be in one database of a server only; else restore it by hand and compare";
 const RIGHTS: &str = "drill as a user who may do it, such as a superuser, in VERIFY_DATABASE_URL (or --into), or set that to embedded";
 const LOCALE: &str = "drill on a server that has this locale, in VERIFY_DATABASE_URL (or --into), such as one of the image that the source runs in";

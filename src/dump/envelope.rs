@@ -136,23 +136,23 @@ impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LOST: &str = "parts of it are lost, doubled, exchanged or of another backup";
         match self {
-            Self::Garbled => f.write_str("its description of itself can't be read"),
+            Self::Garbled => f.write_str("its description can't be read"),
             Self::Format(format) => write!(
                 f,
-                "it describes itself in format {format}, and this version of the service knows none after {}",
+                "its description has format {format}, but this version of the service only knows formats up to {}",
                 label::FORMAT
             ),
             Self::NoHead => f.write_str(
-                "its beginning is lost: the description that every backup begins with is not there, and the one at its end is",
+                "its beginning is lost: it has the description at the end of a backup, but not the one at the beginning",
             ),
             Self::NoTail => f.write_str(
-                "its end is lost: it begins with a description of itself, and the one that belongs to its end is not there",
+                "its end is lost: it has the description at the beginning of a backup, but not the one at the end",
             ),
             Self::Second(name) => {
-                write!(f, "another backup begins inside of it, that of {name}")
+                write!(f, "another backup begins inside it: {name}")
             }
-            Self::SecondDump => f.write_str("a second dump begins inside of it"),
-            Self::Follows => f.write_str("something follows behind its end"),
+            Self::SecondDump => f.write_str("a second dump begins inside it"),
+            Self::Follows => f.write_str("something follows its end"),
             Self::Differs(differences) => {
                 write!(f, "it is not what was written, {LOST}: {differences}")
             }
@@ -384,7 +384,7 @@ impl Comparison {
                     self.differ(format!("{table} holds {found} rows, {written} were dumped"));
                 }
                 None => self.differ(format!(
-                    "{table} is not in it, of which {written} rows were dumped"
+                    "{table} is missing, and {written} rows of it were dumped"
                 )),
             }
             self.tables = self.tables.saturating_add(1);
@@ -425,7 +425,7 @@ impl Comparison {
         }
         if !self.is_sealed {
             if begins_twice {
-                all.push("a second dump begins inside of it".to_owned());
+                all.push("a second dump begins inside it".to_owned());
             }
             all.push("the SHA-256 of its text is another one than was written".to_owned());
         }
@@ -573,7 +573,7 @@ mod tests {
             (
                 "twice",
                 &[text, text].concat(),
-                "a second dump begins inside of it",
+                "a second dump begins inside it",
             ),
             (
                 "other bytes",

@@ -19,11 +19,11 @@ pub async fn ask(database: &Database<'_>) -> Origin {
     match question(database, &facts()).await {
         Ok(origin) => origin.bounded(),
         Err(error) if error.kind == Kind::Connect => {
-            tracing::debug!(error = %error, "the backup's head holds nothing of the database: it did not answer");
+            tracing::debug!(error = %error, "the backup's head holds nothing about the database, which did not answer");
             Origin::default()
         }
         Err(error) => {
-            tracing::debug!(error = %error, "could not ask for everything at once that a backup's head holds");
+            tracing::debug!(error = %error, "could not ask for all facts of a backup's head at once");
             one_by_one(database).await
         }
     }

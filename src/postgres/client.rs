@@ -130,7 +130,7 @@ impl Clients {
                 continue;
             }
             let Some((major, version)) = version_of(&program).await else {
-                tracing::warn!(path = %program.display(), "client left out: it does not tell its version");
+                tracing::warn!(path = %program.display(), "client left out: it prints no version");
                 continue;
             };
             clients.entry(major).or_insert(Client {

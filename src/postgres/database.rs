@@ -234,7 +234,7 @@ impl Database<'_> {
     fn not_run(&self, error: &std::io::Error) -> PostgresError {
         PostgresError::new(
             Kind::Internal,
-            format!("run psql: {error}"),
+            format!("could not run psql: {error}"),
             format!(
                 "{} must be an executable psql",
                 self.client.path("psql").display()
