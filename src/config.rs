@@ -81,6 +81,8 @@ pub struct SeriesSettings {
     pub max_age: Duration,
     /// `BACKUP_TIMEOUT`
     pub timeout: Duration,
+    /// `BACKUP_SERVER_WAIT`
+    pub server_wait: Duration,
     /// `BACKUP_RETRIES`
     pub retries: usize,
     /// `BACKUP_COMPRESSION`
@@ -161,6 +163,7 @@ impl Config {
                 catch_up: settings.backup_catch_up?,
                 max_age: chosen_age.unwrap_or(longest_gap + Duration::from_secs(3600)),
                 timeout: settings.backup_timeout?,
+                server_wait: settings.backup_server_wait?,
                 retries: usize::from(settings.backup_retries?),
                 compression: settings.backup_compression?,
                 compression_threads: settings.backup_compression_threads.map(usize::from),

@@ -134,6 +134,8 @@ pub enum DumpError {
         bytes: u64,
         /// What it said.
         said: String,
+        /// What to do, with the name of the variable that holds the URL.
+        hint: String,
     },
     /// Its output was not read to the end.
     #[error("pg_dump's output was not read to its end")]
@@ -176,9 +178,7 @@ impl Diagnosed for DumpError {
             Self::Signal { .. } => {
                 "something killed pg_dump, often the memory limit of the container; the next attempt starts from the beginning"
             }
-            Self::NotWhole { .. } => {
-                "nothing was stored; check that BACKUP_OPTIONS leaves plain output on stdout, and look at pg_dump's own words in `error`"
-            }
+            Self::NotWhole { hint, .. } => hint,
             Self::Lingers(_) | Self::Silent(_) => {
                 "the database or the network to it hangs; look for a server that is stopped, or for a network that drops packets"
             }
@@ -342,6 +342,10 @@ fn check_end(
         Some(0) => Err(DumpError::NotWhole {
             bytes: script.contents().bytes,
             said: said.shown().to_owned(),
+            hint: format!(
+                "nothing was stored; check that {} is valid and that BACKUP_OPTIONS leaves plain output on stdout",
+                url.variable()
+            ),
         }),
         code => {
             let status = code.unwrap_or(-1);

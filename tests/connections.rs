@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::common::connection::End;
+use crate::common::cut::Cut;
 use crate::common::halted::Halted;
 use crate::common::postgres;
 use crate::common::postgres::Postgres;
@@ -374,4 +375,25 @@ fn what_does_not_speak_http_is_named_and_the_log_holds_our_own_words_only() {
         "{}",
         ended.text()
     );
+}
+
+#[test]
+fn one_attempt_waits_for_a_server_as_long_as_it_is_told_to() {
+    let breaking = |count: usize| {
+        let server = format!("tcp://127.0.0.1:{}", postgres().port());
+        let cut = Cut::start(&server, vec![0; count]);
+        let port = cut.endpoint.rsplit(':').next().unwrap().to_owned();
+        let url = postgres().url("postgres");
+        url.replace(&format!(":{}/", postgres().port()), &format!(":{port}/"))
+    };
+    let r2 = R2::start();
+    // A probe opens at most two connections, and a second passes before the second probe.
+    let impatient = Variables::on_r2(&r2, &breaking(6)).with("BACKUP_SERVER_WAIT", "1s");
+    let ended = Service::backup(&impatient);
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    assert_eq!(ended.event("backup failed")["kind"], "connect");
+    let patient = Variables::on_r2(&r2, &breaking(6));
+    let ended = Service::backup(&patient);
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    ended.event("database not reachable yet");
 }

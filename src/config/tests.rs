@@ -513,6 +513,7 @@ fn every_problem_is_told_at_once_in_the_order_of_the_variables() {
         ("RESTORE_DATABASE_URL", "mysql://u@h/d"),
         ("BACKUP_CATCH_UP", "maybe"),
         ("BACKUP_RETRIES", "many"),
+        ("BACKUP_SERVER_WAIT", "long"),
         ("BACKUP_COMPRESSION", "best"),
         ("BACKUP_COMPRESSION_THREADS", "all"),
         ("BACKUP_TIMEOUT", "long"),

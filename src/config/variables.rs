@@ -378,6 +378,14 @@ variables! {
         about: "The longest time that one attempt may take",
     }
 
+    BACKUP_SERVER_WAIT backup_server_wait: Duration = duration, {
+        group: Group::How,
+        default: Unset::Is("2m"),
+        secret: false,
+        wrong_for_readers: ForReaders::Nothing,
+        about: "How long one attempt waits for a database server that can't be reached",
+    }
+
     BACKUP_RETRIES backup_retries: u8 = |text| number(text, &(0..=20)), {
         group: Group::How,
         default: Unset::Is("3"),

@@ -157,7 +157,7 @@ impl Series {
             },
             timeout: settings.timeout,
             retry_waits: retry_waits(settings.retries),
-            server_wait: Duration::from_secs(120),
+            server_wait: settings.server_wait,
             patience: Patience::default(),
             endpoint_option: self.endpoint_option(),
             clock,
