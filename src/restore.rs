@@ -322,7 +322,7 @@ async fn prepare<'a, F: Future<Output = Result<Refusals, PostgresError>>>(
     let source = if restore.permits.new_database || restore.drill {
         Source::Another
     } else {
-        let identity = target::identity(client, &restore.target)
+        let identity = target::identity(&database)
             .await
             .map_err(RestoreError::Target)?;
         Source::compare(client, restore.source.as_ref(), &restore.target, &identity).await

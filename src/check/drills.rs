@@ -4,7 +4,7 @@ use super::finding::{Finding, failed, ok, warning};
 use super::{Check, LIMIT};
 use crate::config::Drilling;
 use crate::drill::DrillServer;
-use crate::postgres::{Database, PostgresError, Session, Sql};
+use crate::postgres::{self, Database, PostgresError, Sql};
 use crate::process::confine;
 use crate::restore::target;
 
@@ -21,15 +21,17 @@ impl Check {
             let superuser = Sql::new(
                 "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER;",
             );
+            let server = postgres::probe(client, url).await?;
+            let url = server.url(url);
             let database = Database {
                 client,
-                url,
-                session: Session::Plain,
+                url: &url,
+                session: server.session,
             };
             let superuser = database.ask(&superuser, LIMIT).await?;
-            let there = target::identity(client, url).await?;
+            let there = target::identity(&database).await?;
             // If the source does not answer, another finding says so.
-            let source = target::identity(client, &self.database).await;
+            let source = target::identity_at(client, &self.database).await;
             let same_server = source.is_ok_and(|source| there.is_on_server_of(&source));
             Ok::<_, PostgresError>((superuser.trim() == "t", same_server))
         };

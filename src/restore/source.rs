@@ -61,7 +61,7 @@ impl Source {
         if source.is_same_place(target) {
             return Self::Same;
         }
-        match target::identity(client, source).await {
+        match target::identity_at(client, source).await {
             Ok(source) => match source.is_the_same(identity) {
                 Some(true) => Self::Same,
                 Some(false) => Self::Another,

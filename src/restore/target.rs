@@ -20,7 +20,7 @@ mod rights;
 
 pub use activity::Activity;
 pub use clean::clean;
-pub use identity::{Identity, identity};
+pub use identity::{Identity, identity, identity_at};
 pub use rights::{Rights, left_out, some};
 
 mod encoding;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::ask;
-use crate::postgres::{Client, Database, DatabaseUrl, PostgresError, Session, Sql};
+use crate::postgres::{self, Client, Database, DatabaseUrl, PostgresError, Sql};
 
 /// What makes a database this one and no other: its server's identifier and its number there.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -37,22 +37,17 @@ impl Identity {
 ///
 /// # Errors
 /// Whatever `psql` said.
-pub async fn identity(client: &Client, url: &DatabaseUrl) -> Result<Identity, PostgresError> {
+pub async fn identity(database: &Database<'_>) -> Result<Identity, PostgresError> {
     #[derive(Deserialize)]
     struct Rights {
         may_read_identifier: bool,
         database_oid: String,
     }
-    let database = Database {
-        client,
-        url,
-        session: Session::Plain,
-    };
     // The server checks the right to run a function even where it would never be run, so this is a question of its own.
     let rights = Sql::new(
         "SELECT pg_catalog.json_build_object('may_read_identifier', COALESCE(pg_catalog.has_function_privilege(pg_catalog.to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), false), 'database_oid', (SELECT oid::pg_catalog.text FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()));",
     );
-    let rights: Rights = ask(&database, &rights).await?;
+    let rights: Rights = ask(database, &rights).await?;
     if !rights.may_read_identifier {
         return Ok(Identity {
             system_identifier: None,
@@ -62,7 +57,22 @@ pub async fn identity(client: &Client, url: &DatabaseUrl) -> Result<Identity, Po
     let whole = Sql::new(
         "SELECT pg_catalog.json_build_object('system_identifier', (SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()), 'database_oid', (SELECT oid::pg_catalog.text FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()));",
     );
-    ask(&database, &whole).await
+    ask(database, &whole).await
+}
+
+/// The same for a database that was not asked anything before, in the session that its server accepts.
+///
+/// # Errors
+/// Whatever `psql` said.
+pub async fn identity_at(client: &Client, url: &DatabaseUrl) -> Result<Identity, PostgresError> {
+    let server = postgres::probe(client, url).await?;
+    let url = server.url(url);
+    identity(&Database {
+        client,
+        url: &url,
+        session: server.session,
+    })
+    .await
 }
 
 #[cfg(test)]
