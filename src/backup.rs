@@ -201,7 +201,7 @@ async fn attempt(
         Ok((output, text_bytes, timings)) => match dump.finish(output).await {
             Ok(proof) => Ok((proof, text_bytes, timings)),
             Err(error) => Err(BackupError::from(
-                look_closer(job, &server, client, error).await,
+                look_closer(job, &server, client, error, early()).await,
             )),
         },
         Err(error) => {

@@ -1,9 +1,10 @@
 //! Whatever happens to `pg_dump`, there is one clear error, no object and no unfinished upload.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use crate::common::halted::Halted;
@@ -55,17 +56,13 @@ fn a_pg_dump_that_ends_well_with_short_output_is_no_backup() {
     refused(
         "short",
         "dump_invalid",
-        &["does not end like a whole dump", "BACKUP_DATABASE_URL"],
+        &["does not end like a whole dump", "BACKUP_OPTIONS"],
     );
 }
 
 #[test]
 fn a_pg_dump_that_ends_well_without_a_byte_is_no_backup() {
-    refused(
-        "silent",
-        "dump_invalid",
-        &["0 bytes", "BACKUP_DATABASE_URL"],
-    );
+    refused("silent", "dump_invalid", &["0 bytes", "BACKUP_OPTIONS"]);
 }
 
 #[test]
@@ -314,4 +311,79 @@ fn inherited_pg_variables_do_not_redirect_the_dump() {
         .with("PGOPTIONS", "-c geqo=off");
     let ended = Service::backup(&variables);
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
+}
+
+/// A database whose dump fails for a reason that its words do not tell, and whose server then never answers why.
+struct Silent {
+    bucket: String,
+    variables: Variables,
+    folder: Folder,
+}
+
+impl Silent {
+    fn new() -> Self {
+        let url = postgres().url("postgres");
+        let (variables, bucket, folder) = with_program("fails_late", &url);
+        let program = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(
+                &path,
+                format!("#!/bin/sh\ncd {}\n{text}", folder.path().display()),
+            )
+            .unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        program(
+            "pg_dump",
+            "case $* in *--version*) exec ./real_pg_dump --version ;; esac\n: >failed\nexit 7\n",
+        );
+        let psql = Postgres::bin(17).join("psql");
+        let psql = psql.display();
+        program(
+            "psql",
+            &format!("if [ -e failed ]; then : >asked; exec sleep 600; fi\nexec {psql} \"$@\"\n"),
+        );
+        Self {
+            bucket,
+            variables,
+            folder,
+        }
+    }
+
+    fn wait_for_the_question(&self) {
+        wait_until("the question why the dump failed", LIMIT, || {
+            self.folder.path().join("asked").exists().then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_signal_ends_the_question_why_a_dump_failed() {
+    let silent = Silent::new();
+    let service = Service::start(&silent.variables, &["backup"]);
+    silent.wait_for_the_question();
+    service.signal("TERM");
+    let ended = service.end(LIMIT);
+    ended.within_five_seconds();
+    assert_eq!(ended.code(), Some(1), "{}", ended.text());
+    nothing_left(&silent.bucket, &ended);
+}
+
+#[test]
+fn the_time_limit_of_the_run_ends_the_question_why_a_dump_failed() {
+    let silent = Silent::new();
+    let variables = silent.variables.clone().with("BACKUP_TIMEOUT", "20s");
+    let service = Service::start(&variables, &["backup"]);
+    silent.wait_for_the_question();
+    let ended = service.end(LIMIT);
+    nothing_left(&silent.bucket, &ended);
+    // The words of pg_dump say more than that the time is over.
+    let failed = ended.failure();
+    assert_eq!(failed["kind"], "dump_exit", "{failed}");
+    // By the log's own clock. The question has a limit of its own, of 60 seconds.
+    let at =
+        |event: &Value| -> DateTime<Utc> { event["timestamp"].as_str().unwrap().parse().unwrap() };
+    let took = at(&failed) - at(&ended.event("backup started"));
+    assert!(took < TimeDelta::seconds(50), "{}", ended.text());
 }
