@@ -35,10 +35,22 @@ impl fmt::Debug for Secret {
 ///
 /// A secret is found however it is spelled: as it is, percent-encoded, or with the escapes of JSON, XML, SQL or of
 /// [`crate::format::text::visible`]. If a secret has several lines, each line counts as a secret, because texts are read line
-/// by line. A plain word or number, such as the password `postgres`, is removed only where it stands alone. Otherwise it would
-/// black out half of the log, even `postgresql://`, and so give away what it is.
+/// by line. Not every place where its characters happen to stand is the secret, though: see [`Reach`].
 #[derive(Debug, Clone, Default)]
-pub struct Redactor(Vec<Secret>);
+pub struct Redactor(Vec<(Secret, Reach)>);
+
+/// Where the characters of a secret are the secret. Weak passwords are words that a log is full of: blacked out everywhere,
+/// they would make it unreadable, and give away what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Everywhere, also in the middle of a word.
+    Everywhere,
+    /// Where they stand alone: a plain word or number.
+    Alone,
+    /// Where a text gives a secret, as `password=postgres` and `postgres://postgres:postgres@host` do: a word that everybody
+    /// uses, or a name that is no secret.
+    Given,
+}
 
 /// The shortest line of a secret that counts as a secret of its own. A shorter one tells little, and is part of too many texts.
 const SHORTEST_LINE: usize = 6;
@@ -54,7 +66,35 @@ impl Redactor {
             all.push(secret.clone());
         }
         all.retain(|secret| !secret.0.is_empty());
-        Self(all)
+        let reaching = all.into_iter().map(|secret| {
+            let reach = reach(secret.expose());
+            (secret, reach)
+        });
+        Self(reaching.collect())
+    }
+
+    /// The same beside names that may be read: where a user, a database or a host is called as the password is, the name is
+    /// still shown.
+    #[must_use]
+    pub fn beside<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let names: Vec<String> = names.into_iter().map(str::to_lowercase).collect();
+        for (secret, reach) in &mut self.0 {
+            if *reach == Reach::Alone && names.contains(&secret.0.to_lowercase()) {
+                *reach = Reach::Given;
+            }
+        }
+        self
+    }
+
+    /// Takes the secrets of both out.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        for known in other.0 {
+            if !self.0.contains(&known) {
+                self.0.push(known);
+            }
+        }
+        self
     }
 
     /// How many bytes the longest secret can have in a text, however it is spelled.
@@ -62,7 +102,7 @@ impl Redactor {
     pub fn longest(&self) -> usize {
         /// The length of `&#x10ffff;` and similar spellings.
         const LONGEST_SPELLING: usize = 12;
-        let signs = self.0.iter().map(|secret| secret.0.chars().count());
+        let signs = self.0.iter().map(|(secret, _)| secret.0.chars().count());
         signs.max().unwrap_or(0).saturating_mul(LONGEST_SPELLING)
     }
 
@@ -70,8 +110,8 @@ impl Redactor {
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let mut found: Vec<Range<usize>> = Vec::new();
-        for secret in &self.0 {
-            found.extend(places(secret.expose(), text));
+        for (secret, reach) in &self.0 {
+            found.extend(places(secret.expose(), *reach, text));
         }
         found.sort_by_key(|place| place.start);
         let mut redacted = String::with_capacity(text.len());
@@ -89,24 +129,184 @@ impl Redactor {
 }
 
 /// The places of a secret in a text.
-fn places(secret: &str, text: &str) -> impl Iterator<Item = Range<usize>> {
-    let alone = is_plain(secret);
+fn places(secret: &str, reach: Reach, text: &str) -> impl Iterator<Item = Range<usize>> {
     text.char_indices().filter_map(move |(start, _)| {
         let (before, rest) = text.split_at_checked(start)?;
         let length = spelled(secret, rest)?;
         let after = rest.get(length..)?;
-        (!alone || !is_inside_a_word(before, after)).then_some(start..start.saturating_add(length))
+        let is_it = match reach {
+            Reach::Everywhere => true,
+            Reach::Alone => !is_inside_a_word(before, after),
+            Reach::Given => !is_inside_a_word(before, after) && is_given(before, after),
+        };
+        is_it.then_some(start..start.saturating_add(length))
     })
 }
 
-/// Whether a secret looks like an ordinary word or number.
-fn is_plain(secret: &str) -> bool {
+/// Words that passwords are made of, and this service's log lines too.
+const COMMON: &[&str] = &[
+    "access",
+    "admin",
+    "administrator",
+    "anonymous",
+    "api",
+    "app",
+    "application",
+    "auth",
+    "backup",
+    "backups",
+    "bucket",
+    "client",
+    "cloud",
+    "connect",
+    "connection",
+    "container",
+    "data",
+    "database",
+    "default",
+    "demo",
+    "develop",
+    "developer",
+    "development",
+    "docker",
+    "dump",
+    "endpoint",
+    "error",
+    "example",
+    "guest",
+    "host",
+    "key",
+    "laptop",
+    "local",
+    "localhost",
+    "login",
+    "main",
+    "manager",
+    "master",
+    "minio",
+    "minioadmin",
+    "name",
+    "network",
+    "nobody",
+    "none",
+    "null",
+    "object",
+    "owner",
+    "pass",
+    "passwd",
+    "password",
+    "port",
+    "postgres",
+    "postgresql",
+    "primary",
+    "prod",
+    "production",
+    "public",
+    "railway",
+    "region",
+    "replica",
+    "restore",
+    "restored",
+    "role",
+    "root",
+    "schema",
+    "secret",
+    "server",
+    "service",
+    "session",
+    "stage",
+    "staging",
+    "standby",
+    "storage",
+    "store",
+    "superuser",
+    "supabase",
+    "system",
+    "table",
+    "test",
+    "tester",
+    "testing",
+    "token",
+    "user",
+    "username",
+    "verify",
+    "website",
+    "welcome",
+    "worker",
+    "write",
+];
+
+/// How far a secret reaches.
+fn reach(secret: &str) -> Reach {
     const A_WORD: usize = 12;
     const ANYTHING: usize = 4;
+    const A_NUMBER: usize = 6;
     let length = secret.chars().count();
     let is_word = secret.chars().all(char::is_alphabetic);
     let is_number = secret.chars().all(|c| c.is_ascii_digit());
-    length < ANYTHING || length < A_WORD && (is_word || is_number)
+    if length < ANYTHING
+        || length < A_NUMBER && is_number
+        || COMMON.contains(&secret.to_lowercase().as_str())
+    {
+        Reach::Given
+    } else if length < A_WORD && (is_word || is_number) {
+        Reach::Alone
+    } else {
+        Reach::Everywhere
+    }
+}
+
+/// Whether a text gives a secret at this place: as the password of a URL, or behind a word that says so.
+fn is_given(before: &str, after: &str) -> bool {
+    /// What says so by itself, as in `the password "postgres"`.
+    const SAID: [&str; 5] = ["password", "passwd", "passphrase", "pwd", "secret"];
+    /// What says so with a sign between the name and the value.
+    const NAMED: [&str; 6] = ["pass", "key", "keyid", "token", "credential", "credentials"];
+    /// As much of the text before as is looked at.
+    const NEAR: usize = 40;
+    let near = before.ceil_char_boundary(before.len().saturating_sub(NEAR));
+    let before = before.get(near..).unwrap_or_default().to_ascii_lowercase();
+    // In a URL, and in one inside another.
+    if [":", "%3a"].iter().any(|sign| before.ends_with(sign))
+        && ["@", "%40"].iter().any(|sign| after.starts_with(sign))
+    {
+        return true;
+    }
+    let (name, between) = name_before(&before);
+    let ends_with = |word: &&str| name.ends_with(*word);
+    SAID.iter().any(ends_with) || between.contains(['=', ':', '>']) && NAMED.iter().any(ends_with)
+}
+
+/// The last word of a text, and the signs that stand behind it.
+fn name_before(text: &str) -> (&str, String) {
+    /// More signs than that do not belong to a word.
+    const SIGNS: usize = 8;
+    let mut rest = text;
+    let mut between = String::new();
+    for _ in 0..SIGNS {
+        if let Some((start, escaped)) = rest
+            .len()
+            .checked_sub(3)
+            .and_then(|at| rest.split_at_checked(at))
+            && let Some(digits) = escaped.strip_prefix('%')
+            && let Ok(byte) = u8::from_str_radix(digits, 16)
+        {
+            between.push(char::from(byte));
+            rest = start;
+        } else if let Some(sign) = rest.chars().next_back()
+            && !sign.is_alphanumeric()
+        {
+            between.push(sign);
+            rest = rest.strip_suffix(sign).unwrap_or_default();
+        } else {
+            break;
+        }
+    }
+    let word = rest
+        .rfind(|c: char| !c.is_alphanumeric())
+        .and_then(|at| rest.get(at..))
+        .unwrap_or(rest);
+    (word, between)
 }
 
 /// Whether a letter or digit comes directly before or after. The letter of a possible escape, as in `\npostgres`, is not part
@@ -303,22 +503,95 @@ mod tests {
                 "postgresql://h mypostgres postgres_x postgres9",
             ),
             (
-                "postgres",
-                "user \"postgres\" at :postgres@h",
-                "user \"[redacted]\" at :[redacted]@h",
+                "hunter",
+                "user \"hunter\" at :hunter@h, hunters",
+                "user \"[redacted]\" at :[redacted]@h, hunters",
             ),
             (
-                "postgres",
-                "a%20postgres%20b \\npostgres\\n \\u0020postgres",
+                "hunter",
+                "a%20hunter%20b \\nhunter\\n \\u0020hunter",
                 "a%20[redacted]%20b \\n[redacted]\\n \\u0020[redacted]",
             ),
-            ("5432", "port 54321, 5432", "port 54321, [redacted]"),
-            ("a", "a bad day", "[redacted] bad day"),
+            ("543210", "port 5432101, 543210", "port 5432101, [redacted]"),
             // A secret that has a digit in it, or is long, does not appear in a text by chance.
             ("hunter2", "xhunter2x", "x[redacted]x"),
             ("abcdefghijkl", "xabcdefghijklx", "x[redacted]x"),
         ] {
             assert_eq!(redact(&[secret], text), left);
         }
+    }
+
+    #[test]
+    fn a_word_that_everybody_uses_stays_readable_except_where_it_is_given_as_a_secret() {
+        for (secret, text, left) in [
+            (
+                "postgres",
+                "role \"postgres\" of the database postgres on postgres.railway.internal: postgres",
+                "role \"postgres\" of the database postgres on postgres.railway.internal: postgres",
+            ),
+            (
+                "postgres",
+                "password authentication failed for user \"postgres\"",
+                "password authentication failed for user \"postgres\"",
+            ),
+            (
+                "postgres",
+                "postgres://postgres:postgres@postgres:5432/postgres",
+                "postgres://postgres:[redacted]@postgres:5432/postgres",
+            ),
+            (
+                "postgres",
+                "next=postgres%3A%2F%2Fpostgres%3Apostgres%40postgres",
+                "next=postgres%3A%2F%2Fpostgres%3A[redacted]%40postgres",
+            ),
+            (
+                "postgres",
+                "host=postgres user=postgres password=postgres dbname=postgres",
+                "host=postgres user=postgres password=[redacted] dbname=postgres",
+            ),
+            (
+                "postgres",
+                "?user=postgres&password=postgres&password%3Dpostgres",
+                "?user=postgres&password=[redacted]&password%3D[redacted]",
+            ),
+            (
+                "postgres",
+                "ALTER ROLE postgres PASSWORD 'postgres'; PGPASSWORD=postgres",
+                "ALTER ROLE postgres PASSWORD '[redacted]'; PGPASSWORD=[redacted]",
+            ),
+            (
+                "postgres",
+                r#"{"user": "postgres", "password": "postgres", "Password":"postgres"}"#,
+                r#"{"user": "postgres", "password": "[redacted]", "Password":"[redacted]"}"#,
+            ),
+            (
+                "Postgres",
+                "Postgres is not postgres, the password \"Postgres\" is",
+                "Postgres is not postgres, the password \"[redacted]\" is",
+            ),
+            (
+                "minioadmin",
+                "the key minioadmin: <AWSAccessKeyId>minioadmin</AWSAccessKeyId> Credential=minioadmin/20260125",
+                "the key minioadmin: <AWSAccessKeyId>[redacted]</AWSAccessKeyId> Credential=[redacted]/20260125",
+            ),
+            ("5432", "port 5432, pwd=5432", "port 5432, pwd=[redacted]"),
+            ("a", "a bad day a:a@a", "a bad day a:[redacted]@a"),
+            ("backup", "no backup :backup@h", "no backup :[redacted]@h"),
+        ] {
+            assert_eq!(redact(&[secret], text), left, "{secret}");
+        }
+    }
+
+    #[test]
+    fn a_name_stays_readable_if_the_password_is_the_same_word() {
+        let secret = Secret::new("Tinder".to_owned());
+        let redactor = Redactor::new([&secret]).beside(["tinder", "h"]);
+        assert_eq!(
+            redactor.redact("database \"tinder\" is not Tinder: tinder:Tinder@h"),
+            "database \"tinder\" is not Tinder: tinder:[redacted]@h"
+        );
+        let secret = Secret::new("hunter2".to_owned());
+        let redactor = Redactor::new([&secret]).beside(["hunter2"]);
+        assert_eq!(redactor.redact("hunter2"), "[redacted]");
     }
 }

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_in_a_hint_are_quoted_and_never_the_password() {
+    fn names_in_a_hint_are_quoted_and_stay_readable_beside_a_weak_password() {
         let hint = |url: &str| {
             let url = DatabaseUrl::parse(url).unwrap().0;
             Cause::NoConnectRight.hint(&url)
@@ -129,7 +129,14 @@ mod tests {
             hint("postgres://a%22b:secret@h/My%20Db")
                 .ends_with("run: GRANT CONNECT ON DATABASE \"My Db\" TO \"a\"\"b\";")
         );
-        assert!(hint("postgres://postgres:postgres@h/d").ends_with("ON DATABASE \"d\" TO …;"));
+        for name in ["postgres", "tinder"] {
+            let hint = hint(&format!("postgres://{name}:{name}@h/d"));
+            assert!(
+                hint.ends_with(&format!("ON DATABASE \"d\" TO \"{name}\";")),
+                "{hint}"
+            );
+        }
+        assert!(hint("postgres://hunter2:hunter2@h/d").ends_with("TO …;"));
         let url = DatabaseUrl::parse("postgres://u:p@h/d").unwrap().0;
         let url = url.from_variable("RESTORE_DATABASE_URL");
         let hint = Cause::Password.hint(&url);

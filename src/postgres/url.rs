@@ -441,6 +441,7 @@ impl DatabaseUrl {
                 .into_iter()
                 .flatten(),
         )
+        .beside([self.user(), self.database()])
     }
 }
 

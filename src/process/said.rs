@@ -212,14 +212,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_judged_is_what_was_said() {
-        let secret = Secret::new("database".to_owned());
+        let secret = Secret::new("tinder".to_owned());
         let redactor = Redactor::new([&secret]);
-        let said = last_lines(&b"FATAL:  database \"x\"\n"[..], &redactor, |line| {
+        let said = last_lines(&b"FATAL:  tinder \"x\"\n"[..], &redactor, |line| {
             assert_eq!(line, "FATAL:  [redacted] \"x\"");
         });
         let said = said.await;
         assert_eq!(said.shown(), "FATAL:  [redacted] \"x\"");
-        assert_eq!(said.raw(), "FATAL:  database \"x\"");
+        assert_eq!(said.raw(), "FATAL:  tinder \"x\"");
         assert_eq!(said.whole(), Some(said.raw()));
         let many = "x\n".repeat(KEPT_LINES + 1);
         let said = last_lines(many.as_bytes(), &redactor, |_| {}).await;
