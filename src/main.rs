@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use clap::Parser;
 use postgres_s3_backups::cli::{Arguments, Command};
 use postgres_s3_backups::commands::{self, Surroundings, Unusable};
-use postgres_s3_backups::config;
+use postgres_s3_backups::config::{self, Sources};
 use postgres_s3_backups::format::text;
 use postgres_s3_backups::process::Ending;
 use postgres_s3_backups::process::confine;
@@ -81,7 +81,8 @@ fn work(command: Option<Command>) -> anyhow::Result<Ending> {
     };
     let draws = std::io::stderr().is_terminal();
     let terminal = Terminal::new(draws);
-    telemetry::start(format, &filter, channel, &terminal);
+    let sources = Sources::new(&variables, read_secret);
+    telemetry::start(format, &filter, channel, &terminal, sources.redactor());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -103,6 +104,7 @@ fn work(command: Option<Command>) -> anyhow::Result<Ending> {
         variables,
         read_file: read_secret,
         clock: now,
+        sources,
         temporary: std::env::temp_dir(),
         terminal,
         can_ask: draws && std::io::stdin().is_terminal(),

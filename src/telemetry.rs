@@ -23,6 +23,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::format::text::{visible, visible_json};
 use crate::progress::{Stdout, Terminal};
+use crate::secret::Redactor;
+use crate::secret::renewable::Renewable;
 use crate::store::HTTP_CLIENT;
 
 /// A longer value is cut, so that no name and no error can fill the log.
@@ -46,9 +48,15 @@ pub enum Channel {
     Stderr,
 }
 
-/// Starts logging for the process. `terminal` may show a progress bar. It is called once, before anything else; a second
-/// call is ignored.
-pub fn start(format: LogFormat, filter: &str, channel: Channel, terminal: &Terminal) {
+/// Starts logging for the process. `terminal` may show a progress bar, and `secrets` redacts the words of a panic. It is called
+/// once, before anything else; a second call is ignored.
+pub fn start(
+    format: LogFormat,
+    filter: &str,
+    channel: Channel,
+    terminal: &Terminal,
+    secrets: Renewable<Redactor>,
+) {
     let terminal = terminal.clone();
     let writer = move || -> Box<dyn std::io::Write> {
         match channel {
@@ -82,7 +90,7 @@ pub fn start(format: LogFormat, filter: &str, channel: Channel, terminal: &Termi
         tracing::debug!("logging was started before");
         return;
     }
-    std::panic::set_hook(Box::new(tell_panic));
+    std::panic::set_hook(Box::new(move |panic| tell_panic(panic, &secrets.get())));
 }
 
 tokio::task_local! {
@@ -98,9 +106,10 @@ pub async fn within<T>(series: Option<String>, task: impl Future<Output = T>) ->
     }
 }
 
-/// Logs a panic as a line like any other. Otherwise it would be bare text on standard error.
-fn tell_panic(panic: &PanicHookInfo<'_>) {
-    let message = panic.payload_as_str().unwrap_or("not a text");
+/// Logs a panic as a line like any other. Otherwise it would be bare text on standard error. Its words can hold any value that
+/// the program was at work on; those of errors are redacted where the errors are made.
+fn tell_panic(panic: &PanicHookInfo<'_>, redactor: &Redactor) {
+    let message = redactor.redact(panic.payload_as_str().unwrap_or("not a text"));
     let at = panic.location().map(ToString::to_string);
     let thread = std::thread::current();
     tracing::error!(

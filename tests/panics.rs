@@ -3,6 +3,8 @@
 use std::process::Command;
 
 use postgres_s3_backups::progress::Terminal;
+use postgres_s3_backups::secret::renewable::Renewable;
+use postgres_s3_backups::secret::{Redactor, Secret};
 use postgres_s3_backups::telemetry::{self, Channel, LogFormat};
 use serde_json::Value;
 
@@ -17,9 +19,10 @@ fn a_panic_is_one_line_of_the_log_and_nothing_else() {
             "info",
             Channel::Stdout,
             &Terminal::new(false),
+            Renewable::new(Redactor::new([&Secret::new("hunter2".to_owned())])),
         );
         let thread = std::thread::Builder::new().name("worker".to_owned());
-        let panicking = thread.spawn(|| panic!("two\nlines of {}", "words"));
+        let panicking = thread.spawn(|| panic!("two\nlines of {}, hunter2", "words"));
         assert!(panicking.unwrap().join().is_err());
         return;
     }
@@ -40,7 +43,7 @@ fn a_panic_is_one_line_of_the_log_and_nothing_else() {
     };
     assert_eq!(line["level"], "ERROR");
     assert_eq!(line["message"], "a part of the program panicked");
-    assert_eq!(line["panic"], "two\nlines of words");
+    assert_eq!(line["panic"], "two\nlines of words, [redacted]");
     assert_eq!(line["thread"], "worker");
     assert!(
         line["at"].as_str().unwrap().contains("panics.rs:"),

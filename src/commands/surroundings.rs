@@ -19,6 +19,8 @@ pub struct Surroundings {
     pub variables: Vec<(OsString, OsString)>,
     /// Reads the file that a `NAME_FILE` variable names.
     pub read_file: ReadFile,
+    /// Both together, for what reads the files again.
+    pub sources: Sources,
     /// The wall clock.
     pub clock: Clock,
     /// Where a throwaway server may put its files.
@@ -56,7 +58,7 @@ impl Surroundings {
     }
 
     pub(super) fn sources(&self) -> Sources {
-        Sources::new(&self.variables, self.read_file)
+        self.sources.clone()
     }
 
     pub(super) fn port(&self) -> u16 {
