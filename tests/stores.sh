@@ -66,7 +66,7 @@ packages() { # Debian's, installed as root
 "$here/tools.sh" weed pg:17 aws jq openssl
 tools=$(realpath "${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools}")
 if [ -z "${PROGRAM:-}" ]; then
-  (cd "$root" && cargo build --release --locked --quiet)
+  (cd "$root" && cargo build --release --locked)
   PROGRAM=$root/target/release/postgres-s3-backups
 fi
 program=$(realpath "$PROGRAM")

@@ -23,9 +23,9 @@ pub struct Browser {
 impl Browser {
     /// Starts a browser.
     pub fn start() -> Self {
-        tools(&["chromium"]);
+        let programs = tools(&["chromium"]).join("chromium");
         let (port, profile) = (free_port(), Folder::new());
-        let mut command = Process::command("/usr/bin/chromedriver");
+        let mut command = Process::command(programs.join("chromedriver"));
         command
             .arg(format!("--port={port}"))
             .env("HOME", profile.path());
@@ -44,7 +44,7 @@ impl Browser {
             "goog:loggingPrefs": {"browser": "ALL"},
             // With a pipe, the browser ends with its driver, however that ends. The browser's sandbox refuses to run as
             // root.
-            "goog:chromeOptions": {"args": ["--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", data]},
+            "goog:chromeOptions": {"binary": programs.join("chromium"), "args": ["--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", data]},
         }}}));
         let id = started["sessionId"].as_str().unwrap();
         browser.session = format!("/session/{id}");
