@@ -54,7 +54,7 @@ fn an_empty_environment_names_every_missing_variable_and_exits_2() {
             "AWS_ACCESS_KEY_ID",
             "AWS_SECRET_ACCESS_KEY",
             "AWS_S3_BUCKET",
-            "AWS_S3_REGION",
+            "AWS_S3_ENDPOINT",
             "BACKUP_DATABASE_URL"
         ]
     );

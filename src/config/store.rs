@@ -217,7 +217,20 @@ fn region(
         );
     }
     // An endpoint that was refused does not show which store it is.
-    if region == "auto" && is_aws && !findings.has_refused(&AWS_S3_ENDPOINT) {
+    if findings.has_refused(&AWS_S3_ENDPOINT) {
+        return;
+    }
+    if endpoint.is_none()
+        && (has_key_of_r2(settings) || (region == "auto" && !is_for_aws(settings, uses_chain)))
+    {
+        findings.refuse(
+            AWS_S3_ENDPOINT.name,
+            Wrong::new(
+                "is not set",
+                "for R2 set it to https://ACCOUNT_ID.r2.cloudflarestorage.com, as the bucket's settings show it; AWS S3 alone needs no endpoint: for it, set AWS_S3_REGION to the bucket's region",
+            ),
+        );
+    } else if region == "auto" && is_aws {
         findings.refuse(
             AWS_S3_REGION.name,
             Wrong::new(
@@ -226,6 +239,26 @@ fn region(
             ),
         );
     }
+}
+
+/// Whether the ID of the key is one of R2's: 32 digits of a hexadecimal number. AWS's begin with a capital A and have 20 characters.
+fn has_key_of_r2(settings: &Settings) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    settings.aws_access_key_id.as_ref().is_some_and(|id| {
+        let id = id.expose();
+        id.len() == 32 && id.bytes().all(is_digit)
+    })
+}
+
+/// Whether something says that AWS S3 itself is meant.
+fn is_for_aws(settings: &Settings, uses_chain: bool) -> bool {
+    let id = settings.aws_access_key_id.as_ref();
+    uses_chain
+        || id.is_some_and(|id| {
+            ["AKIA", "ASIA"]
+                .iter()
+                .any(|of_aws| id.expose().starts_with(of_aws))
+        })
 }
 
 /// `BUCKET_SUBFOLDER` and `BACKUP_FILE_PREFIX`, put together.

@@ -388,9 +388,13 @@ fn blank_is_unset_and_the_rest_is_trimmed() {
                     assert_eq!(problems.len(), 1, "{name}: {problems:#?}");
                     assert!(problems[0].starts_with(&format!("{name} is not set; ")));
                 }
-                // Without an endpoint it is AWS, which has no region `auto`.
+                // With a key of R2, somebody forgot it.
                 "AWS_S3_ENDPOINT" => {
-                    assert!(lines(&result.unwrap_err())[0].starts_with("AWS_S3_REGION is auto"));
+                    let problems = lines(&result.unwrap_err());
+                    assert_eq!(problems.len(), 1, "{problems:#?}");
+                    assert!(
+                        problems[0].starts_with("AWS_S3_ENDPOINT is not set; for R2 set it to")
+                    );
                 }
                 _ => assert_eq!(result.unwrap().port, 8080, "{name}"),
             }
@@ -557,7 +561,7 @@ fn every_problem_is_told_at_once_in_the_order_of_the_variables() {
             "AWS_ACCESS_KEY_ID",
             "AWS_SECRET_ACCESS_KEY",
             "AWS_S3_BUCKET",
-            "AWS_S3_REGION",
+            "AWS_S3_ENDPOINT",
             "BACKUP_DATABASE_URL"
         ]
     );
@@ -799,6 +803,38 @@ fn r2s_key_id_has_32_characters() {
 }
 
 #[test]
+fn a_forgotten_endpoint_is_called_that() {
+    for (id, region, named) in [
+        // Nothing says that AWS itself is meant.
+        ("", "", "AWS_S3_ENDPOINT"),
+        ("minio", "auto", "AWS_S3_ENDPOINT"),
+        // A key of R2 opens nothing at AWS, whatever the region.
+        (
+            "0123456789abcdef0123456789abcdef",
+            "auto",
+            "AWS_S3_ENDPOINT",
+        ),
+        (
+            "0123456789abcdef0123456789abcdef",
+            "eu-central-1",
+            "AWS_S3_ENDPOINT",
+        ),
+        ("AKIAIOSFODNN7EXAMPLE", "", "AWS_S3_REGION"),
+        ("ASIAIOSFODNN7EXAMPLE", "auto", "AWS_S3_REGION"),
+    ] {
+        let problems = bad(&[
+            ("AWS_S3_ENDPOINT", ""),
+            ("AWS_S3_REGION", region),
+            ("AWS_ACCESS_KEY_ID", id),
+        ]);
+        let about = |problem: &&String| problem.starts_with("AWS_S3_");
+        let about: Vec<&String> = problems.iter().filter(about).collect();
+        assert_eq!(about.len(), 1, "{problems:#?}");
+        assert!(about[0].starts_with(named), "{id} {region}: {problems:#?}");
+    }
+}
+
+#[test]
 fn aws_needs_a_region() {
     for endpoint in [
         "",
@@ -806,7 +842,11 @@ fn aws_needs_a_region() {
         "https://s3.cn-north-1.amazonaws.com.cn",
     ] {
         for region in ["", "auto"] {
-            let problems = bad(&[("AWS_S3_ENDPOINT", endpoint), ("AWS_S3_REGION", region)]);
+            let problems = bad(&[
+                ("AWS_S3_ENDPOINT", endpoint),
+                ("AWS_S3_REGION", region),
+                ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+            ]);
             assert_eq!(problems.len(), 1, "{problems:#?}");
             assert!(problems[0].starts_with("AWS_S3_REGION is auto, which AWS does not know"));
         }
