@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use finding::{Finding, Outcome, log, report};
 pub use platform::Railway;
+pub use settings::unusable;
 
 use crate::catalog::Catalog;
 use crate::config::{Config, Drilling, Problem, SeriesSettings};

@@ -8,9 +8,9 @@ use stream::replay::skip;
 /// Scheduled PostgreSQL backups to Cloudflare R2 or any S3, configured by environment variables.
 ///
 /// Without a command it runs as a daemon, which makes a backup at each due time of BACKUP_CRON_SCHEDULE.
-/// Every variable is described in docs/configuration.md and .env.example.
+/// `--help-env` prints every variable; docs/configuration.md describes each.
 #[derive(Debug, Parser)]
-#[command(name = "postgres-s3-backups", version, disable_help_subcommand = true)]
+#[command(name = "postgres-s3-backups", version, max_term_width = 100)]
 pub struct Arguments {
     /// What to do. Without a command the process runs as a daemon.
     #[command(subcommand)]

@@ -54,7 +54,7 @@ pub async fn run(
         Some(Command::Restore(options)) => restore::run(around, &options).await,
         Some(Command::Verify(options)) => verify::run(around, &options).await,
         Some(Command::Check(options)) => check::run(around, &options).await,
-        Some(Command::Health) => Ok(health::run(around).await),
+        Some(Command::Health) => health::run(around).await,
         // The process has become another program before it came here.
         Some(Command::Confined(_)) => Ok(Ending::Failed),
     }

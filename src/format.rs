@@ -1,5 +1,6 @@
 //! How times, durations, sizes and counts are written, for people and for programs.
 
+pub mod screen;
 pub mod text;
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -10,6 +11,7 @@ use clap::Parser;
 use postgres_s3_backups::cli::{Arguments, Command};
 use postgres_s3_backups::commands::{self, Surroundings, Unusable};
 use postgres_s3_backups::config::{self, Sources};
+use postgres_s3_backups::format::screen::Screen;
 use postgres_s3_backups::format::text;
 use postgres_s3_backups::process::Ending;
 use postgres_s3_backups::process::confine;
@@ -79,6 +81,7 @@ fn work(command: Option<Command>) -> anyhow::Result<Ending> {
         Some(Command::List(_) | Command::Check(_)) => Channel::Stderr,
         _ => Channel::Stdout,
     };
+    let screen = screen(&std::io::stdout(), has_colours(&variables));
     let draws = std::io::stderr().is_terminal();
     let terminal = Terminal::new(draws);
     let sources = Sources::new(&variables, read_secret);
@@ -107,6 +110,7 @@ fn work(command: Option<Command>) -> anyhow::Result<Ending> {
         sources,
         temporary: std::env::temp_dir(),
         terminal,
+        screen,
         can_ask: draws && std::io::stdin().is_terminal(),
     };
     let ending = runtime.block_on(commands::run(command, signals, &around));
@@ -134,6 +138,25 @@ fn arguments() -> Result<Arguments, ExitCode> {
         drop(error.print());
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(UNUSABLE))
     })
+}
+
+/// What a stream is written to.
+fn screen(stream: &(impl IsTerminal + AsFd), has_colours: bool) -> Screen {
+    if !stream.is_terminal() {
+        return Screen::default();
+    }
+    // Some terminals do not say how wide they are.
+    let columns = rustix::termios::tcgetwinsize(stream).map_or(0, |size| size.ws_col);
+    Screen::terminal(if columns == 0 { 80 } else { columns }, has_colours)
+}
+
+/// Whether a person wants colours: <https://no-color.org>.
+fn has_colours(variables: &[(OsString, OsString)]) -> bool {
+    let value = |wanted: &str| {
+        let mut all = variables.iter();
+        all.find(|(name, value)| name == wanted && !value.is_empty())
+    };
+    value("NO_COLOR").is_none() && value("TERM").is_some_and(|(_, term)| term != "dumb")
 }
 
 #[expect(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::format::text::{shortened, visible};
-use crate::reader::{Meter, Progress};
+use crate::reader::{Meter, Pass, Progress};
 
 /// The terminal of this process, shared by whoever draws on it, asks there or writes log lines. It has one bar at most.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub struct Terminal {
 #[derive(Debug, Default)]
 struct State {
     bar: Option<ProgressBar>,
+    /// The reading that the bar is about.
+    pass: Pass,
     /// Whether a person is being asked something, and the bar must stay away.
     is_paused: bool,
 }
@@ -55,7 +57,13 @@ impl Terminal {
 
 impl State {
     fn draw(&mut self, size: u64, now: &Progress) {
+        // Each reading has a rate and a time left of its own.
+        if self.pass != now.pass {
+            self.clear();
+            self.pass = now.pass;
+        }
         let bar = self.bar.get_or_insert_with(|| new_bar(size));
+        bar.set_prefix(phase(now, size));
         bar.set_position(now.object_bytes);
         bar.set_message(describe(now));
     }
@@ -69,7 +77,7 @@ impl State {
 
 fn new_bar(size: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(
-        "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {wide_msg}",
+        "{prefix} {bar:16} {decimal_bytes}/{decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left, {wide_msg}",
     )
     .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
@@ -104,6 +112,7 @@ pub async fn show(meter: &Meter, size: u64, terminal: &Terminal) {
         let now = meter.show();
         if now != before {
             tracing::info!(
+                phase = phase(&now, size),
                 object_bytes = now.object_bytes,
                 size_bytes = size,
                 uncompressed_bytes = now.plain_bytes,
@@ -113,6 +122,19 @@ pub async fn show(meter: &Meter, size: u64, terminal: &Terminal) {
             );
         }
         before = now;
+    }
+}
+
+/// What is being done, in one word.
+const fn phase(now: &Progress, size: u64) -> &'static str {
+    match now.pass {
+        Pass { number: 0, .. } => "Beginning",
+        Pass {
+            restores: false, ..
+        } => "Reading",
+        // All was handed over, and the server still works on it.
+        Pass { restores: true, .. } if now.object_bytes >= size => "Finishing",
+        Pass { restores: true, .. } => "Restoring",
     }
 }
 

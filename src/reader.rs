@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::{ReadError, ReadPosition, cause};
 pub use found::Found;
-pub use meter::{Meter, Progress};
+pub use meter::{Meter, Pass, Progress};
 pub use summary::Summary;
 
 use self::error::{explain, of_misfit};
@@ -65,6 +65,7 @@ pub async fn read(
     sink: Option<mpsc::Sender<Bytes>>,
     meter: &Arc<Meter>,
 ) -> Result<ReadWhole, ReadError> {
+    meter.begin(sink.is_some());
     let replay = Replay::new(omit);
     let (text, outcome) = run(store, found, replay, sink, meter, Extent::Whole).await?;
     check_whole(text, outcome, found, meter)

@@ -85,10 +85,15 @@ fn where_all_is_well_each_line_says_so_and_the_bucket_is_as_before() {
     let ended = check(&variables.with("HEARTBEAT_URL", "https://hc-ping.com/canary"));
     assert_eq!(ended.code(), Some(0), "{}", ended.text());
     assert!(!ended.text().contains("canary"), "{}", ended.text());
+    let (last, lines) = ended.lines.split_last().unwrap();
     assert!(
-        ended.lines.iter().all(|line| line.starts_with("✓ ")),
+        lines.iter().all(|line| line.starts_with("✓ ")),
         "{}",
         ended.text()
+    );
+    assert_eq!(
+        *last,
+        format!("{} well, 0 worth knowing, 0 broken", lines.len())
     );
     assert!(line(&ended, "lifecycle").contains("after 30 days"));
     assert!(line(&ended, "schedule").contains("0 3 * * * in UTC"));

@@ -691,8 +691,9 @@ fn the_backups_are_listed_newest_first() {
     );
     let text = list(&[]).text();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 3, "{text}");
+    assert_eq!(lines.len(), 4, "{text}");
     assert!(lines[0].starts_with("NAME "), "{text}");
+    assert_eq!(lines[3], "2 backups, 2.1 kB in all.");
     assert!(
         lines[1].starts_with("vlvt_backup_2026-01-25_03-00-00.sql.gz  2026-01-25 03:00:00")
             && lines[1].contains("1.1 kB")

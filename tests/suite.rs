@@ -52,6 +52,7 @@ mod store;
 mod stores;
 mod strings;
 mod target;
+mod terminal;
 mod tidy;
 mod tls;
 mod troubleshooting;

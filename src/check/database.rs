@@ -87,9 +87,9 @@ fn reached(server: &Server, name: &str, chosen: Result<&Client, PostgresError>) 
         ok(
             "database",
             format!(
-                "{name} has {}; parts of {} MiB",
+                "{name} has {}, so a backup is sent in parts of {}",
                 size(server.size_bytes),
-                part / (1024 * 1024)
+                size(part)
             ),
         ),
         match chosen {
@@ -435,7 +435,11 @@ mod tests {
         };
         let judged = |session, major| reached(&server(session), "app", Ok(&client(major)));
         let found = judged(Session::Guarded, 16);
-        is(&found[0], Outcome::Ok, "app has 107.3 GB; parts of 21 MiB");
+        is(
+            &found[0],
+            Outcome::Ok,
+            "app has 107.3 GB, so a backup is sent in parts of 22.0 MB",
+        );
         is(&found[1], Outcome::Ok, "PostgreSQL 16.4, dumped by 16.1");
         is(&found[2], Outcome::Ok, "none");
         let found = judged(Session::Plain, 17);

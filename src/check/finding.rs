@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::format::screen::{Colour, Screen};
 use crate::format::text::{visible, visible_json};
 
 /// How it stands with one thing.
@@ -63,47 +64,61 @@ pub(super) fn failed(
     }
 }
 
-/// The findings as JSON, or one line each for a person.
+/// The findings as JSON, or for a person: one line each, with the remedy on a line of its own where lines are limited, and at last how
+/// many there are of which kind.
 #[must_use]
-pub fn report(findings: &[Finding], json: bool) -> String {
+pub fn report(findings: &[Finding], json: bool, screen: Screen) -> String {
     if json {
         let json = serde_json::to_string_pretty(findings).unwrap_or_default();
         return visible_json(&json).into_owned() + "\n";
     }
     let width = findings.iter().map(|finding| finding.name.len()).max();
     let width = width.unwrap_or_default();
+    // The mark, two blanks beside the name.
+    let column = width + 4;
+    let apart = match screen.width() {
+        Some(_) => format!("\n{}", " ".repeat(column)),
+        None => " ".to_owned(),
+    };
     let mut text = String::new();
     for finding in findings {
-        let mark = match finding.outcome {
-            Outcome::Ok => '✓',
-            Outcome::Warning => '!',
-            Outcome::Failed => '✗',
+        let (mark, colour) = match finding.outcome {
+            Outcome::Ok => ("✓", Colour::Good),
+            Outcome::Warning => ("!", Colour::Odd),
+            Outcome::Failed => ("✗", Colour::Bad),
         };
-        let hint = finding.hint.as_deref().map(visible);
-        let remedy = hint.iter().map(|hint| format!(" → {hint}"));
+        let remedy = finding.hint.as_deref().map(visible);
+        let remedy = remedy.map_or_else(String::new, |remedy| {
+            format!("{apart}→ {}", screen.wrapped(&remedy, column + 2))
+        });
         // Writing to a String cannot fail.
         let _ok = writeln!(
             text,
-            "{mark} {:width$}  {}{}",
+            "{} {:width$}  {}{remedy}",
+            screen.painted(colour, mark),
             finding.name,
-            visible(&finding.text),
-            remedy.collect::<String>()
+            screen.wrapped(&visible(&finding.text), column),
         );
     }
+    let [good, warnings, failures] = counts(findings);
+    let _ok = writeln!(
+        text,
+        "{good} well, {warnings} worth knowing, {failures} broken"
+    );
     text
+}
+
+/// How many are well, worth knowing, and broken.
+fn counts(findings: &[Finding]) -> [usize; 3] {
+    [Outcome::Ok, Outcome::Warning, Outcome::Failed].map(|outcome| {
+        let of_it = findings.iter().filter(|finding| finding.outcome == outcome);
+        of_it.count()
+    })
 }
 
 /// The findings as lines of the daemon's log. A failure is no ERROR there: no backup has failed yet.
 pub fn log(findings: &[Finding]) {
-    let mut counts = [0_usize; 3];
     for finding in findings {
-        let [good, warnings, failures] = &mut counts;
-        let count = match finding.outcome {
-            Outcome::Ok => good,
-            Outcome::Warning => warnings,
-            Outcome::Failed => failures,
-        };
-        *count = count.saturating_add(1);
         let (check, found) = (finding.name, &finding.text);
         match &finding.hint {
             None => tracing::debug!(check, found, "check ok"),
@@ -113,7 +128,7 @@ pub fn log(findings: &[Finding]) {
             Some(hint) => tracing::warn!(check, found, hint, "check failed"),
         }
     }
-    let [good, warnings, failures] = counts;
+    let [good, warnings, failures] = counts(findings);
     tracing::info!(ok = good, warnings, failed = failures, "check finished");
 }
 
@@ -140,10 +155,28 @@ mod tests {
             failed("bucket", "gone", "make it"),
         ];
         assert_eq!(
-            report(&findings, false),
-            "✓ tls     TLSv1.3\n! clock   is off → set it\n✗ bucket  gone → make it\n"
+            report(&findings, false, Screen::default()),
+            "✓ tls     TLSv1.3\n! clock   is off → set it\n✗ bucket  gone → make it\n1 well, 1 worth knowing, 1 broken\n"
         );
-        let json: serde_json::Value = serde_json::from_str(&report(&findings, true)).unwrap();
+        let long = [warning(
+            "clock",
+            "is off by more than a person would believe",
+            "set it as the hosts of this kind are set",
+        )];
+        assert_eq!(
+            report(&long, false, Screen::terminal(40, false)),
+            "! clock  is off by more than a person\n         would believe\n         → set it as the hosts of this\n           kind are set\n0 well, 1 worth knowing, 0 broken\n"
+        );
+        let coloured = report(&findings, false, Screen::terminal(80, true));
+        for mark in [
+            "\u{1b}[32m✓\u{1b}[0m tls",
+            "\u{1b}[33m!\u{1b}[0m clock",
+            "\u{1b}[31m✗\u{1b}[0m bucket",
+        ] {
+            assert!(coloured.contains(mark), "{coloured}");
+        }
+        let json: serde_json::Value =
+            serde_json::from_str(&report(&findings, true, Screen::default())).unwrap();
         assert_eq!(
             json[1],
             serde_json::json!({"name": "clock", "outcome": "warning", "text": "is off", "hint": "set it"})

@@ -4,24 +4,43 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::finding::{Finding, ok, warning};
+use super::finding::{Finding, failed, ok, warning};
 use crate::config::Problem;
 use crate::format::age;
 use crate::schedule::Schedule;
+
+/// What makes the variables unusable, so that nothing else could be looked at, and what is odd about them besides.
+#[must_use]
+pub fn unusable(problems: &[Problem], warnings: &[Problem]) -> Vec<Finding> {
+    let broken = problems.iter().map(|problem| {
+        let remedy = match &problem.wrong.remedy {
+            remedy if remedy.is_empty() => {
+                format!("look up {} in docs/configuration.md", problem.variable)
+            }
+            remedy => remedy.to_string(),
+        };
+        let text = format!("{} {}", problem.variable, problem.wrong.cause);
+        failed("configuration", text, remedy)
+    });
+    broken.chain(odd(warnings)).collect()
+}
 
 /// What is odd about the variables.
 pub(super) fn configuration(warnings: &[Problem]) -> Vec<Finding> {
     if warnings.is_empty() {
         return vec![ok("configuration", "valid")];
     }
-    let each = warnings.iter().map(|problem| {
+    odd(warnings).collect()
+}
+
+fn odd(warnings: &[Problem]) -> impl Iterator<Item = Finding> {
+    warnings.iter().map(|problem| {
         let hint = format!(
             "look up {} in docs/configuration.md, then change it or leave it if it is meant so",
             problem.variable
         );
         warning("configuration", problem.to_string(), hint)
-    });
-    each.collect()
+    })
 }
 
 /// When backups will be made.

@@ -2,14 +2,24 @@
 
 use std::sync::Arc;
 
-use super::{Surroundings, attended, print};
+use super::{Surroundings, Unusable, attended, print};
 use crate::check::{self, Check, Outcome};
 use crate::cli;
 use crate::process::Ending;
 use crate::progress::Terminal;
 
 pub(super) async fn run(around: &Surroundings, options: &cli::Check) -> anyhow::Result<Ending> {
-    let config = around.config()?;
+    let config = match around.config() {
+        Ok(config) => config,
+        Err(unusable) => {
+            // A program that reads the answer gets one, whatever is wrong.
+            if let (Unusable::Variables(found), true) = (&unusable, options.json) {
+                let findings = check::unusable(&found.problems, &found.warnings);
+                print(&check::report(&findings, true, around.screen))?;
+            }
+            return Err(unusable.into());
+        }
+    };
     let clients = around.clients().await;
     let check = Check::of_all(&config, clients, around.clock).on(around.railway());
     // There is no bar: nothing is read whose size is known.
@@ -21,7 +31,7 @@ pub(super) async fn run(around: &Surroundings, options: &cli::Check) -> anyhow::
     let Some(findings) = looked.await else {
         return Ok(Ending::Failed);
     };
-    print(&check::report(&findings, options.json))?;
+    print(&check::report(&findings, options.json, around.screen))?;
     let failed = findings
         .iter()
         .any(|finding| finding.outcome == Outcome::Failed);

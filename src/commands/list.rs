@@ -1,15 +1,14 @@
 //! `list`: the backups in the bucket.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Surroundings, catalog, could_not_read, print};
-use crate::catalog::Backup;
+use crate::catalog::{Backup, Listing};
 use crate::cli::List;
+use crate::format::screen::Screen;
 use crate::format::text::{visible, visible_json};
-use crate::format::{age, change_percent, size, utc};
+use crate::format::{age, change_percent, count, size, utc};
 use crate::process::Ending;
 
 pub(super) async fn run(around: &Surroundings, options: &List) -> anyhow::Result<Ending> {
@@ -19,7 +18,7 @@ pub(super) async fn run(around: &Surroundings, options: &List) -> anyhow::Result
         Err(error) => return Ok(could_not_read(&error)),
     };
     listing.log_left_out();
-    print(&table(&listing.kept, &listing.globals, options, now))?;
+    print(&table(&listing, options, around.screen, now))?;
     Ok(Ending::Done)
 }
 
@@ -40,15 +39,11 @@ struct Listed {
 }
 
 /// What stands behind a backup whose name can't be true.
-const DATED_AHEAD: &str = "dated ahead: never taken for the newest";
+const DATED_AHEAD: &str = "dated ahead";
 
 /// The backups, newest first, as JSON or as a table for a person.
-fn table(
-    backups: &[Backup],
-    globals: &BTreeSet<DateTime<Utc>>,
-    options: &List,
-    now: DateTime<Utc>,
-) -> String {
+fn table(listing: &Listing<Backup>, options: &List, screen: Screen, now: DateTime<Utc>) -> String {
+    let (backups, globals) = (&listing.kept, &listing.globals);
     // What is dated ahead is neither compared nor compared with.
     let olders = backups.iter().skip(1).map(Some).chain([None]);
     let listed = backups.iter().zip(olders).map(|(backup, older)| {
@@ -74,35 +69,111 @@ fn table(
     if listed.is_empty() {
         return "There are no backups yet.\n".to_owned();
     }
-    let shown: Vec<_> = listed.iter().map(|line| visible(&line.name)).collect();
-    let width = shown.iter().map(|name| name.chars().count()).max();
-    let width = width.unwrap_or_default();
-    let mut text = format!(
-        "{:width$}  {:20}  {:>8}  {:>9}  {:>8}{}\n",
-        "NAME",
-        "TAKEN AT (UTC)",
-        "AGE",
-        "SIZE",
-        "CHANGE",
-        if globals.is_empty() { "" } else { "  GLOBALS" },
-    );
-    for (line, name) in listed.iter().zip(&shown) {
-        let change = match line.size_change_percent {
+    rows(&listed, !globals.is_empty(), screen) + &footer(&listed, listing)
+}
+
+/// A column of the table.
+struct Column {
+    title: &'static str,
+    /// Whether its values end where its title ends, as numbers do.
+    is_right: bool,
+    values: Vec<String>,
+    /// The columns of the highest rank are left out first where a terminal is too narrow; those of rank 0 never are.
+    rank: u8,
+}
+
+impl Column {
+    fn width(&self) -> usize {
+        let values = self.values.iter().map(String::as_str).chain([self.title]);
+        values.map(|value| value.chars().count()).max().unwrap_or(0)
+    }
+
+    fn cell(&self, value: &str) -> String {
+        let width = self.width();
+        if self.is_right {
+            format!("{value:>width$}")
+        } else {
+            format!("{value:width$}")
+        }
+    }
+}
+
+/// A name says when its backup was taken, so on a narrow terminal that column goes first. A name itself is never cut: it is copied.
+fn rows(listed: &[Listed], has_globals: bool, screen: Screen) -> String {
+    let column = |title, is_right, rank, value: &dyn Fn(&Listed) -> String| Column {
+        title,
+        is_right,
+        values: listed.iter().map(value).collect(),
+        rank,
+    };
+    let mut columns = vec![
+        column("NAME", false, 0, &|line| visible(&line.name).into_owned()),
+        column("TAKEN AT (UTC)", false, 3, &|line| {
+            line.taken_at.replace(['T', 'Z'], " ").trim().to_owned()
+        }),
+        column("AGE", true, 0, &|line| {
+            line.age_seconds.map_or_else(|| "?".to_owned(), age)
+        }),
+        column("SIZE", true, 0, &|line| size(line.size_bytes)),
+        column("CHANGE", true, 2, &|line| match line.size_change_percent {
             Some(percent) => format!("{percent:+.1} %"),
             None if line.dated_ahead => DATED_AHEAD.to_owned(),
             None => String::new(),
-        };
-        let line = format!(
-            "{name:width$}  {:20}  {:>8}  {:>9}  {change:>8}{}",
-            line.taken_at.replace(['T', 'Z'], " ").trim(),
-            line.age_seconds.map_or_else(|| "?".to_owned(), age),
-            size(line.size_bytes),
-            if line.globals { "  yes" } else { "" },
-        );
-        text.push_str(line.trim_end());
-        text.push('\n');
+        }),
+    ];
+    if has_globals {
+        columns.push(column("GLOBALS", false, 1, &|line| {
+            if line.globals { "yes" } else { "" }.to_owned()
+        }));
     }
-    text
+    let length = |columns: &[Column]| {
+        let widths = columns.iter().map(|column| column.width() + 2);
+        widths.sum::<usize>().saturating_sub(2)
+    };
+    let room = screen.width().unwrap_or(usize::MAX);
+    for rank in [3, 2, 1] {
+        if length(&columns) > room {
+            columns.retain(|column| column.rank != rank);
+        }
+    }
+    let titles = columns.iter().map(|column| column.cell(column.title));
+    let mut lines = vec![titles.collect::<Vec<_>>().join("  ")];
+    for at in 0..listed.len() {
+        let cells = columns.iter().map(|column| {
+            let value = column.values.get(at).map_or("", String::as_str);
+            column.cell(value)
+        });
+        lines.push(cells.collect::<Vec<_>>().join("  "));
+    }
+    lines
+        .iter()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}
+
+/// How many there are, how much they hold, and what is not shown.
+fn footer(listed: &[Listed], listing: &Listing<Backup>) -> String {
+    let all = listing.kept.iter();
+    let total = size(all.fold(0, |sum: u64, backup| sum.saturating_add(backup.size_bytes)));
+    let all = count(listing.kept.len(), "backup");
+    let mut text = if listed.len() < listing.kept.len() {
+        format!(
+            "The newest {} of {all}, which hold {total} in all.",
+            listed.len()
+        )
+    } else {
+        format!("{all}, {total} in all.")
+    };
+    if listing.left_out > 0 {
+        text += &format!(
+            " {} left out and not counted.",
+            count(listing.left_out, "older one")
+        );
+    }
+    if listed.iter().any(|line| line.dated_ahead) {
+        text += " One that is dated ahead is never taken for the newest.";
+    }
+    text + "\n"
 }
 
 #[cfg(test)]
@@ -127,31 +198,55 @@ mod tests {
             .into()
     }
 
+    /// The list of these backups, the roles of the server beside those of these times, on a screen.
+    fn shown(
+        backups: Vec<Backup>,
+        globals: &[DateTime<Utc>],
+        options: &List,
+        screen: Screen,
+    ) -> String {
+        let listing = Listing {
+            kept: backups,
+            globals: globals.iter().copied().collect(),
+            left_out: 0,
+            store_time: None,
+        };
+        table(&listing, options, screen, now())
+    }
+
+    fn now() -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, 1, 26, 4, 30, 0).unwrap()
+    }
+
+    const fn options(json: bool, limit: Option<usize>) -> List {
+        List { json, limit }
+    }
+
     #[test]
     fn the_list_is_a_table_or_json() {
-        let now = Utc.with_ymd_and_hms(2026, 1, 26, 4, 30, 0).unwrap();
-        let options = |json, limit| List { json, limit };
-        let none = BTreeSet::new();
+        let file = Screen::default();
         assert_eq!(
-            table(&backups(), &none, &options(false, Some(2)), now),
-            "NAME                           TAKEN AT (UTC)             AGE       SIZE    CHANGE\n\
-             db_2026-01-26_03-00-00.sql.gz  2026-01-26 03:00:00     90 min     1.2 MB   +23.4 %\n\
-             db_2026-01-25_03-00-00.sql.gz  2026-01-25 03:00:00       25 h     1.0 MB\n"
+            shown(backups(), &[], &options(false, Some(2)), file),
+            "NAME                           TAKEN AT (UTC)          AGE    SIZE   CHANGE\n\
+             db_2026-01-26_03-00-00.sql.gz  2026-01-26 03:00:00  90 min  1.2 MB  +23.4 %\n\
+             db_2026-01-25_03-00-00.sql.gz  2026-01-25 03:00:00    25 h  1.0 MB\n\
+             The newest 2 of 3 backups, which hold 2.2 MB in all.\n"
         );
         let json: serde_json::Value =
-            serde_json::from_str(&table(&backups(), &none, &options(true, None), now)).unwrap();
+            serde_json::from_str(&shown(backups(), &[], &options(true, None), file)).unwrap();
         assert_eq!(
             json[0],
             serde_json::json!({"name": "db_2026-01-26_03-00-00.sql.gz", "taken_at": "2026-01-26T03:00:00Z", "age_seconds": 5400, "size_bytes": 1_234_567, "size_change_percent": 23.4, "dated_ahead": false, "globals": false})
         );
         assert_eq!(json[2]["size_change_percent"], serde_json::Value::Null);
         // One has the roles of the server beside it.
-        let globals = BTreeSet::from([backups()[1].name.at()]);
+        let globals = [backups()[1].name.at()];
         assert_eq!(
-            table(&backups(), &globals, &options(false, Some(2)), now),
-            "NAME                           TAKEN AT (UTC)             AGE       SIZE    CHANGE  GLOBALS\n\
-             db_2026-01-26_03-00-00.sql.gz  2026-01-26 03:00:00     90 min     1.2 MB   +23.4 %\n\
-             db_2026-01-25_03-00-00.sql.gz  2026-01-25 03:00:00       25 h     1.0 MB            yes\n"
+            shown(backups(), &globals, &options(false, Some(2)), file),
+            "NAME                           TAKEN AT (UTC)          AGE    SIZE   CHANGE  GLOBALS\n\
+             db_2026-01-26_03-00-00.sql.gz  2026-01-26 03:00:00  90 min  1.2 MB  +23.4 %\n\
+             db_2026-01-25_03-00-00.sql.gz  2026-01-25 03:00:00    25 h  1.0 MB           yes\n\
+             The newest 2 of 3 backups, which hold 2.2 MB in all.\n"
         );
         // A name that can't be true is seen, and neither has an age nor is compared.
         let stored = |mut backup: Backup, at| {
@@ -162,24 +257,59 @@ mod tests {
             name: Prefix::new(None, "db_").name_at("9999-12-31T23:59:59Z".parse().unwrap()),
             ..backups().remove(1)
         };
-        let newest = stored(backups().remove(0), now + chrono::TimeDelta::hours(1));
-        let odd = [ahead, newest];
+        let newest = stored(backups().remove(0), now() + chrono::TimeDelta::hours(1));
+        let odd = vec![ahead, newest];
         assert_eq!(
-            table(&odd, &none, &options(false, None), now),
-            "NAME                           TAKEN AT (UTC)             AGE       SIZE    CHANGE\n\
-             db_9999-12-31_23-59-59.sql.gz  9999-12-31 23:59:59          ?     1.0 MB  dated ahead: never taken for the newest\n\
-             db_2026-01-26_03-00-00.sql.gz  2026-01-26 03:00:00          ?     1.2 MB\n"
+            shown(odd.clone(), &[], &options(false, None), file),
+            "NAME                           TAKEN AT (UTC)       AGE    SIZE       CHANGE\n\
+             db_9999-12-31_23-59-59.sql.gz  9999-12-31 23:59:59    ?  1.0 MB  dated ahead\n\
+             db_2026-01-26_03-00-00.sql.gz  2026-01-26 03:00:00    ?  1.2 MB\n\
+             2 backups, 2.2 MB in all. One that is dated ahead is never taken for the newest.\n"
         );
         let json: serde_json::Value =
-            serde_json::from_str(&table(&odd, &none, &options(true, None), now)).unwrap();
+            serde_json::from_str(&shown(odd, &[], &options(true, None), file)).unwrap();
         for (at, dated_ahead) in [(0, true), (1, false)] {
             assert_eq!(json[at]["dated_ahead"], dated_ahead);
             assert_eq!(json[at]["age_seconds"], serde_json::Value::Null);
         }
-        assert_eq!(table(&[], &none, &options(true, None), now), "[]\n");
+        assert_eq!(shown(vec![], &[], &options(true, None), file), "[]\n");
         assert_eq!(
-            table(&[], &none, &options(false, None), now),
+            shown(vec![], &[], &options(false, None), file),
             "There are no backups yet.\n"
+        );
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_what_the_name_says_too_is_left_out_first() {
+        let globals = [backups()[0].name.at()];
+        for (columns, titles) in [
+            (100, "NAME TAKEN AT (UTC) AGE SIZE CHANGE GLOBALS"),
+            (80, "NAME AGE SIZE CHANGE GLOBALS"),
+            (60, "NAME AGE SIZE GLOBALS"),
+            (50, "NAME AGE SIZE"),
+            (10, "NAME AGE SIZE"),
+        ] {
+            let screen = Screen::terminal(columns, false);
+            let text = shown(backups(), &globals, &options(false, None), screen);
+            let first: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+            assert_eq!(first.join(" "), titles, "{columns}");
+            assert!(text.contains("\ndb_2026-01-26_03-00-00.sql.gz  "), "{text}");
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(
+                columns == 10 || widest <= Some(usize::from(columns)),
+                "{text}"
+            );
+        }
+        let more = Listing {
+            kept: backups(),
+            left_out: 1,
+            store_time: None,
+            globals: std::collections::BTreeSet::new(),
+        };
+        let text = table(&more, &options(false, None), Screen::default(), now());
+        assert!(
+            text.ends_with("\n3 backups, 2.2 MB in all. 1 older one left out and not counted.\n"),
+            "{text}"
         );
     }
 }

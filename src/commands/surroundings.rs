@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use super::unusable::{Unusable, log_warnings};
 use crate::check::Railway;
 use crate::config::{self, Access, Config, ReadFile, Sources};
+use crate::format::screen::Screen;
 use crate::postgres::{Clients, client_directories};
 use crate::progress::Terminal;
 use crate::schedule::Clock;
@@ -25,6 +26,8 @@ pub struct Surroundings {
     pub clock: Clock,
     /// Where a throwaway server may put its files.
     pub temporary: PathBuf,
+    /// What standard output is written to.
+    pub screen: Screen,
     /// Where a bar can be drawn, if standard error is a terminal.
     pub terminal: Terminal,
     /// Whether a person can be asked: standard input is a terminal too.
