@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-pub use finding::{Finding, Outcome, log, report};
-pub use platform::Railway;
-pub use settings::unusable;
+pub(crate) use finding::{Finding, Outcome, log, report};
+pub(crate) use platform::Railway;
+pub(crate) use settings::unusable;
 
 use crate::catalog::Catalog;
 use crate::config::{Config, Drilling, Problem, SeriesSettings};
@@ -26,7 +26,7 @@ use crate::store::{Store, StorePatience};
 
 /// What is looked at, and with what.
 #[derive(Debug)]
-pub struct Check {
+pub(crate) struct Check {
     /// What is said of the variables. None in the daemon, which has said it already.
     variables: Option<Spoken>,
     schedule: Schedule,
@@ -69,7 +69,7 @@ impl Check {
     /// A check of this series, without what a daemon finds out and says by itself: the variables, and the backups that there
     /// are.
     #[must_use]
-    pub fn new(settings: &SeriesSettings, clients: Clients, clock: Clock) -> Self {
+    pub(crate) fn new(settings: &SeriesSettings, clients: Clients, clock: Clock) -> Self {
         let store = Store::new(&settings.store, patience());
         Self {
             variables: None,
@@ -92,7 +92,7 @@ impl Check {
 
     /// A check of this configuration and of all that it names.
     #[must_use]
-    pub fn of_all(config: &Config, clients: Clients, clock: Clock) -> Self {
+    pub(crate) fn of_all(config: &Config, clients: Clients, clock: Clock) -> Self {
         let listeners = [&config.alerts, &config.series.heartbeat];
         Self {
             variables: Some(Spoken {
@@ -108,12 +108,12 @@ impl Check {
 
     /// The same on Railway, if it runs there.
     #[must_use]
-    pub fn on(self, railway: Option<Railway>) -> Self {
+    pub(crate) fn on(self, railway: Option<Railway>) -> Self {
         Self { railway, ..self }
     }
 
     /// Looks at everything. None if it was told to stop; an upload that was begun is aborted first.
-    pub async fn run(&self, stop: &CancellationToken) -> Option<Vec<Finding>> {
+    pub(crate) async fn run(&self, stop: &CancellationToken) -> Option<Vec<Finding>> {
         let now = (self.clock)();
         let mut findings = Vec::new();
         if let Some(variables) = &self.variables {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 mod comparison;
-pub mod embedded;
+pub(crate) mod embedded;
 mod obstacle;
 mod scratch;
 
@@ -65,7 +65,7 @@ pub struct Drill {
 
 /// A backup that was restored and found to hold what was dumped.
 #[derive(Debug, Clone)]
-pub struct Proven {
+pub(crate) struct Proven {
     /// What it holds.
     pub summary: Summary,
     /// The version of the server it was restored on.
@@ -80,7 +80,7 @@ pub struct Proven {
 
 /// Why a backup is not proven.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum DrillError {
+pub(crate) enum DrillError {
     /// It is not whole, or can't be read.
     #[error("{0}")]
     Read(#[from] ReadError),
@@ -167,7 +167,7 @@ impl Diagnosed for DrillError {
 ///
 /// # Errors
 /// When the backup is not proven.
-pub async fn run(
+pub(crate) async fn run(
     drill: &Drill,
     name: &str,
     meter: &Arc<Meter>,
@@ -440,7 +440,7 @@ fn statements(sql: &str) -> Vec<String> {
 
 /// Whether a script ends inside a quoted text or a comment, where a semicolon would not end a statement.
 #[must_use]
-pub fn ends_in_a_quote(sql: &str) -> bool {
+pub(crate) fn ends_in_a_quote(sql: &str) -> bool {
     let mut script = Script::default();
     script.read(sql.as_bytes());
     script.read(b"\n");

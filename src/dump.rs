@@ -1,8 +1,8 @@
 //! `pg_dump` as a reader that knows whether the dump ended well.
 
-pub mod envelope;
+pub(crate) mod envelope;
 pub mod label;
-pub mod origin;
+pub(crate) mod origin;
 
 use std::io;
 use std::pin::Pin;

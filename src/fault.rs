@@ -2,7 +2,7 @@
 //!
 //! Operators filter logs by these names and monitors read them from `/health`, so a name never holds a value.
 
-pub mod chain;
+pub(crate) mod chain;
 mod wrong;
 
 pub use wrong::Wrong;

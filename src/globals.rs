@@ -9,7 +9,7 @@ mod missing;
 mod plan;
 mod statement;
 
-pub use missing::{GlobalsError, restore};
+pub(crate) use missing::restore;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ use stream::script::COUNTING;
 
 /// What to do where the hashes of passwords may not be read by the user of that URL.
 #[must_use]
-pub fn passwords_hint(url: &DatabaseUrl) -> String {
+pub(crate) fn passwords_hint(url: &DatabaseUrl) -> String {
     format!(
         "only superusers may read password hashes, so that after a restore the passwords have to be set anew; use a superuser in {} if the provider gives one, else keep the passwords elsewhere",
         url.variable()
@@ -37,7 +37,7 @@ pub fn passwords_hint(url: &DatabaseUrl) -> String {
 
 /// An object with the roles and settings of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// Its key.
     pub key: String,
     /// Its size in bytes.
@@ -53,7 +53,7 @@ pub struct Stored {
 ///
 /// # Errors
 /// Why there is no such object. The backup is not touched.
-pub async fn store(
+pub(crate) async fn store(
     job: &Job,
     name: &BackupName,
     stop: &CancellationToken,
@@ -137,7 +137,7 @@ async fn prepare(job: &Job) -> Result<(Server, &Client, bool), BackupError> {
 ///
 /// # Errors
 /// When there is none.
-pub fn program(client: &Client) -> Result<(), PostgresError> {
+pub(crate) fn program(client: &Client) -> Result<(), PostgresError> {
     if client.path("pg_dumpall").is_file() {
         return Ok(());
     }
@@ -156,7 +156,7 @@ pub fn program(client: &Client) -> Result<(), PostgresError> {
 ///
 /// # Errors
 /// What `psql` said, with its kind.
-pub async fn may_read_passwords(database: &Database<'_>) -> Result<bool, PostgresError> {
+pub(crate) async fn may_read_passwords(database: &Database<'_>) -> Result<bool, PostgresError> {
     let question = Sql::new(
         "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid'::pg_catalog.regclass, 'SELECT');",
     );
@@ -204,7 +204,7 @@ fn head(key: &str, name: &BackupName, server: &Server, client: &Client) -> Head 
 
 /// The text of an error, about why there is no such object.
 #[must_use]
-pub fn told(error: &BackupError) -> String {
+pub(crate) fn told(error: &BackupError) -> String {
     let BackupError::Dump(error) = error else {
         return error.to_string();
     };

@@ -10,7 +10,7 @@
 //! - Nothing is written to disk, and what is held in memory does not grow with the database: [`backup`].
 //! - The bucket is the state: [`catalog`] reads names back; there is no index and no local file.
 //! - No child sees the database URL, and no log, error or answer a secret: [`postgres`], [`secret`].
-//! - Decisions are functions of data and the time: [`schedule`], [`board::health`], [`config`], [`check`], [`board::anomaly`],
+//! - Decisions are functions of data and the time: [`schedule`], [`board::health`], [`config`], `check`, [`board::anomaly`],
 //!   [`watch::alert`]. Only `main` reads the environment and the clock.
 //! - A failed backup never ends the daemon: [`daemon`].
 //!
@@ -18,7 +18,7 @@
 
 pub mod fault;
 pub mod format;
-pub mod network;
+pub(crate) mod network;
 pub mod process;
 pub mod schedule;
 pub mod secret;
@@ -30,17 +30,17 @@ pub mod store;
 
 pub mod backup;
 pub mod catalog;
-pub mod drill;
-pub mod globals;
+pub(crate) mod drill;
+pub(crate) mod globals;
 pub mod reader;
 pub mod restore;
-pub mod verify;
+pub(crate) mod verify;
 
 pub mod board;
 pub mod watch;
 pub mod web;
 
-pub mod check;
+pub(crate) mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -1,5 +1,5 @@
 //! What every connection to the outside shares: addresses, TLS, and the way through a proxy.
 
-pub mod address;
-pub mod proxy;
-pub mod tls;
+pub(crate) mod address;
+pub(crate) mod proxy;
+pub(crate) mod tls;

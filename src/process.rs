@@ -1,8 +1,8 @@
 //! Processes: those that this service starts, and itself as one.
 
 pub mod confine;
-pub mod running;
-pub mod said;
+pub(crate) mod running;
+pub(crate) mod said;
 pub mod shell;
 pub mod signals;
 

@@ -1,6 +1,6 @@
 //! When something is due. [`Schedule`] is pure: it computes the next due time from an expression, a time zone and a time.
 //!
-//! [`alarm::Alarm`] waits for due times, and [`bells::Bells`] wakes it. Neither of them decides what is due.
+//! `alarm::Alarm` waits for due times, and `bells::Bells` wakes it. Neither of them decides what is due.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-pub mod alarm;
-pub mod bells;
+pub(crate) mod alarm;
+pub(crate) mod bells;
 mod dialects;
 mod fields;
 

@@ -10,14 +10,14 @@ use chrono::{DateTime, Utc};
 
 mod access;
 mod addressing;
-pub mod answer;
+mod answer;
 mod cause;
 mod connections;
 mod connector;
 mod credentials;
 mod details;
-pub mod download;
-pub mod endpoint;
+pub(crate) mod download;
+pub(crate) mod endpoint;
 mod error;
 mod etag;
 mod hint;

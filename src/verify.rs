@@ -17,7 +17,7 @@ use stream::replay::Omit;
 
 /// Why a backup could not be called good.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum VerifyError {
+pub(crate) enum VerifyError {
     /// It is not whole, or can't be read.
     #[error("{0}")]
     Read(#[from] ReadError),
@@ -72,7 +72,7 @@ impl Diagnosed for VerifyError {
 ///
 /// # Errors
 /// When it is not whole, or could not be read in time.
-pub async fn backup(
+pub(crate) async fn backup(
     catalog: &Catalog,
     key: &str,
     may_be_renamed: bool,
@@ -96,7 +96,7 @@ pub async fn backup(
 ///
 /// # Errors
 /// When it is not whole, or could not be read in time.
-pub async fn archive(
+pub(crate) async fn archive(
     catalog: &Catalog,
     key: &str,
     limit: Duration,

@@ -10,7 +10,7 @@ use crate::format::text::{visible, visible_json};
 /// How it stands with one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// As it should be.
     Ok,
     /// Worth knowing.
@@ -21,7 +21,7 @@ pub enum Outcome {
 
 /// What was found out about one thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The thing; of a closed set, for scripts.
     pub name: &'static str,
     /// How it stands with it.
@@ -67,7 +67,7 @@ pub(super) fn failed(
 /// The findings as JSON, or for a person: one line each, with the remedy on a line of its own where lines are limited, and at last how
 /// many there are of which kind.
 #[must_use]
-pub fn report(findings: &[Finding], json: bool, screen: Screen) -> String {
+pub(crate) fn report(findings: &[Finding], json: bool, screen: Screen) -> String {
     if json {
         let json = serde_json::to_string_pretty(findings).unwrap_or_default();
         return visible_json(&json).into_owned() + "\n";
@@ -117,7 +117,7 @@ fn counts(findings: &[Finding]) -> [usize; 3] {
 }
 
 /// The findings as lines of the daemon's log. A failure is no ERROR there: no backup has failed yet.
-pub fn log(findings: &[Finding]) {
+pub(crate) fn log(findings: &[Finding]) {
     for finding in findings {
         let (check, found) = (finding.name, &finding.text);
         match &finding.hint {

@@ -31,7 +31,7 @@ const NOBODY: u32 = 65_534;
 
 /// A running throwaway server. Dropping it kills the server and removes its folder.
 #[derive(Debug)]
-pub struct Embedded {
+pub(crate) struct Embedded {
     running: Running,
     url: DatabaseUrl,
     confinement: Confinement,
@@ -41,7 +41,7 @@ pub struct Embedded {
 
 /// Why there is no throwaway server.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum EmbeddedError {
+pub(crate) enum EmbeddedError {
     /// The image has no server that the backup can be restored on.
     #[error(
         "no PostgreSQL server of major version {wanted} or newer in this image (servers here: {here})"
@@ -107,7 +107,7 @@ impl Embedded {
     ///
     /// # Errors
     /// When there is no such server, when the disk is too small, or when it does not start.
-    pub async fn start(
+    pub(crate) async fn start(
         clients: &Clients,
         summary: &Summary,
         temporary: &Path,
@@ -203,18 +203,18 @@ impl Embedded {
 
     /// How the programs that connect to it are confined.
     #[must_use]
-    pub const fn confinement(&self) -> &Confinement {
+    pub(crate) const fn confinement(&self) -> &Confinement {
         &self.confinement
     }
 
     /// The URL of its first database, for the superuser.
     #[must_use]
-    pub const fn url(&self) -> &DatabaseUrl {
+    pub(crate) const fn url(&self) -> &DatabaseUrl {
         &self.url
     }
 
     /// Stops it at once, since nothing of it is kept.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         // The server ends within five seconds, and what the backup started there within five more.
         const LIMIT: Duration = Duration::from_secs(15);
         self.running.stop(Signal::QUIT, LIMIT).await;

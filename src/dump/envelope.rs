@@ -53,7 +53,7 @@ impl Seal {
 
 /// The output of `pg_dump` after a head, read while it is written.
 #[derive(Debug)]
-pub struct Enveloped {
+pub(crate) struct Enveloped {
     output: DumpOutput,
     seal: Seal,
 }
@@ -61,7 +61,7 @@ pub struct Enveloped {
 impl Enveloped {
     /// The output, with this line before it.
     #[must_use]
-    pub fn new(output: DumpOutput, head: &[u8]) -> Self {
+    pub(crate) fn new(output: DumpOutput, head: &[u8]) -> Self {
         let mut seal = Seal::default();
         seal.take(head);
         Self { output, seal }
@@ -69,13 +69,13 @@ impl Enveloped {
 
     /// How many bytes of the dump came so far.
     #[must_use]
-    pub fn counter(&self) -> Arc<AtomicU64> {
+    pub(crate) fn counter(&self) -> Arc<AtomicU64> {
         self.output.counter()
     }
 
     /// Ends the text with the tail, which is written after the dump.
     #[must_use]
-    pub fn tail(&mut self) -> Vec<u8> {
+    pub(crate) fn tail(&mut self) -> Vec<u8> {
         let mut text = Vec::new();
         // pg_dump always ends its last line. If this text does not, a line end is added, so that the tail begins a line.
         if self.seal.inside_line {
@@ -92,7 +92,7 @@ impl Enveloped {
 
     /// The output, after its end, and the size of the text in bytes, including its head and tail.
     #[must_use]
-    pub fn into_parts(self) -> (DumpOutput, u64) {
+    pub(crate) fn into_parts(self) -> (DumpOutput, u64) {
         (self.output, self.seal.bytes)
     }
 }
@@ -187,7 +187,7 @@ struct Comparison {
 
 /// Separates the text of a backup into its head, its dump and its tail.
 #[derive(Debug, Default)]
-pub struct Opener {
+pub(crate) struct Opener {
     bytes: u64,
     /// Covers the text before the tail.
     seal: Seal,
@@ -201,7 +201,7 @@ pub struct Opener {
 
 impl Opener {
     /// Takes the next piece. The text of the dump goes into the replay, which appends to `passed` what may reach `psql`.
-    pub fn read(&mut self, mut piece: &[u8], replay: &mut Replay, passed: &mut Vec<u8>) {
+    pub(crate) fn read(&mut self, mut piece: &[u8], replay: &mut Replay, passed: &mut Vec<u8>) {
         let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(length);
         while !piece.is_empty() {
@@ -215,7 +215,7 @@ impl Opener {
     }
 
     /// Ends the text: what was held back is passed on.
-    pub fn end(&mut self, replay: &mut Replay, passed: &mut Vec<u8>) {
+    pub(crate) fn end(&mut self, replay: &mut Replay, passed: &mut Vec<u8>) {
         let held = std::mem::take(&mut self.held);
         if held.starts_with(MARK) {
             self.take_line(&held, replay, passed);
@@ -227,19 +227,19 @@ impl Opener {
 
     /// How many bytes of text there were.
     #[must_use]
-    pub const fn bytes(&self) -> u64 {
+    pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// The head, once it has been read.
     #[must_use]
-    pub const fn head(&self) -> Option<&Arc<Head>> {
+    pub(crate) const fn head(&self) -> Option<&Arc<Head>> {
         self.head.as_ref()
     }
 
     /// A problem that was found already, whatever may follow.
     #[must_use]
-    pub const fn misfit(&self) -> Option<&Misfit> {
+    pub(crate) const fn misfit(&self) -> Option<&Misfit> {
         self.misfit.as_ref()
     }
 
@@ -247,7 +247,7 @@ impl Opener {
     ///
     /// # Errors
     /// Returns how they disagree.
-    pub fn check_description(&self, replay: &Replay) -> Result<bool, Misfit> {
+    pub(crate) fn check_description(&self, replay: &Replay) -> Result<bool, Misfit> {
         if let Some(misfit) = &self.misfit {
             return Err(misfit.clone());
         }

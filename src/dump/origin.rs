@@ -15,7 +15,7 @@ use crate::postgres::{Database, PostgresError, Sql, not_understood};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Asks for everything at once. If that fails, it asks for each fact by itself, so that one refusal costs only one answer.
-pub async fn ask(database: &Database<'_>) -> Origin {
+pub(crate) async fn ask(database: &Database<'_>) -> Origin {
     match question(database, &facts()).await {
         Ok(origin) => origin.bounded(),
         Err(error) if error.kind == Kind::Connect => {

@@ -5,7 +5,7 @@ use std::io;
 
 /// An error and its causes. The error that a `std::io::Error` wraps is not one of its sources, but it is the cause that
 /// matters.
-pub fn causes<'a>(
+pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |cause| next(*cause))
@@ -21,13 +21,13 @@ fn next<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static
 }
 
 /// The first error of a type among the causes.
-pub fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 /// The causes in words, outermost first, each said once.
 #[must_use]
-pub fn words(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn words(error: &(dyn Error + 'static)) -> String {
     let mut said: Vec<String> = Vec::new();
     for cause in causes(error) {
         let text = cause.to_string();

@@ -23,7 +23,7 @@ const TRIED: usize = 200;
 
 /// Why roles were not made.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum GlobalsError {
+pub(crate) enum GlobalsError {
     /// There is no object with roles beside this backup.
     #[error("no roles of the server lie beside this backup ({0})")]
     Missing(String),
@@ -72,7 +72,7 @@ impl Diagnosed for GlobalsError {
 ///
 /// # Errors
 /// When none was made.
-pub async fn restore(
+pub(crate) async fn restore(
     store: &Store,
     key: &str,
     may_be_renamed: bool,

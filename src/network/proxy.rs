@@ -32,7 +32,7 @@ impl fmt::Debug for Proxy {
 
 /// The proxies for encrypted and for plain connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Proxies {
+pub(crate) struct Proxies {
     https: Option<Proxy>,
     http: Option<Proxy>,
 }
@@ -42,7 +42,7 @@ impl Proxies {
     ///
     /// # Errors
     /// The variables that can't be used, each with what is wrong with it.
-    pub fn from_variables(
+    pub(crate) fn from_variables(
         variables: &[(OsString, OsString)],
     ) -> Result<Self, Vec<(String, Wrong)>> {
         let find = |name: &str| {
@@ -79,7 +79,7 @@ impl Proxies {
 
     /// The proxy for URLs with `http://` or with `https://`, whatever their host is.
     #[must_use]
-    pub fn of_scheme(&self, is_plain: bool) -> Option<Proxy> {
+    pub(crate) fn of_scheme(&self, is_plain: bool) -> Option<Proxy> {
         if is_plain {
             self.http.clone()
         } else {

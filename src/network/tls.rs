@@ -12,7 +12,7 @@ use crate::fault::chain;
 
 /// Why this service does not trust the other side. Waiting does not help with any of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Distrust {
+pub(crate) enum Distrust {
     /// The certificate has expired.
     Expired,
     /// The certificate is not valid yet.
@@ -32,7 +32,7 @@ pub enum Distrust {
 impl Distrust {
     /// Looks for a failure of trust among the causes of an error.
     #[must_use]
-    pub fn among(error: &(dyn Error + 'static)) -> Option<Self> {
+    pub(crate) fn among(error: &(dyn Error + 'static)) -> Option<Self> {
         let connecting = chain::causes(error)
             .filter_map(|cause| cause.downcast_ref::<legacy::Error>())
             .any(legacy::Error::is_connect);

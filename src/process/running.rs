@@ -17,7 +17,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A program that runs. Dropping it kills the program.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     program: &'static str,
     /// Reads its stderr to the end: 64 KiB of unread warnings would make the program wait for ever.
@@ -29,7 +29,11 @@ impl Running {
     ///
     /// # Errors
     /// What the system answered.
-    pub fn start(command: Command, program: &'static str, redactor: Redactor) -> io::Result<Self> {
+    pub(crate) fn start(
+        command: Command,
+        program: &'static str,
+        redactor: Redactor,
+    ) -> io::Result<Self> {
         let mut running = Self::spawn(command, program)?;
         if let Some(stderr) = running.child.stderr.take() {
             running.stderr.spawn(said::relay(stderr, redactor, program));
@@ -41,7 +45,7 @@ impl Running {
     ///
     /// # Errors
     /// What the system answered.
-    pub fn start_silent(
+    pub(crate) fn start_silent(
         command: Command,
         program: &'static str,
         redactor: Redactor,
@@ -63,17 +67,17 @@ impl Running {
     }
 
     /// Its standard input, if that is a pipe and was not taken yet.
-    pub const fn input(&mut self) -> Option<ChildStdin> {
+    pub(crate) const fn input(&mut self) -> Option<ChildStdin> {
         self.child.stdin.take()
     }
 
     /// Its standard output, if that is a pipe and was not taken yet.
-    pub const fn output(&mut self) -> Option<ChildStdout> {
+    pub(crate) const fn output(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
     /// Limits the memory that it may have for its data.
-    pub fn limit_memory(&self, most_bytes: u64) {
+    pub(crate) fn limit_memory(&self, most_bytes: u64) {
         let limit = Rlimit {
             current: Some(most_bytes),
             maximum: Some(most_bytes),
@@ -89,27 +93,27 @@ impl Running {
     ///
     /// # Errors
     /// What the system answered.
-    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
     /// Waits until it ends, and kills it if that takes longer than `patience`. Returns `None` if it was killed.
-    pub async fn end_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+    pub(crate) async fn end_within(&mut self, patience: Duration) -> Option<ExitStatus> {
         end_within(&mut self.child, self.program, patience).await
     }
 
     /// Sends it a signal, and kills it if it lives on for longer than `patience`. Returns `None` if it was killed.
-    pub async fn stop(&mut self, signal: Signal, patience: Duration) -> Option<ExitStatus> {
+    pub(crate) async fn stop(&mut self, signal: Signal, patience: Duration) -> Option<ExitStatus> {
         stop(&mut self.child, self.program, signal, patience).await
     }
 
     /// Kills it, and waits until it is gone.
-    pub async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.end_within(Duration::ZERO).await;
     }
 
     /// The last lines of its stderr, once it has ended.
-    pub async fn said(&mut self) -> Said {
+    pub(crate) async fn said(&mut self) -> Said {
         let said = async {
             match self.stderr.join_next().await {
                 Some(said) => said.unwrap_or_default(),

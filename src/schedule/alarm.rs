@@ -23,7 +23,7 @@ const MOST_MISSED: usize = 100;
 
 /// Waits for due times, one at a time, and notices when the wall clock jumps.
 #[derive(Debug)]
-pub struct Alarm {
+pub(crate) struct Alarm {
     schedule: Schedule,
     clock: Clock,
     next_due: DateTime<Utc>,
@@ -37,7 +37,7 @@ type Look = (DateTime<Utc>, Instant);
 
 /// Why a wait ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wake {
+pub(crate) struct Wake {
     /// The due time to run now. It is `None` after a jump that passed no due time; then [`Alarm::next_due`] has to be read
     /// again.
     pub due: Option<DateTime<Utc>>,
@@ -50,7 +50,7 @@ pub struct Wake {
 impl Wake {
     /// Logs the due times that were missed, and why. They are not made up for one by one: the run that follows, or has just
     /// ended, is newer than all of them.
-    pub fn log(&self, reason: &str) {
+    pub(crate) fn log(&self, reason: &str) {
         if let Some(jump) = self.clock_jumped {
             tracing::warn!(seconds = jump.num_seconds(), "clock jumped");
         }
@@ -69,7 +69,7 @@ impl Wake {
 impl Alarm {
     /// Sets the alarm to the first due time after now.
     #[must_use]
-    pub fn new(schedule: Schedule, clock: Clock, bell: Bell) -> Self {
+    pub(crate) fn new(schedule: Schedule, clock: Clock, bell: Bell) -> Self {
         let now = clock();
         Self {
             next_due: schedule.next_after(now),
@@ -82,7 +82,7 @@ impl Alarm {
 
     /// The due time that it is set to.
     #[must_use]
-    pub const fn next_due(&self) -> DateTime<Utc> {
+    pub(crate) const fn next_due(&self) -> DateTime<Utc> {
         self.next_due
     }
 
@@ -90,7 +90,7 @@ impl Alarm {
     ///
     /// It sleeps until the due time, or for one hop if that is further away, and then looks at the clock. The bell only
     /// makes it look earlier: what a look finds depends on the schedule and the clocks and never on why it was taken.
-    pub async fn wait(&mut self) -> Wake {
+    pub(crate) async fn wait(&mut self) -> Wake {
         loop {
             let (step, looked_at) = self.look();
             self.looked_at = looked_at;
@@ -119,7 +119,7 @@ impl Alarm {
 
     /// Skips the due times that passed while the caller was busy with a run, so that one run does not directly follow
     /// another.
-    pub fn skip_passed(&mut self) -> Wake {
+    pub(crate) fn skip_passed(&mut self) -> Wake {
         let (step, looked_at) = self.look();
         self.looked_at = looked_at;
         match step {

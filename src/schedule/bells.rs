@@ -29,7 +29,7 @@ const CHANNEL_SIZE: usize = 64;
 
 /// The source of the bells, one for each clock.
 #[derive(Debug, Clone)]
-pub struct Bells(UnboundedSender<Order>);
+pub(crate) struct Bells(UnboundedSender<Order>);
 
 /// The bell of one clock.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(super) struct Order {
 
 /// The task that owns the scheduler and rings the bells.
 #[derive(Debug)]
-pub struct Ringer {
+pub(crate) struct Ringer {
     orders: UnboundedReceiver<Order>,
     clock: Clock,
 }
@@ -59,14 +59,14 @@ pub struct Ringer {
 impl Bells {
     /// The bells, and the task that rings them once it runs.
     #[must_use]
-    pub fn new(clock: Clock) -> (Self, Ringer) {
+    pub(crate) fn new(clock: Clock) -> (Self, Ringer) {
         let (sender, orders) = unbounded_channel();
         (Self(sender), Ringer { orders, clock })
     }
 
     /// The bell of the clock with this name.
     #[must_use]
-    pub fn bell(&self, name: impl Into<String>) -> Bell {
+    pub(crate) fn bell(&self, name: impl Into<String>) -> Bell {
         Bell {
             name: name.into(),
             ringer: self.0.clone(),
@@ -108,7 +108,7 @@ impl Order {
 
 impl Ringer {
     /// Rings the bells until it is told to stop. If it fails, the alarms work as before.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         if let Err(error) = self.ring(&stop).await {
             tracing::debug!(%error, "the bells can't be rung");
         }

@@ -44,7 +44,7 @@ const ROOTS: [&str; 6] = [
 
 /// Why an answer can't be used, although its status says success.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub(super) enum Unusable {
     /// The connection ended too early.
     #[error("the connection broke off in the middle of the answer: {0}")]
     Broken(String),
@@ -63,7 +63,7 @@ pub enum Unusable {
 ///
 /// # Errors
 /// When it is too long, or not whole.
-pub async fn read<B>(body: B, failed: bool) -> Result<Bytes, Unusable>
+pub(super) async fn read<B>(body: B, failed: bool) -> Result<Bytes, Unusable>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -198,7 +198,7 @@ fn needless(text: &str) -> Result<Vec<Range<usize>>, Unusable> {
 /// The text of an element that lies directly in the first one, such as `Region` in an `Error`; none if it holds anything
 /// but plain text.
 #[must_use]
-pub fn element(body: &[u8], name: &str) -> Option<String> {
+pub(super) fn element(body: &[u8], name: &str) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let mut depth: usize = 0;
     let mut found = None;

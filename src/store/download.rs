@@ -23,7 +23,7 @@ const PIECE_BYTES: u64 = 4 * 1024 * 1024;
 /// An object that is being read. Every piece comes from the object that had this `etag` at the beginning; otherwise there is an
 /// error.
 #[derive(Debug)]
-pub struct Download {
+pub(crate) struct Download {
     pieces: mpsc::Receiver<Result<Bytes, StoreError>>,
     piece: Bytes,
     received: Arc<AtomicU64>,
@@ -35,7 +35,7 @@ pub struct Download {
 impl Download {
     /// Begins to read an object of this ETag and size. It must be called inside a runtime.
     #[must_use]
-    pub fn start(store: &Store, key: &str, etag: &str, size: u64) -> Self {
+    pub(crate) fn start(store: &Store, key: &str, etag: &str, size: u64) -> Self {
         let (sender, pieces) = mpsc::channel(1);
         let (store, key, etag) = (store.clone(), key.to_owned(), etag.to_owned());
         let mut requests = JoinSet::new();
@@ -62,7 +62,7 @@ impl Download {
 
     /// A counter of the bytes handed out so far, which can be looked at while the object is read elsewhere.
     #[must_use]
-    pub fn counter(&self) -> Arc<AtomicU64> {
+    pub(crate) fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.received)
     }
 }

@@ -5,7 +5,7 @@ use crate::network::address::{host, is_authority, is_local};
 
 /// Where a store answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// `scheme://host[:port][/path]`, without the bucket and without a slash at its end.
     pub url: String,
     /// Whether the bucket's name stood before the host. The store is known to answer there then.
@@ -49,7 +49,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Why it can't be used.
-    pub fn parse(text: &str, bucket: Option<&str>) -> Result<Self, Wrong> {
+    pub(crate) fn parse(text: &str, bucket: Option<&str>) -> Result<Self, Wrong> {
         let (scheme, rest) = text
             .split_once("://")
             .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest))
@@ -140,13 +140,13 @@ impl Endpoint {
 
     /// Whether it is Cloudflare R2.
     #[must_use]
-    pub fn is_r2(&self) -> bool {
+    pub(crate) fn is_r2(&self) -> bool {
         host(&self.url).ends_with(R2)
     }
 
     /// Whether it is AWS itself.
     #[must_use]
-    pub fn is_aws(&self) -> bool {
+    pub(crate) fn is_aws(&self) -> bool {
         is_aws(host(&self.url))
     }
 }
