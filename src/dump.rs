@@ -80,10 +80,23 @@ pub struct DumpOutput {
 /// Proof that a dump ended well: exit status 0, the output read to its end, the end marker in place, and stderr read to its
 /// end.
 ///
-/// Only [`Dump::finish`] can make one, and an upload can't be completed without one:
+/// Only [`Dump::finish`] can make one, and an upload can't be completed without one. Others can read it:
+///
+/// ```
+/// use postgres_s3_backups::dump::CleanExit;
+/// use stream::script::Contents;
+///
+/// fn contents(proof: &CleanExit) -> &Contents {
+///     proof.contents()
+/// }
+/// ```
+///
+/// But they can't forge it:
 ///
 /// ```compile_fail
-/// use postgres_s3_backups::{dump::CleanExit, script::Contents};
+/// use postgres_s3_backups::dump::CleanExit;
+/// use stream::script::Contents;
+///
 /// let forged = CleanExit { contents: Contents::default() };
 /// ```
 #[derive(Debug)]

@@ -33,10 +33,21 @@ use crate::store::download::Download;
 /// Proof that a backup was read to its end and is whole: the announced length came, each gzip member's checksum fits, the
 /// dump's end marker stands at the end, and the text is the one that the backup describes.
 ///
-/// Only [`read`] makes one:
+/// Only [`read`] makes one. Others can read it:
+///
+/// ```
+/// use postgres_s3_backups::reader::{ReadWhole, Summary};
+///
+/// fn summary(proof: &ReadWhole) -> &Summary {
+///     proof.summary()
+/// }
+/// ```
+///
+/// But they can't forge it:
 ///
 /// ```compile_fail
 /// use postgres_s3_backups::reader::{ReadWhole, Summary};
+///
 /// let forged = ReadWhole { summary: Summary::default() };
 /// ```
 #[derive(Debug)]

@@ -234,13 +234,25 @@ impl Upload {
         }
     }
 
-    /// Makes the object visible, unless `early` is ready first. It needs the proof that the dump ended well; without one this
-    /// does not compile:
+    /// Makes the object visible, unless `early` is ready first. It needs the proof that the dump ended well:
+    ///
+    /// ```
+    /// use postgres_s3_backups::dump::CleanExit;
+    /// use postgres_s3_backups::store::StoreError;
+    /// use postgres_s3_backups::store::upload::Upload;
+    ///
+    /// async fn complete(upload: Upload, proof: CleanExit) {
+    ///     let _ = upload.complete(proof, std::future::pending::<StoreError>()).await;
+    /// }
+    /// ```
+    ///
+    /// Without one, this does not compile:
     ///
     /// ```compile_fail
     /// use postgres_s3_backups::store::StoreError;
+    /// use postgres_s3_backups::store::upload::Upload;
     ///
-    /// async fn forged(upload: postgres_s3_backups::store::upload::Upload) {
+    /// async fn complete(upload: Upload) {
     ///     let _ = upload.complete((), std::future::pending::<StoreError>()).await;
     /// }
     /// ```
