@@ -1,6 +1,6 @@
 //! Values that must not be seen, and the redactor that removes them from other texts.
 
-pub(crate) mod renewable;
+pub mod renewable;
 
 use std::fmt;
 use std::ops::Range;

@@ -11,7 +11,7 @@ use crate::schedule::Schedule;
 
 /// What makes the variables unusable, so that nothing else could be looked at, and what is odd about them besides.
 #[must_use]
-pub fn unusable(problems: &[Problem], warnings: &[Problem]) -> Vec<Finding> {
+pub(crate) fn unusable(problems: &[Problem], warnings: &[Problem]) -> Vec<Finding> {
     let broken = problems.iter().map(|problem| {
         let remedy = match &problem.wrong.remedy {
             remedy if remedy.is_empty() => {
