@@ -35,7 +35,7 @@ impl fmt::Debug for Secret {
 ///
 /// A secret is found however it is spelled: as it is, percent-encoded, or with the escapes of JSON, XML, SQL or of
 /// [`crate::format::text::visible`]. If a secret has several lines, each line counts as a secret, because texts are read line
-/// by line. Not every place where its characters happen to stand is the secret, though: see [`Reach`].
+/// by line. Not every place where its characters happen to stand is the secret, though: see `Reach`.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor(Vec<(Secret, Reach)>);
 
