@@ -18,7 +18,7 @@ use postgres_s3_backups::process::confine;
 use postgres_s3_backups::process::shell;
 use postgres_s3_backups::process::signals::Signals;
 use postgres_s3_backups::progress::Terminal;
-use postgres_s3_backups::telemetry::{self, Channel};
+use postgres_s3_backups::telemetry::{self, Channel, Lines};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 /// Wrong usage or configuration.
@@ -81,11 +81,22 @@ fn work(command: Option<Command>) -> anyhow::Result<Ending> {
         Some(Command::List(_) | Command::Check(_)) => Channel::Stderr,
         _ => Channel::Stdout,
     };
-    let screen = screen(&std::io::stdout(), has_colours(&variables));
+    let colours = has_colours(&variables);
+    let screen = screen(&std::io::stdout(), colours);
+    let log_screen = match channel {
+        Channel::Stdout => screen,
+        Channel::Stderr => self::screen(&std::io::stderr(), colours),
+    };
     let draws = std::io::stderr().is_terminal();
     let terminal = Terminal::new(draws);
     let sources = Sources::new(&variables, read_secret);
-    telemetry::start(format, &filter, channel, &terminal, sources.redactor());
+    telemetry::start(
+        Lines::new(format, log_screen),
+        &filter,
+        channel,
+        &terminal,
+        sources.redactor(),
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

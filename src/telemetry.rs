@@ -21,6 +21,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::format::screen::{Colour, Screen};
 use crate::format::text::{visible, visible_json};
 use crate::progress::{Stdout, Terminal};
 use crate::secret::Redactor;
@@ -39,6 +40,25 @@ pub enum LogFormat {
     Text,
 }
 
+/// How a line is written, and to what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lines {
+    format: LogFormat,
+    screen: Screen,
+}
+
+impl Lines {
+    /// Lines in that format. On a terminal, text has colours, and an event that does not fit into a line has lines of its own for its
+    /// fields.
+    #[must_use]
+    pub const fn new(format: LogFormat, screen: Screen) -> Self {
+        Self { format, screen }
+    }
+}
+
+/// The field that holds a command to paste. On a terminal it has a line of its own, without quotes, at the end.
+const COMMAND: &str = "restore";
+
 /// Where lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
@@ -51,7 +71,7 @@ pub enum Channel {
 /// Starts logging for the process. `terminal` may show a progress bar, and `secrets` redacts the words of a panic. It is called
 /// once, before anything else; a second call is ignored.
 pub fn start(
-    format: LogFormat,
+    lines: Lines,
     filter: &str,
     channel: Channel,
     terminal: &Terminal,
@@ -81,7 +101,7 @@ pub fn start(
         };
         *metadata.level() <= most
     }));
-    let layer = layer().event_format(format).with_writer(writer);
+    let layer = layer().event_format(lines).with_writer(writer);
     if tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .try_init()
@@ -121,7 +141,7 @@ fn tell_panic(panic: &PanicHookInfo<'_>, redactor: &Redactor) {
     );
 }
 
-impl<S, N> FormatEvent<S, N> for LogFormat
+impl<S, N> FormatEvent<S, N> for Lines
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
     N: for<'writer> FormatFields<'writer> + 'static,
@@ -140,9 +160,18 @@ where
         if let Ok(name) = SERIES.try_with(|name| bounded(name)) {
             fields.others.push(("series", name.into()));
         }
-        let line = match self {
-            Self::Json => json(&time, *event.metadata().level(), fields),
-            Self::Text => text(&time, *event.metadata().level(), fields),
+        let level = *event.metadata().level();
+        let line = match self.format {
+            LogFormat::Json => json(&time, level, fields),
+            LogFormat::Text if self.screen.width().is_none() => {
+                text(&time, level, fields, self.screen)
+            }
+            LogFormat::Text => {
+                let command = fields.take(COMMAND);
+                let command =
+                    command.map(|command| format!("\nTo restore it:\n{}", visible(&command)));
+                text(&time, level, fields, self.screen) + &command.unwrap_or_default()
+            }
         };
         writeln!(writer, "{line}")
     }
@@ -160,6 +189,15 @@ impl Fields {
         let name = field.name();
         self.others
             .push((name.strip_prefix("r#").unwrap_or(name), value));
+    }
+
+    /// Takes the text of this field out.
+    fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.others.iter().position(|(other, _)| *other == name)?;
+        match self.others.remove(at) {
+            (_, Value::String(text)) => Some(text),
+            (_, other) => Some(other.to_string()),
+        }
     }
 }
 
@@ -221,24 +259,59 @@ fn json(time: &str, level: Level, fields: Fields) -> String {
     visible_json(&line).into_owned()
 }
 
-fn text(time: &str, level: Level, fields: Fields) -> String {
+fn text(time: &str, level: Level, fields: Fields, screen: Screen) -> String {
     let is_phrase = fields.message.chars().all(|c| c == ' ' || is_bare(c));
-    let mut line = format!("{time} {level:>5} ");
-    if is_phrase {
-        line.push_str(&fields.message);
+    let message = if is_phrase {
+        fields.message
     } else {
-        line.push_str(&quoted(&fields.message));
-    }
-    for (name, value) in fields.others {
+        quoted(&fields.message)
+    };
+    let level = format!("{level:>5}");
+    let used = time.len() + level.len() + message.chars().count() + 2;
+    let colour = match level.trim_start() {
+        "ERROR" => Colour::Bad,
+        "WARN" => Colour::Odd,
+        "INFO" => Colour::Good,
+        _ => Colour::Calm,
+    };
+    let level = screen.painted(colour, &level);
+    let line = format!("{time} {level} {message}");
+    let fields = fields.others.into_iter().map(|(name, value)| {
         let value = match value {
             Value::String(text) if !text.is_empty() && text.chars().all(is_bare) => text,
             Value::String(text) => quoted(&text),
             number => number.to_string(),
         };
-        // Writing to a String cannot fail.
-        let _ok = write!(line, " {name}={value}");
+        format!("{name}={value}")
+    });
+    let fields: Vec<String> = fields.collect();
+    line + &laid_out(&fields, used, screen)
+}
+
+/// The fields behind a beginning of that length: in the same line where they fit, else in lines of their own, each as full as it can
+/// be. Such a line begins with blanks, which no event does. A field is never cut in two, so that it can be copied.
+fn laid_out(fields: &[String], used: usize, screen: Screen) -> String {
+    const INDENT: &str = "    ";
+    let length = |field: &String| field.chars().count() + 1;
+    let whole: usize = fields.iter().map(length).sum();
+    let width = screen.width().filter(|width| used + whole > *width);
+    let Some(width) = width else {
+        return fields.iter().map(|field| format!(" {field}")).collect();
+    };
+    let (mut lines, mut column) = (String::new(), width);
+    for field in fields {
+        if column + length(field) > width {
+            lines.push('\n');
+            lines.push_str(INDENT);
+            column = INDENT.len();
+        } else {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(field);
+        column += field.chars().count();
     }
-    line
+    lines
 }
 
 /// Whether a value with this character needs no quotes, because it is still clear where the value ends.
@@ -272,7 +345,7 @@ mod tests {
         let written = Written::default();
         let into = written.clone();
         let layer = layer()
-            .event_format(format)
+            .event_format(Lines::new(format, Screen::default()))
             .with_writer(move || into.clone());
         let error = std::io::Error::other(value.to_owned());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
@@ -371,6 +444,56 @@ mod tests {
         assert!(
             last.ends_with(" ERROR inside rows=1 ratio=2.5 good=true"),
             "{last}"
+        );
+    }
+
+    #[test]
+    fn on_a_terminal_fields_that_do_not_fit_have_lines_of_their_own() {
+        let logged = |screen, value: &str| {
+            let fields = Fields {
+                message: "backup finished".to_owned(),
+                others: vec![
+                    ("name", "b_2026-01-26_03-00-00.sql.gz".into()),
+                    ("rows", 12.into()),
+                    ("told", value.into()),
+                    ("hint", "x".into()),
+                ],
+            };
+            text("2026-01-26T03:00:41.123456Z", Level::INFO, fields, screen)
+        };
+        let begin = "2026-01-26T03:00:41.123456Z  INFO backup finished";
+        let narrow = Screen::terminal(80, false);
+        let long = "word ".repeat(30);
+        assert_eq!(
+            logged(narrow, "x"),
+            format!("{begin}\n    name=b_2026-01-26_03-00-00.sql.gz rows=12 told=x hint=x")
+        );
+        assert_eq!(
+            logged(narrow, &long),
+            format!(
+                "{begin}\n    name=b_2026-01-26_03-00-00.sql.gz rows=12\n    told=\"{long}\"\n    hint=x"
+            )
+        );
+        // Whoever reads a file searches it by lines.
+        let file = logged(Screen::default(), &long);
+        assert!(file.starts_with(&format!("{begin} name=b_")) && !file.contains('\n'));
+        // Nothing that a value holds begins a line, and so passes for another event.
+        let forged = logged(
+            narrow,
+            &format!(
+                "{HOSTILE}{}",
+                " 2026-01-26T03:00:00.000000Z  INFO backup finished".repeat(3)
+            ),
+        );
+        for line in forged.lines().skip(1) {
+            assert!(line.starts_with("    "), "{forged}");
+        }
+        let coloured = logged(Screen::terminal(80, true), "x");
+        assert!(
+            coloured.starts_with(
+                "2026-01-26T03:00:41.123456Z \u{1b}[32m INFO\u{1b}[0m backup finished\n"
+            ),
+            "{coloured}"
         );
     }
 

@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
+use postgres_s3_backups::format::screen::Screen;
 use postgres_s3_backups::progress::Terminal;
 use postgres_s3_backups::secret::renewable::Renewable;
 use postgres_s3_backups::secret::{Redactor, Secret};
-use postgres_s3_backups::telemetry::{self, Channel, LogFormat};
+use postgres_s3_backups::telemetry::{self, Channel, Lines, LogFormat};
 use serde_json::Value;
 
 /// Tells the test below that it runs in the process that has to panic.
@@ -15,7 +16,7 @@ const PANICKING: &str = "PANICKING_ON_PURPOSE";
 fn a_panic_is_one_line_of_the_log_and_nothing_else() {
     if std::env::var_os(PANICKING).is_some() {
         telemetry::start(
-            LogFormat::Json,
+            Lines::new(LogFormat::Json, Screen::default()),
             "info",
             Channel::Stdout,
             &Terminal::new(false),

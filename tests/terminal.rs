@@ -236,3 +236,49 @@ fn the_bar_names_what_is_being_done() {
     // What the backup has is measured in the unit in which `list` tells it.
     assert!(text.contains(" MB/") && !text.contains("MiB"), "{text}");
 }
+
+#[test]
+fn a_finished_backup_can_be_read_and_its_command_be_copied() {
+    let source = unique("finished").replace('-', "_");
+    postgres().create_database(&source, "");
+    postgres().psql(&source, "CREATE TABLE t AS SELECT 1 AS a");
+    let variables = Variables::working(seaweedfs(), &bucket(), &postgres().url(&source));
+    let ended = on_a_terminal(&variables, "backup");
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert!(
+        ended
+            .text()
+            .contains(" \u{1b}[32m INFO\u{1b}[0m backup finished")
+    );
+    let lines = plain(&ended);
+    let finished = lines
+        .iter()
+        .position(|line| line.ends_with(" INFO backup finished"));
+    let told = &lines[finished.unwrap() + 1..];
+    let fields = told
+        .iter()
+        .take_while(|line| line.starts_with("    "))
+        .count();
+    assert!(fields > 3, "{told:#?}");
+    for line in &told[..fields] {
+        assert!(fits(line) && line.contains('='), "{line}");
+    }
+    assert_eq!(told[fields], "To restore it:");
+    let name = told[0].split_whitespace().next().unwrap();
+    let name = name.strip_prefix("name=").unwrap();
+    assert!(
+        told[fields + 1].contains(name.trim_end_matches(".gz")),
+        "{told:#?}"
+    );
+    // In a file it is one line, as every event.
+    let elsewhere = variables
+        .with("AWS_S3_BUCKET", &bucket())
+        .with("LOG_FORMAT", "text");
+    let whole = run(&elsewhere, &["backup"]);
+    let finished = whole
+        .lines
+        .iter()
+        .filter(|line| line.contains(" INFO backup finished name="));
+    assert_eq!(finished.count(), 1, "{}", whole.text());
+    assert!(!whole.text().contains('\u{1b}'), "{}", whole.text());
+}
