@@ -1,4 +1,4 @@
-//! What the daemon knows, written by the tasks that work and read by what tells others.
+//! What the daemon knows. The tasks that do the work write it, and the page, the metrics, the alerts and `/health` read it.
 
 pub mod anomaly;
 pub mod calendar;
@@ -24,41 +24,41 @@ pub struct Status {
     pub listed_at: Option<DateTime<Utc>>,
     /// Why it could not be read since then, if an attempt failed. The name in it is that of the bucket.
     pub unread: Option<Failure>,
-    /// Whether the store's clock was so far ahead of ours then that no age can be believed.
+    /// Whether the store's clock was so far ahead of ours at that time that no age can be trusted.
     pub store_is_ahead: bool,
-    /// The good backups of the bucket, newest first: as it was last listed, and those made since.
+    /// The good backups in the bucket, newest first: those of the last listing, and those made since.
     pub backups: Vec<Backup>,
-    /// Those that count for nothing, because their names are dated ahead.
+    /// Backups that are ignored, because the times in their names are in the future.
     pub ahead: Vec<Backup>,
-    /// What is known of the making of the newest backup that this process made.
+    /// How the newest backup of this process was made.
     pub last_made: Option<Made>,
-    /// What is out of the ordinary about that one, the worst first.
+    /// What is unusual about that backup, the worst first.
     pub anomalies: Vec<Anomaly>,
     /// How the last run ended.
     pub last_run: Option<LastRun>,
-    /// How many runs of this process ended in which way; what failed, by its kind.
+    /// How many runs of this process had each outcome. Failed runs are counted by the kind of their error.
     pub runs: BTreeMap<(RunOutcome, Option<Kind>), u64>,
     /// Why the last run failed, if it did.
     pub failure: Option<Failure>,
     /// How the last drill ended.
     pub last_drill: Option<LastDrill>,
-    /// What the last drill found that could be carried out.
+    /// The result of the last drill that could be carried out.
     pub concluded: Option<DrillOutcome>,
-    /// Whether the last drill that could be carried out found that the backup can't be proven there.
+    /// Whether the last drill that could be carried out showed that backups can't be proven where the drills run.
     pub unprovable: bool,
     /// How many drills since then could not be carried out.
     pub untried: u64,
     /// Why the last drill did not prove the backup, if it did not.
     pub drill_failure: Option<Failure>,
-    /// How many drills of this process ended in which way.
+    /// How many drills of this process had each outcome.
     pub drills: BTreeMap<DrillOutcome, u64>,
     /// Whether a run is under way.
     pub running: bool,
     /// When the next run is due.
     pub next_due_at: Option<DateTime<Utc>>,
-    /// When the first run of this process was due: before that, an empty bucket is no fault.
+    /// When the first run of this process was due. Until then, an empty bucket is no problem.
     pub first_due_at: Option<DateTime<Utc>>,
-    /// What became of the roles and settings of the server beside the last backup, with `BACKUP_GLOBALS`.
+    /// With `BACKUP_GLOBALS`: whether the server's roles and settings were stored beside the last backup.
     pub last_globals: Option<LastGlobals>,
 }
 
@@ -85,7 +85,7 @@ pub struct LastRun {
     pub finished_at: DateTime<Utc>,
 }
 
-/// The closed set of outcomes.
+/// All possible outcomes of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunOutcome {
@@ -100,13 +100,13 @@ pub enum RunOutcome {
 /// What became of a run.
 #[derive(Debug)]
 pub enum End {
-    /// It made a backup, and this is out of the ordinary about it.
+    /// It made a backup, and this is unusual about it.
     Made(Made, Vec<Anomaly>),
     /// The backup was there already.
     Skipped(Backup),
     /// It failed after its last attempt.
     Failed(Kind, Failure),
-    /// It was told to stop, which says nothing about the backups.
+    /// It was told to stop. This says nothing about the backups.
     Cancelled,
 }
 
@@ -140,7 +140,7 @@ pub struct LastGlobals {
     pub finished_at: DateTime<Utc>,
 }
 
-/// The closed set of a drill's outcomes.
+/// All possible outcomes of a drill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DrillOutcome {
@@ -148,13 +148,14 @@ pub enum DrillOutcome {
     Proven,
     /// It can't be restored, or holds something else.
     Failed,
-    /// Nothing was found out: the store, the drill's server, the network or time was in the way.
+    /// The drill had no result, because of the store, the drill's server, the network or a time limit.
     Unread,
-    /// Nothing can be found out where drills take place, until somebody sets something.
+    /// The place where drills run lacks something that the backup needs, so no drill can have a result until somebody adds it.
     Unprovable,
 }
 
-/// So many drills in a row that could not be carried out are worth an alert: one may fall into a bad hour of the store.
+/// After so many drills in a row that could not be carried out, there is an alert. A single one may just have met a short outage
+/// of the store.
 const UNTRIED_TOLD: u64 = 2;
 
 impl Status {
@@ -164,7 +165,7 @@ impl Status {
         self.backups.first()
     }
 
-    /// Whether the bucket was ever read, or a backup is known of without it.
+    /// Whether the bucket was ever read, or a backup is known without that.
     #[must_use]
     pub const fn is_seeded(&self) -> bool {
         self.listed_at.is_some() || !self.backups.is_empty()
@@ -177,7 +178,7 @@ impl Status {
             .is_some_and(|run| run.outcome == RunOutcome::Failed)
     }
 
-    /// Whether the last drill that found something out proved its backup; none if there was none.
+    /// Whether the last drill that had a result proved its backup. None if no drill had a result.
     #[must_use]
     pub fn proof(&self) -> Option<bool> {
         use DrillOutcome::{Failed, Proven};
@@ -199,13 +200,13 @@ impl Status {
         }
     }
 
-    /// Whether the last drill that found something out failed.
+    /// Whether the last drill that had a result failed.
     #[must_use]
     pub fn is_unproven(&self) -> bool {
         self.proof() == Some(false)
     }
 
-    /// Whether drills can't be carried out, one after the other.
+    /// Whether several drills in a row could not be carried out.
     #[must_use]
     pub const fn is_undrilled(&self) -> bool {
         self.untried >= UNTRIED_TOLD
@@ -217,7 +218,7 @@ impl Status {
         self.last_made.as_ref().map(|made| &made.backup)
     }
 
-    /// Takes over what the bucket was seen to hold at that time, and what the store's clock said.
+    /// Replaces the known backups by those that the bucket held at that time.
     pub fn list(&mut self, mut backups: Vec<Backup>, at: DateTime<Utc>) {
         backups.retain(Backup::is_good);
         backups.sort_by_key(|backup| std::cmp::Reverse(backup.name.at()));
@@ -250,7 +251,7 @@ impl Status {
         self.last_drill = Some(drill);
     }
 
-    /// Adds a backup that is there now.
+    /// Adds a backup that exists now.
     pub fn add(&mut self, backup: Backup) {
         // It may have been named before the clock was set back.
         let backups = if backup.is_dated_ahead(backup.finished_at) {
@@ -267,12 +268,12 @@ impl Status {
     }
 }
 
-/// The status, shared between the tasks that write it and those that read it or wait for a change of it.
+/// The status, shared by the tasks that write it and by those that read it or wait until it changes.
 #[derive(Debug, Clone, Default)]
 pub struct Board(Arc<watch::Sender<Status>>);
 
 impl Board {
-    /// Looks at the present status.
+    /// Reads the current status.
     pub fn read<T>(&self, look: impl FnOnce(&Status) -> T) -> T {
         look(&self.0.borrow())
     }
@@ -318,7 +319,7 @@ impl Board {
         self.write(|status| status.list(backups, at));
     }
 
-    /// The bucket was read at that time and held these, and the store told whether its clock is far ahead.
+    /// The bucket was read at that time and held these backups. The store's answers showed whether its clock is far ahead.
     pub fn listed_by_clock(&self, backups: Vec<Backup>, at: DateTime<Utc>, store_is_ahead: bool) {
         self.write(|status| {
             status.list(backups, at);
@@ -347,17 +348,17 @@ impl Board {
         });
     }
 
-    /// The roles and settings of the server were stored beside a backup, or were not.
+    /// Whether the server's roles and settings were stored beside a backup.
     pub fn globals_ended(&self, globals: LastGlobals) {
         self.write(|status| status.last_globals = Some(globals));
     }
 
-    /// Changes the status. Only the verbs above do, so that each thing that can happen is written down in one way.
+    /// Changes the status. Only the methods above do this, so that each event is recorded in one way.
     fn write(&self, change: impl FnOnce(&mut Status)) {
         self.0.send_modify(change);
     }
 
-    /// Tells of changes; of those that follow each other quickly, the last.
+    /// Notifies about changes. When several follow each other quickly, only the last is seen.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Status> {
         self.0.subscribe()

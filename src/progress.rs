@@ -1,4 +1,4 @@
-//! How far a long command has come: a bar on a terminal, a log line every 30 seconds elsewhere.
+//! Shows the progress of a long command: a bar on a terminal, elsewhere a log line every 30 seconds.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::format::text::{shortened, visible};
 use crate::reader::{Meter, Pass, Progress};
 
-/// The terminal of this process, shared by whoever draws on it, asks there or writes log lines. It has one bar at most.
+/// The terminal of this process. It is shared by everything that draws, asks or logs there, and has at most one bar.
 #[derive(Debug, Clone, Default)]
 pub struct Terminal {
     /// Whether a bar can be drawn.
@@ -94,7 +94,7 @@ impl Drop for ClearedAtTheEnd<'_> {
     }
 }
 
-/// Shows how far a reading has come until it is dropped; it never ends by itself.
+/// Shows the progress of a reading. It never ends by itself: whoever called it drops it.
 pub async fn show(meter: &Meter, size: u64, terminal: &Terminal) {
     if terminal.draws {
         let _cleared = ClearedAtTheEnd(terminal);
@@ -132,14 +132,14 @@ const fn phase(now: &Progress, size: u64) -> &'static str {
         Pass {
             restores: false, ..
         } => "Reading",
-        // All was handed over, and the server still works on it.
+        // Everything was handed to the server, which is still working on it.
         Pass { restores: true, .. } if now.object_bytes >= size => "Finishing",
         Pass { restores: true, .. } => "Restoring",
     }
 }
 
 fn describe(progress: &Progress) -> String {
-    /// The bar itself cuts what goes beyond the terminal's width.
+    /// The bar cuts off what does not fit into the terminal's width.
     const MOST_CHARACTERS: usize = 200;
     if progress.table.is_empty() {
         format!("{} rows", progress.rows)
@@ -149,7 +149,7 @@ fn describe(progress: &Progress) -> String {
     }
 }
 
-/// Standard output for log lines, which lift the bar out of their way.
+/// Standard output for log lines. While a line is written, the bar is out of the way.
 #[derive(Debug)]
 pub struct Stdout(Terminal);
 

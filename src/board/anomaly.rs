@@ -1,4 +1,4 @@
-//! What is out of the ordinary about a backup, against those before it (pure).
+//! What is unusual about a backup, compared with those before it (pure).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,12 +8,12 @@ use crate::format::size;
 use crate::format::text;
 use stream::script::{self, Contents, Inside, TableName};
 
-/// How many backups before the new one its size is compared with, and how few are too few.
+/// The size of a new backup is compared with those of so many backups before it, and not at all if there are fewer than the second
+/// number.
 const COMPARED: usize = 7;
 const LEAST_COMPARED: usize = 3;
 
-/// A table that lost fewer rows did not fall, and one that gained fewer did not rise: in a small table three times as many
-/// rows are nothing.
+/// A table that lost or gained fewer rows than this is not reported. In a small table, three times as many rows mean nothing.
 const LEAST_LOST: u64 = 10;
 const LEAST_GAINED: u64 = 100;
 
@@ -23,7 +23,7 @@ pub const NAMED: usize = 20;
 /// What to do about a change.
 const HINT: &str = "the backup is whole; if nobody meant this change, restore an older one beside the database and compare, before it expires";
 
-/// From when on a backup is out of the ordinary.
+/// From which change on a backup counts as unusual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
     /// `ANOMALY_BELOW`
@@ -72,7 +72,7 @@ fn thousandths(number: u64) -> u128 {
 /// One thing that is out of the ordinary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Anomaly {
-    /// As this service reads it, the text does not end between two statements.
+    /// According to this service's reading of the text, it does not end between two statements.
     EndsInside(Inside),
     /// A table that had rows has none.
     Emptied {
@@ -109,7 +109,7 @@ pub enum Anomaly {
 }
 
 impl Anomaly {
-    /// Whether it is less than before, for what can be both.
+    /// Whether there is less than before. Sizes and rows can also rise.
     #[must_use]
     pub const fn is_fall(&self) -> bool {
         match self {
@@ -230,7 +230,7 @@ fn judge_rows(
     previous: &BTreeMap<TableName, u64>,
     thresholds: Thresholds,
 ) -> impl Iterator<Item = Anomaly> {
-    // A table that was empty, or not there, was filled for the first time: there is nothing to compare with.
+    // A table that was empty or missing before was filled for the first time, so there is nothing to compare it with.
     let filled = previous.iter().filter(|(_, before)| **before > 0);
     filled.filter_map(move |(table, before)| {
         let before = *before;
@@ -256,7 +256,7 @@ fn judge_rows(
     })
 }
 
-/// The first of them as text, and how many are left out.
+/// The first anomalies as text, and how many more there are.
 #[must_use]
 pub fn named(anomalies: &[Anomaly]) -> (Vec<String>, usize) {
     let first = anomalies.iter().take(NAMED).map(Anomaly::to_string);

@@ -1,5 +1,5 @@
-//! Which of the last days have a backup, and which should have one and have none: a pure function of what is known, the
-//! schedule and the time.
+//! Which of the last days have a backup, and on which days one is missing. This is a pure function of the status, the schedule and
+//! the time.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub struct Day {
     pub backups: usize,
     /// The size of the newest of them.
     pub size_bytes: u64,
-    /// The longest time from a name's time until the backup was there; none if it is more than a day, as after the bucket
-    /// was copied.
+    /// The longest time from the time in a name until that backup was in the bucket. None if it is more than a day, as it is after
+    /// the bucket was copied.
     pub delay: Option<Duration>,
 }
 
@@ -39,8 +39,7 @@ pub enum DayKind {
     Making,
     /// None yet: it is due later today.
     Ahead,
-    /// None that is known, and nothing says that there should be one: it is before the oldest backup, or the bucket was not
-    /// read yet.
+    /// No backup is known, and none is known to be missing: the day is before the oldest backup, or the bucket was not read yet.
     Before,
 }
 
@@ -114,7 +113,7 @@ fn first_due(
     (due < ends).then_some(due)
 }
 
-/// When a day begins, which is not at 0:00 where the clock is put forward at midnight.
+/// When a day begins. This is not at 0:00 where the clocks are put forward at midnight.
 fn midnight(zone: Tz, date: NaiveDate) -> Option<DateTime<Utc>> {
     let mut times =
         (0..24).flat_map(|hour| [0, 30].map(|minute| date.and_hms_opt(hour, minute, 0)));

@@ -1,4 +1,4 @@
-//! The answer to "is last night's backup safe?": a pure function of what is known and the time.
+//! The answer to the question whether last night's backup was made: a pure function of the status and the time.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub enum Verdict {
     Unproven,
     /// There is a fresh good backup, which can't be proven where the drills take place. Nothing is known to be wrong with it.
     Unprovable,
-    /// The bucket could not be read, and memory holds nothing fresh; or the clocks do not say how old the newest is.
+    /// The bucket could not be read, and no fresh backup is known without it. Or the clocks do not show how old the newest backup is.
     Unknown,
 }
 
@@ -59,7 +59,7 @@ impl Verdict {
         }
     }
 
-    /// Whether a monitor should be content.
+    /// Whether a monitor should report no problem.
     #[must_use]
     pub const fn is_healthy(self) -> bool {
         matches!(
@@ -110,9 +110,9 @@ pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdic
         () if status.is_unproven() => Verdict::Unproven,
         () if !status.is_seeded() && !fresh => Verdict::Unknown,
         () if age == Some(None) => Verdict::Unknown,
-        // Ours is behind, and every backup looks younger than it is.
+        // Our clock is behind, so every backup looks younger than it is.
         () if age.is_some() && status.store_is_ahead => Verdict::Unknown,
-        // All that there is has names that can't be true.
+        // Every name in the bucket holds a time that can't be true.
         () if age.is_none() && !status.ahead.is_empty() => Verdict::Unknown,
         () if status.running => Verdict::Running,
         () if fresh && status.is_unprovable() => Verdict::Unprovable,
@@ -122,7 +122,7 @@ pub fn verdict(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Verdic
     }
 }
 
-/// What `/health` answers: this JSON and nothing else, no host, bucket, user or error text.
+/// What `/health` answers. This JSON is all of it: it holds no host, bucket, user or error text.
 #[derive(Debug, Serialize)]
 pub struct Health {
     status: Verdict,

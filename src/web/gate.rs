@@ -1,4 +1,4 @@
-//! The door before the page and the metrics: who brings `STATUS_TOKEN` comes in, at once and always.
+//! Protects the page and the metrics: only requests with `STATUS_TOKEN` are let in, and these always are.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -12,13 +12,13 @@ use subtle::ConstantTimeEq;
 use crate::secret::Secret;
 use crate::secret::renewable::Renewable;
 
-/// How many wrong tokens are answered one after the other before the door asks for a pause.
+/// How many wrong tokens in quick succession are answered before clients are asked to wait.
 const AT_ONCE: u32 = 10;
 
-/// How long it takes until one more is answered.
+/// How long it takes until one more wrong token is answered.
 const EACH: Duration = Duration::from_secs(6);
 
-/// What the door says.
+/// The answer to a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// The token is right.
@@ -27,11 +27,11 @@ pub enum Answer {
     Missing,
     /// It is wrong.
     Wrong,
-    /// It is wrong, and so were too many before it; the next is looked at after this time.
+    /// It is wrong, and there were too many wrong ones before. The next one is checked after this time.
     Pause(Duration),
 }
 
-/// The token, and how often it was guessed wrong of late.
+/// The token, and the wrong guesses of the last minute.
 pub struct Gate {
     token: Renewable<Option<Secret>>,
     guesses: Mutex<Guesses>,
@@ -61,7 +61,7 @@ impl Gate {
         let Some(given) = authorization.and_then(given) else {
             return Answer::Missing;
         };
-        // Digests are of one length, so the time of the comparison tells neither the token's beginning nor its length.
+        // All digests have the same length, so the time that a comparison takes reveals neither the beginning of the token nor its length.
         let digest: [u8; 32] = Sha256::digest(given).into();
         let right = self.token.get().is_some_and(|token| {
             let expected: [u8; 32] = Sha256::digest(token.expose()).into();
@@ -74,7 +74,7 @@ impl Gate {
         let (after, answer) = guesses.and_one_more(now);
         if after.told && !guesses.told {
             tracing::warn!(
-                hint = "somebody guesses, or a client has an old token; the right one still opens",
+                hint = "somebody is guessing, or a client still uses an old token; the right token is accepted all the same",
                 "too many wrong tokens"
             );
         }
@@ -83,7 +83,7 @@ impl Gate {
     }
 }
 
-/// What a client gave, if it gave anything.
+/// The token in a header, if there is one.
 fn given(authorization: &[u8]) -> Option<Vec<u8>> {
     let blank = authorization.iter().position(|byte| *byte == b' ')?;
     let (scheme, rest) = authorization.split_at_checked(blank)?;
@@ -99,11 +99,11 @@ fn given(authorization: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The wrong tokens of late, as the time at which they will be forgotten.
+/// The recent wrong tokens, kept as the time at which all of them will be forgotten.
 #[derive(Debug, Clone, Copy, Default)]
 struct Guesses {
     forgotten_at: Option<Instant>,
-    /// Whether the log was told that they are too many; until they are forgotten, once is enough.
+    /// Whether it was logged that there are too many. Until they are forgotten, this is logged once.
     told: bool,
 }
 

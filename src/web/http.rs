@@ -1,4 +1,4 @@
-//! The HTTP side: `/health` for monitors, `/live` for the platform, and for who has the token the page and the metrics.
+//! The HTTP server: `/health` for monitors, `/live` for the platform, and with the token the page and the metrics.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -61,8 +61,8 @@ pub fn bind(port: u16) -> io::Result<TcpListener> {
 }
 
 fn listen(socket: io::Result<TcpSocket>, address: SocketAddr) -> io::Result<TcpListener> {
-    /// How many may wait to be taken; over that, the system makes a client wait a second. It goes no further than
-    /// `net.core.somaxconn`, usually 4,096.
+    /// How many connections may wait until they are accepted. When there are more, the system makes a client wait for a second. The
+    /// limit is at most `net.core.somaxconn`, usually 4,096.
     const WAITING: u32 = 4096;
     let socket = socket?;
     socket.set_reuseaddr(true)?;
@@ -77,7 +77,7 @@ struct Open {
     is_own: bool,
 }
 
-/// Serves until told to stop; connections that are open then are dropped, since every answer takes microseconds.
+/// Serves until it is told to stop. Connections that are open at that time are dropped, since every answer takes microseconds.
 pub async fn serve(listener: TcpListener, answers: Answers, stop: CancellationToken) {
     let router = router(answers);
     let mut tasks = JoinSet::new();
@@ -107,7 +107,7 @@ pub async fn serve(listener: TcpListener, answers: Answers, stop: CancellationTo
         }
         let task = tasks.spawn(converse(stream, router.clone()));
         open.push(Open { task, is_own });
-        // A connection that was told to go holds its descriptor until its task has ended.
+        // A connection that is being closed keeps its descriptor until its task has ended.
         while tasks.len() > PLACES
             && let Some(ended) = tasks.join_next_with_id().await
         {
@@ -164,7 +164,7 @@ async fn live() -> Response {
     answer(StatusCode::OK, serde_json::json!({"status": "live"}))
 }
 
-/// The host that a client asks for, without a port. That of a whole URL as the target counts before the header.
+/// The host that a client asks for, without a port. If the target is a whole URL, its host counts, and not the header.
 fn host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let in_header = || {
         let text = headers.get(header::HOST)?.to_str().ok()?;
@@ -256,7 +256,7 @@ fn html(write: impl FnOnce(&str) -> String) -> Response {
     (headers, write(&nonce)).into_response()
 }
 
-/// What a request is answered with that does not bring the token.
+/// The answer to a request without the right token.
 fn refusal(gate: &Gate, headers: &HeaderMap) -> Option<Response> {
     let authorization = headers.get(header::AUTHORIZATION);
     let answer = gate.judge(authorization.map(HeaderValue::as_bytes), Instant::now());

@@ -1,5 +1,5 @@
-//! What is known as Prometheus reads it: names by its conventions, and label sets that are closed and whole from the start,
-//! so that the first failure is an increase from 0 and not a series out of nowhere.
+//! The status in the format of Prometheus. Names follow its conventions, and all labels exist from the start, so that the first failure
+//! is an increase from 0 and not a series that appears from nowhere.
 
 use std::time::Duration;
 
@@ -189,7 +189,7 @@ fn bucket(families: &mut Families, status: &Status) {
 
 fn runs(families: &mut Families, status: &Status) {
     let mut series = vec![(RunOutcome::Succeeded, None), (RunOutcome::Skipped, None)];
-    // A run that was told to stop is no outcome: the process ends with it.
+    // A run that was told to stop has no outcome, since the process ends with it.
     let kinds = Kind::ALL
         .into_iter()
         .filter(|kind| *kind != Kind::Cancelled);

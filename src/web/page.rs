@@ -68,7 +68,7 @@ pub fn of(shown: &Shown, now: DateTime<Utc>, nonce: &str) -> String {
         .read(|status| html(status, &shown.setting, now, nonce))
 }
 
-/// The whole page. The nonce is what the header of the answer names, so that a browser takes the style and the script.
+/// The whole page. The header of the answer has the same nonce, so that a browser accepts the style and the script.
 #[must_use]
 pub fn html(status: &Status, setting: &Setting, now: DateTime<Utc>, nonce: &str) -> String {
     let verdict = health::verdict(status, setting.max_age, now);
@@ -129,7 +129,7 @@ pub fn html(status: &Status, setting: &Setting, now: DateTime<Utc>, nonce: &str)
     page.into_string()
 }
 
-/// How a text is meant; each has a mark of its own, since a colour alone says nothing to many.
+/// The tone of a text. Each tone has a mark of its own, since many people can't tell colours apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tone {
     Good,

@@ -1,17 +1,16 @@
-//! Who may stay connected when more want to than there are places: who comes gets in, and who has been there longest goes.
+//! Which connections stay open when there are more than places: a new connection is accepted, and the oldest one is closed.
 //!
-//! It costs nobody an answer. Each is made and handed to the system in one turn of the connection's task, so between two turns
-//! a connection has asked nothing yet, or has its answer.
+//! Nobody loses an answer by this. Each answer is made and handed to the system in one poll of the connection's task, so between two
+//! polls a connection has either asked nothing yet or already has its answer.
 
 /// More than any monitor opens, fewer than the usual limit of 1,024 descriptors that a dump also needs.
 pub const PLACES: usize = 800;
 
-/// How many of the places are for peers on this machine alone: the container's own health check gets in whatever goes on
-/// outside.
+/// How many places are reserved for clients on this machine, so that the container's own health check always gets one.
 const OWN: usize = 16;
 
-/// Which of the open connections must go for one that has just come, if one must. Of each it is told whether its peer is on
-/// this machine, the oldest first.
+/// Which of the open connections has to be closed for a new one, if one has to. `open` says of each, the oldest first, whether its peer
+/// is on this machine.
 pub fn gives_way(is_own: bool, open: impl Iterator<Item = bool> + Clone) -> Option<usize> {
     let strangers = open.clone().filter(|is_own| !is_own).count();
     let only_strangers = !is_own && strangers >= PLACES - OWN;

@@ -63,7 +63,7 @@ fn values(days: &[Day]) -> Markup {
     }
 }
 
-/// Bars from 0, one a day: a day without one is a gap.
+/// A bar for each day, from 0. A day without a value is a gap.
 fn chart(
     id: &str,
     title: &str,
@@ -110,7 +110,7 @@ fn chart(
     }
 }
 
-/// The height of a bar; one that is there can be seen.
+/// The height of a bar. Even the smallest can be seen.
 pub(super) fn bar(value: u64, most: u64, height: u64) -> u64 {
     let scaled = u128::from(value) * u128::from(height) / u128::from(most.max(1));
     u64::try_from(scaled).unwrap_or(height).clamp(8, height)

@@ -1,4 +1,4 @@
-//! The last days as a calendar: which of them have a backup, and which lack one.
+//! The last days as a calendar, which shows on which days there is a backup and on which one is missing.
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use maud::{Markup, html};

@@ -1,4 +1,4 @@
-//! What is known at a glance: the newest backup, what is due next, and what the bucket holds.
+//! The most important facts: the newest backup, when the next one is due, and what the bucket holds.
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -84,7 +84,7 @@ pub(super) fn section(status: &Status, setting: &Setting, now: DateTime<Utc>) ->
     }
 }
 
-/// What to say where a backup would stand.
+/// What stands in the place of the newest backup if there is none.
 const fn none(status: &Status) -> &'static str {
     if status.listed_at.is_some() {
         "none"

@@ -40,7 +40,7 @@ pub(super) fn section(status: &Status, setting: &Setting, now: DateTime<Utc>) ->
     }
 }
 
-/// What is in the bucket and counts for nothing.
+/// The backups that are ignored because the times in their names are in the future.
 fn ahead(status: &Status) -> Markup {
     html! {
         @if !status.ahead.is_empty() {
