@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main job, whole and for real: a PostgreSQL with an app's data, an S3 server, the service on a template user's variables, and the
-# restore by hand. Everything runs on 127.0.0.1 in a temporary folder, and is stopped and removed at the end, also after Ctrl-C. What stays
+# restore by its own command and by hand. Everything runs on 127.0.0.1 in a temporary folder, and is stopped and removed at the end, also after Ctrl-C. What stays
 # are the programs that were fetched and compiled, so that the next run takes half a minute.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -63,7 +63,7 @@ free_port() { # OFFSET...: prints a port that is free with each offset, below th
   done
 }
 
-printf '%sA backup taken by the service, and restored by hand%s\n' "$bold" "$plain"
+printf '%sA backup taken by the service, and restored%s\n' "$bold" "$plain"
 
 step 'The programs'
 note "PostgreSQL 17, an S3 server and the AWS CLI, kept in $tools"
@@ -109,7 +109,7 @@ postgres=$!
 accepts_connections() { [ "$(sed -n 8p data/postmaster.pid 2>/dev/null | tr -d ' ')" = ready ]; }
 wait_for 60 accepts_connections || { tail -n 20 postgres.log; fail 'PostgreSQL did not start'; }
 server=postgresql://postgres:demo-password@127.0.0.1:$pg_port
-psql -Xq "$server/postgres" -c 'CREATE DATABASE app' -c 'CREATE DATABASE restored' -c 'CREATE DATABASE restored_by_command'
+psql -Xq "$server/postgres" -c 'CREATE DATABASE app' -c 'CREATE DATABASE restored_by_hand'
 psql -Xq "$server/app" -f "$here/sample.sql"
 tables="SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname"
 # contents DATABASE: each table's name, number of rows and checksum over all of them
@@ -201,37 +201,46 @@ run aws s3 ls "s3://$bucket" --endpoint-url "$endpoint"
 object=$(aws s3 ls "s3://$bucket" --endpoint-url "$endpoint" | awk '{ print $4 }')
 [[ $object =~ ^vlvt_backup_[0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9]{2}-[0-9]{2}-[0-9]{2}\.sql\.gz$ ]] || fail "not one backup in the bucket: $object"
 
-step 'Restored into an empty database, with nothing but aws, gunzip and psql'
-DATABASE_URL=$server/restored
+step 'Restored into a new database, with the command from the log'
+restore=$(sed -n 's/.* restore="\([^"]*\)".*/\1/p' service.log)
+command_line "$restore"
+# It is pasted as it stands, into a shell that finds the program and has its variables.
+mkdir program
+ln -s "$program" program/postgres-s3-backups
+env -i PATH="$work/program:$PATH" "${variables[@]}" RESTORE_DATABASE_URL="$server/postgres" sh -c "$restore" 2>&1 | indent
+
+# agree DATABASE: shows for each table whether the rows in it are those in app
+agree() {
+  contents "$1" >"$1.txt"
+  printf '   %-10s %8s   %-32s   %-32s\n' table rows 'checksum in app' "checksum in $1" | sed 's/ *$//'
+  join -a 1 -a 2 -e missing -o 0,1.2,1.3,2.3 app.txt "$1.txt" | while read -r table rows before after; do
+    verdict="${green}agree$plain"
+    [ "$before" = "$after" ] || verdict="${red}DIFFER$plain"
+    printf '   %-10s %8s   %s   %s   %s\n' "$table" "$rows" "$before" "$after" "$verdict"
+  done
+  cmp -s app.txt "$1.txt" || fail "the rows in $1 are not the same"
+}
+step 'Do the rows agree?'
+agree restored
+
+step 'The same with nothing but aws, gunzip and psql, into an empty database'
+DATABASE_URL=$server/restored_by_hand
 run aws s3 cp "s3://$bucket/$object" ./backup.sql.gz --endpoint-url "$endpoint" --no-progress
 run gunzip backup.sql.gz
 # shellcheck disable=SC2016 # shown as it is written in the runbook
-command_line 'psql $DATABASE_URL < backup.sql'
-psql -X "$DATABASE_URL" <backup.sql >psql.log 2>&1 || { cat psql.log; fail 'psql'; }
+command_line 'psql -X -v ON_ERROR_STOP=1 "$DATABASE_URL" -f backup.sql'
+psql -X -v ON_ERROR_STOP=1 "$DATABASE_URL" -f backup.sql >psql.log 2>&1 || { cat psql.log; fail 'psql'; }
 ! grep -E 'ERROR|WARNING|FATAL' psql.log || fail 'psql had something to say'
 sort psql.log | sed 's/^\(COPY\|ALTER\|CREATE\)\b.*/\1/' | grep -E '^(CREATE|COPY|ALTER)$' | uniq -c \
   | awk '{ printf "%s%d %s", (NR > 1 ? ", " : "   "), $1, $2 } END { print " statements, no error" }'
+agree restored_by_hand
 
-step 'Do the rows agree?'
-contents restored >restored.txt
-printf '   %-10s %8s   %-32s   %-32s\n' table rows 'checksum in app' 'checksum in restored' | sed 's/ *$//'
-join -a 1 -a 2 -e missing -o 0,1.2,1.3,2.3 app.txt restored.txt | while read -r table rows before after; do
-  verdict="${green}agree$plain"
-  [ "$before" = "$after" ] || verdict="${red}DIFFER$plain"
-  printf '   %-10s %8s   %s   %s   %s\n' "$table" "$rows" "$before" "$after" "$verdict"
-done
-cmp -s app.txt restored.txt || fail 'the restored rows are not the same'
-
-step 'The same with the service'"'"'s own commands, and the proof that it restores'
+step 'All backups, and the proof that the newest one can be restored'
 own() { # COMMAND...: one of the service's commands, with its variables
   command_line postgres-s3-backups "$@"
-  env -i PATH="$PATH" "${variables[@]}" RESTORE_DATABASE_URL="$server/restored_by_command" "$program" "$@" 2>&1 | indent
+  env -i PATH="$PATH" "${variables[@]}" "$program" "$@" 2>&1 | indent
 }
 own list
-own restore latest
-contents restored_by_command >restored_by_command.txt
-cmp -s app.txt restored_by_command.txt || fail 'the rows restored by the command are not the same'
-note "The rows agree with those in app."
 own verify latest --into embedded
 
 step 'SIGTERM, as a deploy sends it'

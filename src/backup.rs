@@ -50,8 +50,6 @@ pub struct Job {
     pub server_wait: Duration,
     /// How patient a dump is.
     pub patience: Patience,
-    /// `--endpoint-url …` for the restore command in the log; empty for AWS itself.
-    pub endpoint_option: String,
     /// The wall clock.
     pub clock: Clock,
     /// `BACKUP_GLOBALS`
@@ -239,7 +237,7 @@ async fn attempt(
                 parts: stored.parts,
                 took: started.elapsed(),
             };
-            log_finished(job, &made, &server, client);
+            log_finished(&made, &server, client);
             Ok(Outcome::Finished(made))
         }
         // Another container completed the same name first: the backup exists, which is what the run was for.

@@ -146,7 +146,7 @@ impl Catalog {
         Ok(archives.finish())
     }
 
-    /// The backup that an operator means: `latest`, a key, or a key without the folder.
+    /// The backup that an operator means: `latest`, a key, a key without the folder, or the time in it.
     ///
     /// # Errors
     /// When the bucket could not be listed whole.
@@ -163,7 +163,8 @@ impl Catalog {
         if wanted == "latest" {
             return self.newest(now).await;
         }
-        match self.prefix.parse(&key) {
+        let named = self.prefix.parse(&key);
+        match named.or_else(|| self.prefix.parse_time(wanted)) {
             Some(name) => self.look_up(&name).await,
             None => Ok(None),
         }

@@ -78,7 +78,7 @@ pub struct List {
 /// What `restore` can be told.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Restore {
-    /// A name as `list` prints it, or latest
+    /// A name as `list` prints it, the time in it (2026-01-25_03-00-00), or latest
     #[arg(default_value = "latest")]
     pub name: String,
     /// The database to restore into; better in RESTORE_DATABASE_URL, since other users of the machine can read a command line
@@ -147,7 +147,7 @@ impl Restore {
 /// What `verify` can be told.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Verify {
-    /// A name as `list` prints it, or latest
+    /// A name as `list` prints it, the time in it (2026-01-25_03-00-00), or latest
     #[arg(default_value = "latest", conflicts_with = "all")]
     pub name: String,
     /// Every backup in the bucket, and what Railway's template left there

@@ -108,11 +108,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A word for a shell, quoted only where it must be.
-pub(crate) fn quoted(word: &str) -> String {
-    shell_words::quote(word).into_owned()
-}
-
 /// A name as SQL spells it, in quotes if it needs them. Keywords are not quoted: people read and paste these names, which
 /// are names of schemas, and hardly any schema has the name of a keyword.
 pub(crate) fn identifier(name: &str) -> String {

@@ -424,7 +424,7 @@ fn the_services_own_commands_restore() {
     let service = Path::new(crate::common::service::BINARY).parent().unwrap();
     let mut operator = Operator::new(17, &bucket, &backup)
         .with("DATABASE_URL", &server.url("postgres"))
-        .with("RESTORE_URL", &server.url("app"))
+        .with("RESTORE_DATABASE_URL", &server.url("app"))
         .with("BACKUP_DATABASE_URL", &server.url("app"))
         .with("AWS_S3_BUCKET", &bucket)
         .with("AWS_S3_ENDPOINT", &seaweedfs().endpoint);

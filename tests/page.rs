@@ -308,9 +308,6 @@ fn it_can_be_read_by_everybody_in_both_schemes_on_a_desktop_and_on_a_phone() {
         max_age: Duration::from_secs(25 * 3600),
         bucket: "vlvt-backups".to_owned(),
         prefix: "vlvt_backup_".to_owned(),
-        endpoint_option:
-            " --endpoint-url https://0123456789abcdef0123456789abcdef.r2.cloudflarestorage.com"
-                .to_owned(),
         drills,
     };
     for (name, headline, status) in states(now) {
@@ -426,14 +423,17 @@ fn it_keeps_itself_up_to_date_and_says_how_old_it_is_when_it_cannot() {
         (shown() == fresh).then_some(())
     });
     // The buttons that came with it copy like the first ones.
-    browser.click("button[data-copy='restore-by-hand']");
+    browser.click("button[data-copy='restore-newest']");
     let copied = wait_until("another text", LIMIT, || {
         pasted(&browser)
             .as_str()
             .map(str::to_owned)
             .filter(|text| !text.is_empty())
     });
-    assert!(copied.starts_with("aws s3 cp "), "{copied}");
+    assert!(
+        copied.starts_with("postgres-s3-backups restore vlvt_backup_"),
+        "{copied}"
+    );
     assert_eq!(browser.console(), Vec::<Value>::new());
 
     service.terminate();
@@ -490,7 +490,9 @@ fn the_copy_button_copies_the_command_of_the_log_and_the_page_breaks_no_rule_of_
         serde_json::json!(["Skip to the status", "solid", true])
     );
 
-    let button = "button[data-copy='restore-by-hand']";
+    let button = "button[data-copy='restore-newest']";
+    // The link past the header takes its room back when it loses the focus, and would move the button away under the pointer.
+    browser.run("document.activeElement.blur()");
     browser.click(button);
     let words = || {
         browser.run(&format!("return [document.querySelector(\"{button}\").textContent, document.getElementById('copied').textContent]"))
@@ -507,23 +509,15 @@ fn the_copy_button_copies_the_command_of_the_log_and_the_page_breaks_no_rule_of_
         Some(pasted(&browser)).filter(|text| *text != finished["restore"])
     });
     let name = finished["name"].as_str().unwrap();
-    let expected = finished["restore"]
-        .as_str()
-        .unwrap()
-        .replace(name.trim_end_matches(".gz"), old.trim_end_matches(".gz"));
+    let expected = finished["restore"].as_str().unwrap().replace(name, &old);
     assert_eq!(second, expected);
     // A browser may have no clipboard to write to, for example over plain http.
     browser.run("Object.defineProperty(navigator, 'clipboard', {value: undefined})");
-    browser.click("button[data-copy='restore-by-command']");
+    browser.click(button);
     let third = wait_until("another text", LIMIT, || {
         Some(pasted(&browser)).filter(|text| *text != second)
     });
-    assert_eq!(
-        third,
-        format!(
-            "RESTORE_DATABASE_URL=\"$DATABASE_URL\" postgres-s3-backups restore {name} --create"
-        )
-    );
+    assert_eq!(third, finished["restore"]);
     // The page requested nothing from other hosts, and its own policy refused nothing.
     let asked =
         browser.run("return performance.getEntriesByType('resource').map((entry) => entry.name)");
@@ -546,7 +540,7 @@ fn the_copy_button_copies_the_command_of_the_log_and_the_page_breaks_no_rule_of_
             service.port()
         ));
         without_scripts(false);
-        let bare = browser.run("return [document.querySelectorAll('button:not([hidden])').length, getComputedStyle(document.getElementById('restore-by-hand')).userSelect]");
+        let bare = browser.run("return [document.querySelectorAll('button:not([hidden])').length, getComputedStyle(document.getElementById('restore-newest')).userSelect]");
         (bare == serde_json::json!([0, "auto"])).then_some(())
     });
     service.terminate();

@@ -11,7 +11,7 @@ use crate::common::postgres::{PASSWORD, Postgres, USER};
 use crate::common::process::{Folder, Process, tools};
 use crate::common::service::{Service, Variables};
 use crate::common::{seaweedfs, unique};
-use crate::round_trip::shell;
+use crate::round_trip::restore_by_hand;
 
 const MAJOR: u16 = 15;
 
@@ -140,11 +140,12 @@ fn the_regression_database_of_postgresql_comes_back() {
     let finished = ended.event("backup finished");
     server.create_database("restored", "TEMPLATE template0");
     let folder = Folder::new();
-    shell(
+    restore_by_hand(
         folder.path(),
         MAJOR,
         &server.url("restored"),
-        finished["restore"].as_str().unwrap(),
+        &bucket,
+        finished["name"].as_str().unwrap(),
     );
 
     let digest = server.digest("regression");

@@ -8,8 +8,14 @@ use crate::common::process::{Folder, tools};
 use crate::common::service::{Service, Variables};
 use crate::common::{authority, seaweedfs, unique};
 
-/// Runs a line as the operator would, in a folder, with the AWS CLI and the clients of one major version on the PATH.
-pub fn shell(folder: &Path, major: u16, database_url: &str, line: &str) {
+/// Restores an object as the operator would who has nothing of this service: in a folder, with the AWS CLI, `gunzip` and one
+/// major's `psql`.
+pub fn restore_by_hand(folder: &Path, major: u16, database_url: &str, bucket: &str, key: &str) {
+    let endpoint = &seaweedfs().endpoint;
+    let line = format!(
+        "aws s3 cp s3://{bucket}/{key} ./backup.sql.gz --endpoint-url {endpoint} && gunzip backup.sql.gz \
+         && psql -X -v ON_ERROR_STOP=1 \"$DATABASE_URL\" -f backup.sql"
+    );
     let tools = tools(&["aws", &format!("pg:{major}")]);
     let path = format!(
         "{}:{}:/usr/bin:/bin",
@@ -18,7 +24,7 @@ pub fn shell(folder: &Path, major: u16, database_url: &str, line: &str) {
     );
     let mut command = Command::new("/bin/bash");
     command
-        .args(["-euo", "pipefail", "-c", line])
+        .args(["-euo", "pipefail", "-c", &line])
         .current_dir(folder)
         .env_clear()
         .env("PATH", path);
@@ -46,7 +52,7 @@ const COUNTS: &str = "
     WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND c.relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')";
 
-/// Backs a database up, restores it with the command from the log, and compares.
+/// Backs a database up, restores it by hand, and compares.
 fn round_trip(server: &Postgres, major: u16, database: &str, encoding: &str) {
     let bucket = unique("round-trip");
     seaweedfs().create_bucket(&bucket);
@@ -75,11 +81,12 @@ fn round_trip(server: &Postgres, major: u16, database: &str, encoding: &str) {
     let restored = format!("{database}_restored");
     server.create_database(&restored, encoding);
     let folder = Folder::new();
-    shell(
+    restore_by_hand(
         folder.path(),
         major,
         &server.url(&restored),
-        finished["restore"].as_str().unwrap(),
+        &bucket,
+        finished["name"].as_str().unwrap(),
     );
     pretty_assertions::assert_eq!(server.digest(database), server.digest(&restored));
 

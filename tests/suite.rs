@@ -38,6 +38,7 @@ mod name;
 mod network;
 mod page;
 mod panics;
+mod paste;
 mod proxy;
 mod regress;
 mod remedies;

@@ -28,13 +28,6 @@ fn a_store_with_a_certificate_of_a_known_authority_is_used() {
             finished["size_bytes"].as_u64().unwrap()
         )]
     );
-    assert!(
-        finished["restore"]
-            .as_str()
-            .unwrap()
-            .contains(" --endpoint-url https://"),
-        "{finished}"
-    );
     // The connection is encrypted, so there is no warning.
     assert_eq!(ended.events("configuration"), Vec::<Value>::new());
 }

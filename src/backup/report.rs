@@ -1,8 +1,8 @@
 //! The lines of the log about a backup that exists, and the command that restores it.
 
-use super::{Job, Made, Outcome};
+use super::{Made, Outcome};
 use crate::catalog::{Backup, BackupName};
-use crate::format::{quoted, seconds};
+use crate::format::seconds;
 use crate::postgres::{Client, Server};
 
 pub(super) fn skipped(backup: Backup) -> Outcome {
@@ -10,7 +10,7 @@ pub(super) fn skipped(backup: Backup) -> Outcome {
     Outcome::Skipped(backup)
 }
 
-pub(super) fn log_finished(job: &Job, made: &Made, server: &Server, client: &Client) {
+pub(super) fn log_finished(made: &Made, server: &Server, client: &Client) {
     let Made {
         backup,
         contents,
@@ -33,7 +33,7 @@ pub(super) fn log_finished(job: &Job, made: &Made, server: &Server, client: &Cli
         waited_for_upload_seconds = seconds(timings.upload_waited),
         server_version = server.version,
         client_version = client.version,
-        restore = restore_command(job.catalog.store().bucket(), &backup.name, &job.endpoint_option),
+        restore = restore_command(&backup.name),
         "backup finished"
     );
 }
@@ -44,19 +44,12 @@ fn ratio(uncompressed: u64, compressed: u64) -> f64 {
     u32::try_from(hundredths).map_or(f64::MAX, |hundredths| f64::from(hundredths) / 100.0)
 }
 
-/// The runbook's three steps in one line. They are joined by `&&`, not by pipes: psql would commit what came through a
-/// pipe before the download broke off.
-pub(crate) fn restore_command(bucket: &str, name: &BackupName, endpoint_option: &str) -> String {
-    let name = name.to_string();
-    let file = name.rsplit('/').next().unwrap_or(&name);
-    let plain = file.trim_end_matches(".gz");
-    let (url, file, plain) = (
-        quoted(&format!("s3://{bucket}/{name}")),
-        quoted(&format!("./{file}")),
-        quoted(&format!("./{plain}")),
-    );
+/// The command that restores it into a new database, whatever else is on that server. It is read in logs and on the page, and pasted
+/// from there, so no character of it needs quotes in a shell or an escape in JSON.
+pub(crate) fn restore_command(name: &BackupName) -> String {
     format!(
-        "aws s3 cp {url} {file}{endpoint_option} && gunzip {file} && psql -X -v ON_ERROR_STOP=1 \"$DATABASE_URL\" -f {plain}"
+        "postgres-s3-backups restore {} --create=restored",
+        name.word()
     )
 }
 
@@ -70,12 +63,16 @@ mod tests {
     #[test]
     fn the_restore_command_can_be_pasted() {
         let at = Utc.with_ymd_and_hms(2026, 1, 25, 3, 0, 0).unwrap();
-        let name = Prefix::new(Some("a b"), "vlvt_backup_").name_at(at);
-        assert_eq!(
-            restore_command("vlvt-backups", &name, " --endpoint-url https://x"),
-            "aws s3 cp 's3://vlvt-backups/a b/vlvt_backup_2026-01-25_03-00-00.sql.gz' ./vlvt_backup_2026-01-25_03-00-00.sql.gz --endpoint-url https://x \
-             && gunzip ./vlvt_backup_2026-01-25_03-00-00.sql.gz && psql -X -v ON_ERROR_STOP=1 \"$DATABASE_URL\" -f ./vlvt_backup_2026-01-25_03-00-00.sql"
-        );
+        for (folder, word) in [
+            (None, "vlvt_backup_2026-01-25_03-00-00.sql.gz"),
+            (Some("a b"), "2026-01-25_03-00-00"),
+        ] {
+            let name = Prefix::new(folder, "vlvt_backup_").name_at(at);
+            assert_eq!(
+                restore_command(&name),
+                format!("postgres-s3-backups restore {word} --create=restored")
+            );
+        }
     }
 
     #[test]

@@ -69,6 +69,12 @@ impl Prefix {
         (name.to_string() == key).then_some(name)
     }
 
+    /// The name of a backup, from the time in it alone.
+    #[must_use]
+    pub fn parse_time(&self, time: &str) -> Option<BackupName> {
+        self.parse(&format!("{}{time}{DUMP}", self.0))
+    }
+
     /// The backup that belongs to an object with roles and settings of the server, from the key of that object.
     #[must_use]
     pub fn parse_globals(&self, key: &str) -> Option<BackupName> {
@@ -124,6 +130,22 @@ impl BackupName {
         self.at
     }
 
+    /// A word for it that a shell takes as it stands, and that `restore` and `verify` understand: its key, or, if a shell would take
+    /// that apart, the time in it.
+    #[must_use]
+    pub fn word(&self) -> String {
+        let key = self.to_string();
+        let is_plain = key.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && key
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+        if is_plain {
+            key
+        } else {
+            self.at.format(TIME_FORMAT).to_string()
+        }
+    }
+
     /// The key of the roles and settings of the server that were read beside it.
     #[must_use]
     pub fn globals(&self) -> String {
@@ -164,6 +186,42 @@ mod tests {
         check(None, "backup", "backup-2026-01-25_03-00-00.sql.gz");
         check(Some("/a/b/"), "x/db", "a/b/x/db-2026-01-25_03-00-00.sql.gz");
         check(Some("/"), "", "2026-01-25_03-00-00.sql.gz");
+    }
+
+    #[test]
+    fn the_word_for_a_backup_needs_no_quotes_and_leads_back_to_it() {
+        let time = "2026-01-25_03-00-00";
+        for (folder, prefix, word) in [
+            (
+                None,
+                "vlvt_backup_",
+                "vlvt_backup_2026-01-25_03-00-00.sql.gz",
+            ),
+            (Some("a/b.c"), "x", "a/b.c/x-2026-01-25_03-00-00.sql.gz"),
+            (None, "", "2026-01-25_03-00-00.sql.gz"),
+            (Some("a b"), "x", time),
+            (Some("ä"), "x", time),
+            (None, "-x", time),
+            (None, "$(reboot)", time),
+            (None, "it's", time),
+            (None, "a\\\"<>|&;*?~#!`{}[]=%", time),
+        ] {
+            let prefix = Prefix::new(folder, prefix);
+            let name = prefix.name_at(at("2026-01-25T03:00:00Z"));
+            assert_eq!(name.word(), word);
+            let found = prefix.parse(word).or_else(|| prefix.parse_time(word));
+            assert_eq!(found, Some(name));
+        }
+        let prefix = Prefix::new(None, "db_");
+        for time in [
+            "",
+            "latest",
+            "2026-01-25",
+            "2026-01-25_03-00",
+            "2026-02-30_03-00-00",
+        ] {
+            assert_eq!(prefix.parse_time(time), None, "{time}");
+        }
     }
 
     #[test]

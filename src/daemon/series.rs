@@ -71,7 +71,6 @@ impl Series {
                 max_age: settings.max_age,
                 bucket: settings.store.bucket.clone(),
                 prefix: settings.prefix.as_str().to_owned(),
-                endpoint_option: self.endpoint_option(),
                 drills: settings.drills.is_some(),
             },
             sent: self.store.sent(),
@@ -159,7 +158,6 @@ impl Series {
             retry_waits: retry_waits(settings.retries),
             server_wait: settings.server_wait,
             patience: Patience::default(),
-            endpoint_option: self.endpoint_option(),
             clock,
             globals: settings.globals,
         }
@@ -172,14 +170,6 @@ impl Series {
             settings.prefix.clone(),
             settings.timeout,
         )
-    }
-
-    /// The option that the AWS CLI needs besides the bucket.
-    fn endpoint_option(&self) -> String {
-        let endpoint = self.settings.store.endpoint.as_ref();
-        endpoint
-            .map(|endpoint| format!(" --endpoint-url {endpoint}"))
-            .unwrap_or_default()
     }
 }
 

@@ -375,7 +375,6 @@ mod tests {
                 max_age: Duration::from_secs(90_000),
                 bucket: "b".to_owned(),
                 prefix: "b_".to_owned(),
-                endpoint_option: String::new(),
                 drills: false,
             },
             sent: PartCounts::default(),

@@ -17,9 +17,8 @@ mod troubles;
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::backup::restore_command;
 use crate::board::{Status, calendar, health};
-use crate::catalog::{Backup, BackupName};
+use crate::catalog::Backup;
 use crate::format::span;
 use crate::format::text::visible;
 use crate::schedule::Schedule;
@@ -48,16 +47,8 @@ pub struct Setting {
     pub bucket: String,
     /// What every name begins with.
     pub prefix: String,
-    /// `--endpoint-url …` for the restore command; empty for AWS itself.
-    pub endpoint_option: String,
     /// Whether `VERIFY_SCHEDULE` is set.
     pub drills: bool,
-}
-
-impl Setting {
-    fn restore(&self, name: &BackupName) -> String {
-        restore_command(&self.bucket, name, &self.endpoint_option)
-    }
 }
 
 /// The page of one series.
@@ -99,13 +90,13 @@ pub fn html(status: &Status, setting: &Setting, now: DateTime<Utc>, nonce: &str)
                     (told.section())
                     // Whoever comes because something is wrong wants the data back, and nothing else first.
                     @let urgent = told.tone == Tone::Bad;
-                    @if urgent { (restore::section(status, setting)) }
+                    @if urgent { (restore::section(status)) }
                     (facts::section(status, setting, now))
-                    @if !urgent { (restore::section(status, setting)) }
+                    @if !urgent { (restore::section(status)) }
                     (days::section(&days, status, setting, now))
                     (chart::section(&days))
                     (drill::section(status, setting, now))
-                    (list::section(status, setting, now))
+                    (list::section(status, now))
                 }
                 footer {
                     p {
@@ -181,7 +172,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::backup::Made;
+    use crate::backup::{Made, restore_command};
     use crate::board::DrillOutcome;
     use crate::board::Failure;
     use crate::board::RunOutcome;
@@ -207,7 +198,6 @@ mod tests {
             max_age: Duration::from_secs(90_000),
             bucket: "vlvt-backups".to_owned(),
             prefix: prefix.to_owned(),
-            endpoint_option: " --endpoint-url https://store.example".to_owned(),
             drills: false,
         }
     }
@@ -627,13 +617,8 @@ mod tests {
         let setting = setting("b_");
         let html = html(&status, &setting, now(), "n");
         for backup in &status.backups {
-            let command = restore_command(
-                "vlvt-backups",
-                &backup.name,
-                " --endpoint-url https://store.example",
-            );
-            let escaped = command.replace('&', "&amp;").replace('"', "&quot;");
-            assert!(html.contains(&format!(">{escaped}</code>")), "{command}");
+            let command = restore_command(&backup.name);
+            assert!(html.contains(&format!(">{command}</code>")), "{command}");
         }
     }
 

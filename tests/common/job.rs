@@ -59,7 +59,6 @@ pub async fn job(
         retry_waits: Vec::new(),
         server_wait: Duration::ZERO,
         patience,
-        endpoint_option: String::new(),
         clock: chrono::Utc::now,
         globals: false,
     }

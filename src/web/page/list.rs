@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::facts::change;
-use super::{Setting, old};
+use super::old;
+use crate::backup::restore_command;
 use crate::board::Status;
 use crate::format::text::visible;
 use crate::format::{count, grouped, size};
@@ -15,7 +16,7 @@ pub(super) const LISTED: usize = 60;
 /// How many of them are seen at once.
 pub(super) const SEEN: usize = 10;
 
-pub(super) fn section(status: &Status, setting: &Setting, now: DateTime<Utc>) -> Markup {
+pub(super) fn section(status: &Status, now: DateTime<Utc>) -> Markup {
     let total = status.backups.len();
     html! {
         section aria-labelledby="list" {
@@ -26,13 +27,13 @@ pub(super) fn section(status: &Status, setting: &Setting, now: DateTime<Utc>) ->
             } @else {
                 p {
                     @if total > LISTED { "The newest " (LISTED) " of " (grouped(u64::try_from(total).unwrap_or(u64::MAX))) ". " }
-                    "The command of each restores it into the empty database in " code { "DATABASE_URL" } "."
+                    "The command of each restores it into a new database on the server that " code { "RESTORE_DATABASE_URL" } " names."
                 }
-                ol.list { @for index in 0..total.min(SEEN) { (entry(index, status, setting, now)) } }
+                ol.list { @for index in 0..total.min(SEEN) { (entry(index, status, now)) } }
                 @if total > SEEN {
                     details.more data-keep="older" {
                         summary { (count(total.min(LISTED) - SEEN, "older one")) }
-                        ol.list { @for index in SEEN..total.min(LISTED) { (entry(index, status, setting, now)) } }
+                        ol.list { @for index in SEEN..total.min(LISTED) { (entry(index, status, now)) } }
                     }
                 }
             }
@@ -59,7 +60,7 @@ fn ahead(status: &Status) -> Markup {
     }
 }
 
-fn entry(index: usize, status: &Status, setting: &Setting, now: DateTime<Utc>) -> Markup {
+fn entry(index: usize, status: &Status, now: DateTime<Utc>) -> Markup {
     let Some(backup) = status.backups.get(index) else {
         return html! {};
     };
@@ -77,7 +78,7 @@ fn entry(index: usize, status: &Status, setting: &Setting, now: DateTime<Utc>) -
             button type="button" data-copy=(id) aria-label={ "Copy the restore command of " (name) } hidden { "Copy" }
             details data-keep=(name) {
                 summary { "Restore command" span.hidden { " of " (name) } }
-                pre tabindex="0" { code id=(id) { (setting.restore(&backup.name)) } }
+                pre tabindex="0" { code id=(id) { (restore_command(&backup.name)) } }
             }
         }
     }

@@ -2,11 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::Setting;
+use crate::backup::restore_command;
 use crate::board::{DrillOutcome, Status};
-use crate::format::quoted;
 
-pub(super) fn section(status: &Status, setting: &Setting) -> Markup {
+pub(super) fn section(status: &Status) -> Markup {
     html! {
         section aria-labelledby="restore" {
             h2 id="restore" { "Get the data back" }
@@ -19,19 +18,16 @@ pub(super) fn section(status: &Status, setting: &Setting) -> Markup {
                             a href="#list" { "the list" } "."
                         }
                     }
-                    h3 { "With this service\u{2019}s image and variables" }
                     p {
-                        "The newest backup goes into a new database on the server that " code { "DATABASE_URL" }
-                        " names. Nothing that exists there is touched."
+                        "The newest backup goes into a new database " code { "restored" } " on the server that " code { "RESTORE_DATABASE_URL" }
+                        " names, as a user who may create databases. Nothing that exists there is touched."
                     }
-                    (command(
-                        "restore-by-command",
-                        &format!("RESTORE_DATABASE_URL=\"$DATABASE_URL\" postgres-s3-backups restore {} --create", quoted(&name)),
-                        "Copy the command of this service",
-                    ))
-                    h3 { "With the AWS CLI, gunzip and psql" }
-                    p { "The newest backup goes into the empty database that " code { "DATABASE_URL" } " names." }
-                    (command("restore-by-hand", &setting.restore(&newest.name), "Copy the restore command"))
+                    (command("restore-newest", &restore_command(&newest.name), "Copy the restore command"))
+                    p {
+                        "With Docker, put what follows the program\u{2019}s name behind the image: "
+                        code { "docker run --rm --env-file .env -e RESTORE_DATABASE_URL IMAGE restore …" }
+                        ". Without the image, aws, gunzip and psql restore it too; the page docs/restore-by-hand.md says how."
+                    }
                 }
                 None => p { "There is no backup to restore" @if status.listed_at.is_none() { " that is known yet" } "." }
             }
