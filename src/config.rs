@@ -46,7 +46,7 @@ pub use variables::{ForReaders, Group, Unset, VARIABLES, Variable};
 /// A configuration that is valid as a whole.
 #[derive(Debug)]
 pub struct Config {
-    /// What is backed up. It is one series so far; all else speaks for as many as there are.
+    /// What is backed up. So far this is one series, but the rest of the program handles any number.
     pub series: SeriesSettings,
     /// `SINGLE_SHOT_MODE`
     pub single_shot: bool,
@@ -60,7 +60,7 @@ pub struct Config {
     pub warnings: Vec<Problem>,
 }
 
-/// What one series of backups is: which database, where to and when.
+/// The settings of one series of backups: which database, where its backups go, and when they are made.
 #[derive(Debug, Clone)]
 pub struct SeriesSettings {
     /// Where the backups go.

@@ -18,7 +18,7 @@ use crate::schedule::bells::Bell;
 /// How often the bucket is read while nothing else happens: `/health` must notice if somebody deletes a backup.
 const LIST_EVERY: Duration = Duration::from_secs(3600);
 
-/// What happens when, in one series.
+/// What makes the backups of a series, and what happens at the start.
 #[derive(Debug)]
 pub(super) struct Course {
     pub(super) schedule: Schedule,

@@ -20,11 +20,11 @@ pub struct Renewal {
     pub drills: Renewable<Option<DrillServer>>,
     /// `HEARTBEAT_URL`
     pub heartbeat: Renewable<Option<Address>>,
-    /// What it shares with other series.
+    /// The secrets that it shares with other series.
     shared: Shared,
 }
 
-/// The secrets that belong to no single series.
+/// The secrets that all series share.
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// `ALERT_WEBHOOK_URL`
@@ -34,7 +34,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Begins with what was read at the start.
+    /// Begins with the values that were read at the start.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self {

@@ -52,20 +52,20 @@ impl Runs {
         done
     }
 
-    /// Waits until no other series makes a backup. None if it was told to stop before that.
+    /// Waits until no other series makes a backup. Returns `None` if it was told to stop before that.
     pub async fn turn(&self, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
         let turns = || Arc::clone(&self.turns);
         if let Ok(turn) = turns().try_acquire_owned() {
             return Some(turn);
         }
         tracing::info!("waiting for the backup of another series");
-        // Nobody closes it.
+        // The semaphore is never closed.
         stop.run_until_cancelled(turns().acquire_owned())
             .await?
             .ok()
     }
 
-    /// One run of a daemon, in its turn.
+    /// One run of a daemon, once it is its turn.
     pub async fn run(&self, trigger: Trigger, stop: &CancellationToken) {
         let job = self.renewed().await;
         self.begin();

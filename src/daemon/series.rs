@@ -36,9 +36,9 @@ const RETRY_WAITS: [Duration; 3] = [
 /// A series of backups.
 #[derive(Debug)]
 pub struct Series {
-    /// What tells it from the others. Nobody sees the name if there is only one series.
+    /// Its name, which differs from those of the others. If there is only one series, the name is not shown anywhere.
     pub name: String,
-    /// What it is.
+    /// Its settings.
     pub settings: SeriesSettings,
     /// What is known about it.
     pub board: Board,

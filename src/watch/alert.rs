@@ -1,4 +1,4 @@
-//! What is pushed to people: each state once while it lasts, and its end always.
+//! The alerts that are sent to people: one for each state while it lasts, and one when it ends.
 
 mod form;
 mod message;
@@ -18,35 +18,35 @@ use crate::watch::alert::message::{Alert, compose};
 use crate::watch::alert::news::{Told, next, wait};
 use crate::watch::webhook::{self, Address, Body, Undelivered};
 
-/// How often the time alone is looked at: it can make a backup too old while nothing else happens.
+/// How often the time is checked: a backup can become too old while nothing else happens.
 const TICK: Duration = Duration::from_secs(30);
 
 /// How often an alert that did not arrive is sent again while what it tells lasts, and how long each further round waits.
 const ROUNDS: u32 = 4;
 const ROUND: Duration = Duration::from_secs(15 * 60);
 
-/// The closed set of what is told.
+/// The closed list of events that people are alerted of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A run failed after its last attempt.
     Failing,
-    /// The newest backup is too old, or there is none though one was due.
+    /// The newest backup is too old, or there is none although one was due.
     Stale,
     /// A drill could not prove the newest backup.
     Unproven,
-    /// Drills could not be carried out, one after the other; nothing is known to be wrong with a backup.
+    /// Several successive drills could not be carried out. Nothing is known to be wrong with a backup.
     Undrilled,
-    /// Backups can't be proven where the drills take place; nothing is known to be wrong with one.
+    /// Backups can't be proven where the drills take place. Nothing is known to be wrong with a backup.
     Unprovable,
     /// A backup is out of the ordinary.
     Anomaly,
-    /// What was told before is over.
+    /// A state that people were alerted of is over.
     Recovered,
 }
 
 impl Event {
-    /// The name of it, as in the JSON.
+    /// The name of the event, as in the JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl Event {
     }
 }
 
-/// Whose backups they are: an operator may have several services that tell the same channel.
+/// Which backups an alert is about: several services of an operator may send to the same channel.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// The name of the series, if there are several.
@@ -74,19 +74,19 @@ pub struct Subject {
     pub max_age: Duration,
 }
 
-/// The task that tells people.
+/// The task that alerts people.
 #[derive(Debug)]
 pub struct Alerts {
     /// `ALERT_WEBHOOK_URL`
     pub address: Renewable<Option<Address>>,
-    /// What it is about.
+    /// What the alerts are about.
     pub subject: Subject,
     /// The wall clock.
     pub clock: Clock,
 }
 
 impl Alerts {
-    /// Tells what is new until it is told to stop; what is new then gets `grace` to be told.
+    /// Sends an alert for each new event, until it is told to stop. What is new at that time is still sent, within `grace`.
     pub async fn follow(self, board: Board, stop: CancellationToken, grace: Duration) {
         let mut end = std::pin::pin!(async {
             stop.cancelled().await;
@@ -223,7 +223,7 @@ mod tests {
         status.anomalies.push(Anomaly::EndsInside(inside));
     }
 
-    /// A backup whose size is odd, or whose rows are, or both.
+    /// A backup with an unusual size, an unusual number of rows, or both.
     fn odd(status: &mut Status, hours: i64, size: Option<u64>, rows: bool) {
         use stream::script::Script;
         let judged = backup(hours, size.unwrap_or(1000));
@@ -254,7 +254,7 @@ mod tests {
         });
     }
 
-    /// Everything that is told at that time.
+    /// Everything that is sent at that time.
     fn tell(told: &mut Told, status: &Status, hours: i64) -> Vec<String> {
         let mut said = Vec::new();
         while let Some((news, then)) = next(told, status, MAX_AGE, at(hours)) {
@@ -292,7 +292,7 @@ mod tests {
             ),
             (52, |s| drilled(s, DrillOutcome::Failed), &["unproven"]),
             (53, |s| drilled(s, DrillOutcome::Failed), &[]),
-            // One that could not be carried out is no news, and a second one in a row is.
+            // One drill that could not be carried out is not reported, but a second one in succession is.
             (53, |s| drilled(s, DrillOutcome::Unread), &[]),
             (53, |s| drilled(s, DrillOutcome::Unread), &["undrilled"]),
             (53, |s| drilled(s, DrillOutcome::Unread), &[]),
@@ -327,7 +327,7 @@ mod tests {
             (59, |_| (), &[]),
             (60, |s| odd(s, 60, None, true), &["anomaly"]),
             (61, |s| odd(s, 61, None, false), &["recovered anomaly"]),
-            // A dump that ends inside a quote does so every day, also when its size is odd one day.
+            // A dump that ends inside a quote does so every day, even if its size is unusual on one day.
             (61, |s| ends_inside(s, 61), &["anomaly"]),
             (61, |s| ends_inside(s, 61), &[]),
             (61, |s| odd(s, 61, None, false), &["recovered anomaly"]),
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(tell(&mut told, &status, 1), [""; 0]);
         status.running = false;
         assert_eq!(tell(&mut told, &status, 2), ["stale"]);
-        // Neither a run that begins nor one that fails is the end of it.
+        // The state does not end when a run begins or fails.
         status.running = true;
         assert_eq!(tell(&mut told, &status, 3), [""; 0]);
         status.running = false;
@@ -504,7 +504,7 @@ mod tests {
                 !text.contains("://") && !text.contains("](") && !text.contains("www."),
                 "{text}"
             );
-            // Each line is one that was written here.
+            // Every line was written by this service.
             assert_eq!(text.lines().count(), alert.text.lines().count());
             assert!(text.lines().all(|line| {
                 [

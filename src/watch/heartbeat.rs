@@ -1,5 +1,5 @@
-//! What a dead man's switch is told of each run, so that silence alarms too: in the manner of healthchecks.io, or of a
-//! push monitor of Uptime Kuma.
+//! The pings for each run that a dead man's switch gets, so that silence raises an alarm too. It can be one in the manner of
+//! healthchecks.io, or a push monitor of Uptime Kuma.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::format::text::{shortened, visible};
 use crate::secret::renewable::Renewable;
 use crate::watch::webhook::{self, Address, Body, Undelivered};
 
-/// How many beats may wait for a receiver that is slow; two make a run.
+/// How many beats may wait for a slow receiver. A run has two.
 const WAITING: usize = 16;
 
-/// What is told.
+/// What is reported about a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Beat {
     /// A run began.
@@ -24,7 +24,7 @@ pub enum Beat {
     Made {
         /// What a person should read about it.
         text: String,
-        /// How long it took; none if another container made it.
+        /// How long it took; `None` if another container made it.
         took: Option<Duration>,
     },
     /// It failed after its last attempt.
@@ -36,11 +36,11 @@ pub enum Beat {
     },
 }
 
-/// Where runs leave their beats. It never makes one wait.
+/// Where runs leave their beats. A run never waits for it.
 #[derive(Debug, Clone, Default)]
 pub struct Heartbeat(Option<mpsc::Sender<Beat>>);
 
-/// What waits to be delivered.
+/// Delivers the beats that wait.
 #[derive(Debug)]
 pub struct Beats {
     address: Renewable<Option<Address>>,
@@ -48,7 +48,7 @@ pub struct Beats {
 }
 
 impl Heartbeat {
-    /// A heartbeat for that receiver, and what must be driven for it to be heard there.
+    /// A heartbeat for this receiver, and the part that delivers its beats once it is run.
     #[must_use]
     pub fn new(address: Renewable<Option<Address>>) -> (Self, Option<Beats>) {
         if address.get().is_none() {
@@ -72,7 +72,7 @@ impl Heartbeat {
 }
 
 impl Beats {
-    /// Delivers one after the other until there will be no more, or until `grace` after it was told to stop.
+    /// Delivers the beats one after the other, until there can be no more, or until `grace` after it was told to stop.
     pub async fn deliver(mut self, stop: CancellationToken, grace: Duration) {
         let mut end = std::pin::pin!(async {
             stop.cancelled().await;
@@ -97,7 +97,7 @@ impl Beats {
             let delivered = if beat == Beat::Started {
                 tokio::select! {
                     delivered = send(&address, &beat, end.as_mut()) => delivered,
-                    // The end of a run is what matters; a receiver that keeps its start waiting must not keep that one too.
+                    // The end of a run matters most. A receiver that does not accept its start must not delay its end.
                     () = superseded(&mut self.waiting, &mut next) => continue,
                 }
             } else {
@@ -106,7 +106,7 @@ impl Beats {
             let is_over = matches!(delivered, Err(Undelivered::Ended(_)));
             match delivered {
                 Ok(()) => tracing::debug!(beat = beat.name(), "heartbeat delivered"),
-                // The beat at the end of the run tells of it, and some receivers know no start.
+                // The beat at the end of the run reports the problem, and some receivers don't know a start.
                 Err(error) if beat == Beat::Started => {
                     tracing::debug!(beat = beat.name(), kind = error.kind(), %error, "heartbeat not delivered");
                 }
@@ -132,7 +132,7 @@ impl Beat {
     }
 }
 
-/// Takes the next beat over, and ends some time after it came; never, if there is none.
+/// Takes the next beat, and ends some time after it came. If there is none, it never ends.
 async fn superseded(waiting: &mut mpsc::Receiver<Beat>, next: &mut Option<Beat>) {
     *next = waiting.recv().await;
     if next.is_none() {
@@ -149,7 +149,7 @@ async fn send(
     let Some((address, body)) = request(address, beat) else {
         return Ok(());
     };
-    // The next beat must not be late because of one that nobody will miss.
+    // The next beat must not be late because of one that does not matter.
     let waits = match beat {
         Beat::Started => &[][..],
         _ => &webhook::WAITS,
@@ -157,7 +157,7 @@ async fn send(
     webhook::send(&address, &body, waits, end).await
 }
 
-/// What is sent where; none where the receiver knows no such beat.
+/// What is sent, and where. `None` if the receiver does not know such a beat.
 fn request(address: &Address, beat: &Beat) -> Option<(Address, Body)> {
     if address.path().contains("/api/push/") {
         return kuma(address, beat).map(|address| (address, Body::None));
@@ -176,7 +176,7 @@ fn request(address: &Address, beat: &Beat) -> Option<(Address, Body)> {
     Some(match beat {
         Beat::Started => of("/start", ""),
         Beat::Made { text, .. } => of("", &visible(text)),
-        // However long the reason is, there is room for the hint.
+        // However long the reason is, there is always room for the hint.
         Beat::Failed { reason, hint } => {
             let reason = shortened(&visible(reason), MOST_CHARACTERS / 2);
             of("/fail", &format!("{reason}\n{}", visible(hint)))
@@ -184,7 +184,7 @@ fn request(address: &Address, beat: &Beat) -> Option<(Address, Body)> {
     })
 }
 
-/// `…/api/push/TOKEN?status=up&msg=OK&ping=`, as Uptime Kuma shows it. It knows no start.
+/// `…/api/push/TOKEN?status=up&msg=OK&ping=`, as Uptime Kuma shows it. It has no ping for a start.
 fn kuma(address: &Address, beat: &Beat) -> Option<Address> {
     const MOST_CHARACTERS: usize = 200;
     let (status, text, took) = match beat {

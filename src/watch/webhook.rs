@@ -1,4 +1,4 @@
-//! Messages to addresses that are secrets: bounded in time and tries, and never followed to another host.
+//! Sends messages to addresses that are secrets. Time and tries are limited, and redirects to other hosts are not followed.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -35,7 +35,7 @@ pub const WAITS: [Duration; 3] = [
 /// What is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
-    /// A GET, whose address says it all.
+    /// A GET, whose address holds the message.
     None,
     /// A POST of plain text.
     Text(String),
@@ -52,19 +52,19 @@ pub enum Undelivered {
     /// The receiver's certificate was not accepted.
     #[error("no encrypted connection to the receiver: {0}")]
     Tls(String),
-    /// The receiver took the connection, and said nothing.
+    /// The receiver accepted the connection, but did not answer.
     #[error("the receiver did not answer within {} s", TRY.as_secs())]
     Timeout,
-    /// It is out of order, or asks for fewer messages.
+    /// The receiver is out of order, or asks for fewer messages.
     #[error("the receiver answered HTTP {0}")]
     Unavailable(u16),
-    /// It does not want the message.
+    /// The receiver does not accept the message.
     #[error("the receiver answered HTTP {0}{1}")]
     Refused(u16, String),
-    /// It is elsewhere.
+    /// The receiver redirects to another address.
     #[error("the receiver answered HTTP {0}, a redirect")]
     Redirected(u16),
-    /// The service ended meanwhile; what the last try met, if there was one.
+    /// The service ended in the meantime. Holds the failure of the last try, if there was one.
     #[error("the service ended before it was delivered{}", .0.as_ref().map_or_else(String::new, |last| format!(" ({last})")))]
     Ended(Option<Box<Self>>),
 }
@@ -84,7 +84,7 @@ impl Undelivered {
         }
     }
 
-    /// Whether another try can end better.
+    /// Whether another try can succeed.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(
@@ -118,10 +118,11 @@ impl Undelivered {
     }
 }
 
-/// Sends a message, with a further try after each of the waits where that can help, until `end`.
+/// Sends a message. If it fails in a way that can pass, it is tried again after each of the waits, until `end`.
 ///
 /// # Errors
-/// The last try's failure. After [`Undelivered::Ended`], and only then, `end` is over and must not be asked again.
+/// The failure of the last try. After [`Undelivered::Ended`], and only then, `end` has completed and must not be polled
+/// again.
 pub async fn send(
     address: &Address,
     body: &Body,
@@ -152,7 +153,8 @@ pub async fn send(
 
 async fn attempt(address: &Address, body: &Body) -> Result<(), Undelivered> {
     let exchanged = async {
-        // Made for each message: between two of them, a day may pass in which nothing of it is held in memory.
+        // The client is made for each message. A day may pass between two messages, and in that time it must not take any
+        // memory.
         match (address.proxy(), address.is_plain()) {
             (None, true) => exchange(HttpConnector::new(), address, body).await,
             (Some(proxy), true) => exchange_plainly(proxy, address, body).await,
@@ -181,7 +183,7 @@ fn unreachable(error: impl Error) -> Undelivered {
     Undelivered::Unreachable(error.to_string())
 }
 
-/// TLS over whatever connects.
+/// Adds TLS to a connector.
 fn encrypted<C>(connector: C) -> Result<HttpsConnector<C>, Undelivered> {
     Ok(HttpsConnectorBuilder::new()
         .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
@@ -224,7 +226,7 @@ async fn exchange(
     }
 }
 
-/// A proxy is asked for an unencrypted address by the whole of it.
+/// Sends a request without TLS through a proxy, which needs the whole URL.
 async fn exchange_plainly(
     proxy: &Proxy,
     address: &Address,
@@ -284,7 +286,7 @@ async fn judge(address: &Address, answer: Response<Incoming>) -> Result<(), Unde
     }
 }
 
-/// A receiver's words, of which the address was taken out, as an error repeats them.
+/// The message of a receiver as an error repeats it, after the address was removed from it.
 fn told(said: &str) -> String {
     const MOST_CHARACTERS: usize = 200;
     shortened(said.trim(), MOST_CHARACTERS)

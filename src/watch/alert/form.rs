@@ -1,4 +1,4 @@
-//! The form in which a receiver takes an alert, and the words of others made harmless in it (pure).
+//! The form in which a receiver accepts an alert. Foreign text in it is made harmless (pure).
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ impl Form {
             Self::Slack
         } else if (is("discord.com") || is("discordapp.com")) && address.path().starts_with("/api/")
         {
-            // Discord takes Slack's form too, under an address of its own.
+            // Discord also accepts Slack's form, at another address.
             if address.path().trim_end_matches('/').ends_with("/slack") {
                 Self::Slack
             } else {
@@ -34,9 +34,9 @@ impl Form {
     }
 }
 
-/// The body in that form. No name of a table, and no server's words, can ring anybody's bell or look like a link.
+/// The body in this form. No name of a table and no message of a server in it can notify anybody or look like a link.
 pub(super) fn body(alert: &Alert, form: Form) -> String {
-    /// Slack asks for no more than 4,000.
+    /// Slack asks for no more than 4,000 characters.
     const MOST_FOR_SLACK: usize = 3000;
     match form {
         Form::Slack => {
@@ -66,7 +66,7 @@ pub(super) fn body(alert: &Alert, form: Form) -> String {
     }
 }
 
-/// Text in which no receiver finds an address to make a link of, or a person to call: a blank without width breaks them.
+/// Text in which no receiver finds a URL to make a link of, or a person to notify: a zero-width space breaks them.
 fn unlinked(text: &str) -> String {
     text.replace('@', "@\u{200b}")
         .replace("://", ":\u{200b}//")
@@ -74,7 +74,7 @@ fn unlinked(text: &str) -> String {
         .replace("WWW.", "WWW\u{200b}.")
 }
 
-/// Text without markdown, cut to what Discord takes.
+/// Text without Markdown, cut to the length that Discord accepts.
 pub(super) fn for_discord(text: &str) -> String {
     const MOST: usize = 2000;
     let mut written = String::new();

@@ -1,4 +1,4 @@
-//! What a person reads in an alert, and what a program does (pure).
+//! The content of an alert, for people and for programs (pure).
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::fault::Kind;
 use crate::format::text::{shortened, visible};
 use crate::format::{age, serialize_utc, size};
 
-/// An alert, as the JSON that is sent to a receiver of no known kind.
+/// An alert, as the JSON that is sent to a receiver of an unknown kind.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Alert {
     pub(super) event: Event,
@@ -35,7 +35,7 @@ pub(super) struct Alert {
     pub(super) version: &'static str,
 }
 
-/// How much of an error, and of a hint, an alert repeats.
+/// How many characters of an error, and of a hint, an alert repeats.
 const MOST_OF_AN_ERROR: usize = 1000;
 
 pub(super) fn compose(news: News, status: &Status, subject: &Subject, now: DateTime<Utc>) -> Alert {

@@ -1,4 +1,4 @@
-//! What is to be told next, from what was told and what is known (pure).
+//! The next alert, decided by the alerts that were sent and by what is known (pure).
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::board::anomaly::Anomaly;
 use crate::board::health::{Verdict, verdict};
 use crate::catalog::{Backup, BackupName};
 
-/// How long an alert waits for the first run where the bucket is empty after the first due time: the run is about to begin.
+/// If the bucket is empty after the first due time, how long an alert waits, because the first run is about to begin.
 const FIRST_RUN: TimeDelta = TimeDelta::minutes(5);
 
-/// What people were told and think to be so.
+/// The states that people were alerted of, and still believe to last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Told {
     failing: bool,
@@ -24,23 +24,23 @@ pub(super) struct Told {
     odd: Option<Oddity>,
 }
 
-/// The backup that was out of the ordinary, and what of it lasts.
+/// The backup that was out of the ordinary, and the part of it that can last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Oddity {
     name: Option<BackupName>,
-    /// Whether its size was, and whether it fell.
+    /// Whether its size fell, if the size was out of the ordinary.
     size: Option<bool>,
     ends_inside: bool,
 }
 
-/// What is to be told next.
+/// The next alert to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct News {
     pub(super) event: Event,
     pub(super) recovered_from: Vec<Event>,
 }
 
-/// The most pressing thing that is so and was not told, and what will have been told then.
+/// The most urgent state that was not reported yet, and what will have been reported after it.
 pub(super) fn next(
     told: &Told,
     status: &Status,
@@ -56,7 +56,7 @@ pub(super) fn next(
             || status
                 .first_due_at
                 .is_some_and(|due| due <= now - FIRST_RUN));
-    // Only a backup ends it, whose age is known: a run that begins, or fails, is none.
+    // Only a backup with a known age ends this state. A run that begins or fails does not.
     let known = |newest: &Backup| newest.age(now).is_some();
     let fresh = status.newest().is_some_and(known) && !is_stale;
 
@@ -74,7 +74,7 @@ pub(super) fn next(
         then.unproven = false;
         recovered_from.push(Event::Unproven);
     }
-    // One that could be carried out is the end of it, whatever it found.
+    // A drill that could be carried out ends this state, whatever it found.
     if told.undrilled && status.untried == 0 {
         then.undrilled = false;
         recovered_from.push(Event::Undrilled);
@@ -134,10 +134,11 @@ fn oddity(status: &Status) -> Oddity {
     }
 }
 
-/// Whether the newest backup is out of the ordinary in a way that was not told.
+/// Whether the newest backup is out of the ordinary in a way that was not reported.
 ///
 /// A size stays out of the ordinary for some days, and a dump ends inside a quote or comment until the database is changed:
-/// each is told once. Rows are compared with those of the run before, so if another backup has such rows, they changed again.
+/// each is reported once. Rows are compared with those of the run before, so if another backup has unusual rows, they
+/// changed again.
 fn is_odd_anew(told: &Told, status: &Status) -> bool {
     let rows_too = status
         .anomalies
@@ -155,7 +156,7 @@ fn is_odd_anew(told: &Told, status: &Status) -> bool {
     }
 }
 
-/// How long time alone takes to make the newest backup too old, if that is sooner than the next look.
+/// How long to wait until the newest backup becomes too old, if that is before the next check.
 pub(super) fn wait(status: &Status, max_age: Duration, now: DateTime<Utc>) -> Duration {
     let stale_in = status.newest().and_then(|newest| {
         newest.age(now)?;
