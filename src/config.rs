@@ -119,7 +119,7 @@ impl Config {
     ) -> Result<Self, Findings> {
         let mut findings = Findings::default();
         let given = Given::read(variables, read_file, &mut findings);
-        let config = Self::judge(given, &mut findings, now);
+        let config = Self::put_together(given, &mut findings, now);
         findings.sort();
         match config {
             Some(mut config) if findings.problems.is_empty() => {
@@ -131,7 +131,7 @@ impl Config {
     }
 
     /// Puts the variables together. Each part is checked, even if an earlier one has a problem.
-    fn judge(given: Given, findings: &mut Findings, now: DateTime<Utc>) -> Option<Self> {
+    fn put_together(given: Given, findings: &mut Findings, now: DateTime<Utc>) -> Option<Self> {
         let store = store::settings(&given, findings);
         findings.require(
             &BACKUP_DATABASE_URL,
@@ -219,7 +219,7 @@ impl Access {
         let mut findings = Findings::default();
         let given = Given::read(variables, read_file, &mut findings);
         findings.keep_for_readers();
-        let access = Self::judge(given, &mut findings);
+        let access = Self::put_together(given, &mut findings);
         findings.sort();
         match access {
             Some(mut access) if findings.problems.is_empty() => {
@@ -230,7 +230,7 @@ impl Access {
         }
     }
 
-    fn judge(given: Given, findings: &mut Findings) -> Option<Self> {
+    fn put_together(given: Given, findings: &mut Findings) -> Option<Self> {
         let store = store::settings(&given, findings);
         let prefix = store::prefix(&given.settings, findings);
         let source = given.source(findings);

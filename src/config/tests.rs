@@ -1343,7 +1343,7 @@ fn no_message_repeats_a_value() {
         let mut findings = Findings::default();
         let no_file = |_: &str| Err("entity not found".to_owned());
         let given = Given::read(&with(&changes), no_file, &mut findings);
-        drop(Config::judge(given, &mut findings, now()));
+        drop(Config::put_together(given, &mut findings, now()));
         findings.problems.append(&mut findings.warnings);
         findings.problems.retain(|problem| {
             name == "BACKUP_CRON_SCHEDULE" || problem.variable != "BACKUP_CRON_SCHEDULE"

@@ -287,7 +287,7 @@ impl<'a> Psql<'a> {
             )),
             (Ok(status), aftermath) if status.success() => Err(RestoreError::Unfinished(aftermath)),
             // The connection was lost while it committed, or before: what was not asked for did not happen.
-            (Ok(status), aftermath) => Err(judge(
+            (Ok(status), aftermath) => Err(explain_end(
                 status,
                 &said,
                 aftermath,
@@ -438,7 +438,7 @@ async fn outcome(database: &Database<'_>, transaction: &Transaction) -> Option<b
 }
 
 /// Why `psql` ended, of which it is known whether the commit was asked for.
-fn judge(status: ExitStatus, said: &Said, aftermath: Aftermath, asked: bool) -> RestoreError {
+fn explain_end(status: ExitStatus, said: &Said, aftermath: Aftermath, asked: bool) -> RestoreError {
     match (status.code(), aftermath) {
         // 2: the connection was lost. If the server can't be asked, nobody can say whether the commit arrived before.
         (Some(2), Aftermath::NotSeen) if asked => RestoreError::Unknown(cause::of_psql(said).text),
