@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The main job, whole and for real: a PostgreSQL with an app's data, an S3 server, the service on a template user's variables, and the
-# restore by its own command and by hand. Everything runs on 127.0.0.1 in a temporary folder, and is stopped and removed at the end, also after Ctrl-C. What stays
-# are the programs that were fetched and compiled, so that the next run takes half a minute.
+# restore by its own command and by hand. Everything runs on 127.0.0.1 in a temporary folder, and is stopped and removed at the end, also
+# after Ctrl-C. What stays are the programs that were fetched and compiled, so that the next run takes half a minute.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
