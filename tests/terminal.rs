@@ -51,23 +51,25 @@ fn bucket() -> String {
 #[test]
 fn the_list_fits_and_ends_with_how_much_there_is() {
     let bucket = bucket();
-    for days in 1..4 {
+    for (days, size) in [(1, 500), (2, 1234), (3, 500)] {
         let at = Utc::now() - TimeDelta::days(days);
         let name = format!("vlvt_backup_{}.sql.gz", at.format("%Y-%m-%d_%H-%M-%S"));
-        seaweedfs().put(&bucket, &name, &[b'x'; 500]);
+        seaweedfs().put(&bucket, &name, &vec![b'x'; size]);
     }
     let variables = Variables::working(seaweedfs(), &bucket, NOWHERE);
     let lines = plain(&on_a_terminal(&variables, "list"));
     assert!(lines.iter().all(|line| fits(line)), "{lines:#?}");
     assert!(lines[0].starts_with("NAME") && lines[0].ends_with("CHANGE"));
+    // The name says it too.
+    assert!(!lines[0].contains("TAKEN AT"), "{}", lines[0]);
     assert_eq!(
         (lines.len(), lines[4].as_str()),
-        (5, "3 backups, 1.5 kB in all.")
+        (5, "3 backups, 2.2 kB in all.")
     );
     let some = plain(&on_a_terminal(&variables, "list --limit 1"));
     assert_eq!(
         some.last().unwrap(),
-        "The newest 1 of 3 backups, which hold 1.5 kB in all."
+        "The newest 1 of 3 backups, which hold 2.2 kB in all."
     );
     // A file gets every column.
     let whole = run(&variables, &["list"]);
