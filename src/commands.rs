@@ -33,6 +33,9 @@ use crate::store::{Store, StoreError, StorePatience};
 pub use surroundings::Surroundings;
 pub use unusable::Unusable;
 
+/// What to do if the bucket holds no backup under the prefix.
+const NO_BACKUPS_HINT: &str = "make the first one with: postgres-s3-backups backup; if there should be some, compare AWS_S3_BUCKET, BUCKET_SUBFOLDER and BACKUP_FILE_PREFIX with those of the service that made them";
+
 /// A backup with more tables than this does not get a log line for each of them, except at DEBUG.
 const TABLES_TOLD: usize = 100;
 
@@ -84,6 +87,17 @@ fn print(text: &str) -> anyhow::Result<()> {
 async fn choose(catalog: &Catalog, wanted: &str, now: DateTime<Utc>) -> Result<Backup, Ending> {
     match catalog.choose(wanted, now).await {
         Ok(Some(backup)) => Ok(backup),
+        Ok(None) if matches!(catalog.list(now).await, Ok(listing) if listing.kept.is_empty()) => {
+            tracing::error!(
+                kind = Kind::Refused.as_str(),
+                name = wanted,
+                bucket = catalog.store().bucket(),
+                prefix = catalog.prefix().as_str(),
+                hint = NO_BACKUPS_HINT,
+                "there are no backups yet"
+            );
+            Err(Ending::Failed)
+        }
         Ok(None) => {
             tracing::error!(
                 kind = Kind::Refused.as_str(),

@@ -679,7 +679,38 @@ fn the_backups_are_listed_newest_first() {
         .without("BACKUP_DATABASE_URL");
     let list =
         |arguments: &[&str]| Service::start(&variables, &[&["list"], arguments].concat()).end(LONG);
-    assert_eq!(list(&[]).text(), "There are no backups yet.");
+    // The answer is on standard output, and what to do is in the log.
+    for arguments in [
+        &["list"][..],
+        &["restore", "--to", "postgres://u:p@127.0.0.1:1/d"],
+        &["verify"],
+    ] {
+        let ended = Service::start(&variables, arguments).end(LONG);
+        let line = ended
+            .lines
+            .iter()
+            .find(|line| line.contains("there are no backups yet"));
+        let line: serde_json::Value = serde_json::from_str(line.unwrap()).unwrap();
+        assert!(
+            line["hint"]
+                .as_str()
+                .unwrap()
+                .contains("postgres-s3-backups backup"),
+            "{line}"
+        );
+        assert_eq!(
+            (&line["bucket"], &line["prefix"]),
+            (&bucket.as_str().into(), &"vlvt_backup_".into())
+        );
+        let is_list = arguments[0] == "list";
+        assert_eq!(ended.code(), Some(i32::from(!is_list)), "{}", ended.text());
+        assert_eq!(
+            ended
+                .lines
+                .contains(&"There are no backups yet.".to_owned()),
+            is_list
+        );
+    }
     for (time, size) in [("2026-01-24_03-00-00", 1000), ("2026-01-25_03-00-00", 1100)] {
         let name = format!("vlvt_backup_{time}.sql.gz");
         seaweedfs().put(&bucket, &name, &vec![0; size]);

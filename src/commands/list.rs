@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Surroundings, catalog, could_not_read, print};
+use super::{NO_BACKUPS_HINT, Surroundings, catalog, could_not_read, print};
 use crate::catalog::{Backup, Listing};
 use crate::cli::List;
 use crate::format::screen::Screen;
@@ -18,6 +18,14 @@ pub(super) async fn run(around: &Surroundings, options: &List) -> anyhow::Result
         Err(error) => return Ok(could_not_read(&error)),
     };
     listing.log_left_out();
+    if listing.kept.is_empty() {
+        tracing::warn!(
+            bucket = access.store.bucket,
+            prefix = access.prefix.as_str(),
+            hint = NO_BACKUPS_HINT,
+            "there are no backups yet"
+        );
+    }
     print(&table(&listing, options, around.screen, now))?;
     Ok(Ending::Done)
 }
