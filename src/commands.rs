@@ -83,20 +83,25 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// How a command ends that needs a backup where there is none, which is logged here.
+fn no_backups(catalog: &Catalog, wanted: &str) -> Ending {
+    tracing::error!(
+        kind = Kind::Refused.as_str(),
+        name = wanted,
+        bucket = catalog.store().bucket(),
+        prefix = catalog.prefix().as_str(),
+        hint = NO_BACKUPS_HINT,
+        "there are no backups yet"
+    );
+    Ending::Failed
+}
+
 /// The backup that the operator means, or how the command ends because there is none, which is logged here.
 async fn choose(catalog: &Catalog, wanted: &str, now: DateTime<Utc>) -> Result<Backup, Ending> {
     match catalog.choose(wanted, now).await {
         Ok(Some(backup)) => Ok(backup),
         Ok(None) if matches!(catalog.list(now).await, Ok(listing) if listing.kept.is_empty()) => {
-            tracing::error!(
-                kind = Kind::Refused.as_str(),
-                name = wanted,
-                bucket = catalog.store().bucket(),
-                prefix = catalog.prefix().as_str(),
-                hint = NO_BACKUPS_HINT,
-                "there are no backups yet"
-            );
-            Err(Ending::Failed)
+            Err(no_backups(catalog, wanted))
         }
         Ok(None) => {
             tracing::error!(

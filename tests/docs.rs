@@ -9,7 +9,7 @@ use postgres_s3_backups::fault::Kind;
 
 use crate::common::postgres::{PASSWORD, Postgres};
 use crate::common::process::{Folder, LIMIT, Process, tools, wait_until};
-use crate::common::service::{Service, Variables, gunzip};
+use crate::common::service::{Service, Variables, after_the_last_run, gunzip};
 use crate::common::{authority, seaweedfs, unique};
 use postgres_s3_backups::config::VARIABLES;
 
@@ -361,6 +361,8 @@ fn backed_up(server: &Postgres) -> (String, String) {
         .as_str()
         .unwrap()
         .to_owned();
+    // The commands of the pages make the next one.
+    after_the_last_run(&bucket);
     (bucket, backup)
 }
 

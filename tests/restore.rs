@@ -684,6 +684,7 @@ fn the_backups_are_listed_newest_first() {
         &["list"][..],
         &["restore", "--to", "postgres://u:p@127.0.0.1:1/d"],
         &["verify"],
+        &["verify", "--all"],
     ] {
         let ended = Service::start(&variables, arguments).end(LONG);
         let line = ended

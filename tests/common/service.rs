@@ -93,6 +93,17 @@ fn unix_seconds() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
+/// The second in which the last run of [`Service::backup`] ended, by bucket.
+static ENDED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+
+/// Waits for the second after the last run in this bucket. A manual run is named after the second in which it starts.
+pub fn after_the_last_run(bucket: &str) {
+    let last = ENDED.lock().unwrap().get(bucket).copied();
+    wait_until("the next second", LIMIT, || {
+        (last < Some(unix_seconds())).then_some(())
+    });
+}
+
 /// A running service.
 #[derive(Debug)]
 pub struct Service {
@@ -129,22 +140,21 @@ impl Service {
         }
     }
 
-    /// Starts the daemon.
+    /// Starts the daemon. If it runs at once, it waits for the second after the last run in the same bucket, as
+    /// [`Service::backup`] does.
     pub fn daemon(variables: &Variables) -> Self {
+        if variables.0.contains_key("RUN_ON_STARTUP") {
+            after_the_last_run(variables.value("AWS_S3_BUCKET"));
+        }
         Self::start(variables, &[])
     }
 
     /// Runs `backup` to its end. A manual run is named after the second in which it starts. So a second run in the same
     /// bucket waits for the next second.
     pub fn backup(variables: &Variables) -> Ended {
-        /// The second in which the last run ended, by bucket.
-        static ENDED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
         let bucket = variables.0.get("AWS_S3_BUCKET").cloned();
         let bucket = bucket.unwrap_or_default();
-        let last = ENDED.lock().unwrap().get(&bucket).copied();
-        wait_until("the next second", LIMIT, || {
-            (last < Some(unix_seconds())).then_some(())
-        });
+        after_the_last_run(&bucket);
         let ended = Self::start(variables, &["backup"]).end(Duration::from_secs(300));
         ENDED.lock().unwrap().insert(bucket, unix_seconds());
         ended

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::catalog::{Backup, Catalog};
-use crate::commands::{attended, could_not_read, tell_tables};
+use crate::commands::{attended, could_not_read, no_backups, tell_tables};
 use crate::config::Access;
 use crate::fault::{Diagnosed, Fault, log_failure};
 use crate::process::Ending;
@@ -59,6 +59,10 @@ impl Reading<'_> {
         };
         backups.log_left_out();
         archives.log_left_out();
+        // Nothing was proven then, and a job that asks for all of them may look into the wrong bucket.
+        if backups.kept.is_empty() && archives.kept.is_empty() {
+            return no_backups(self.catalog, "all");
+        }
         let (mut checked, mut damaged, mut unread, mut gone) = (0_usize, 0_usize, 0_usize, 0_usize);
         let mut count = |found| {
             let count = match found {
