@@ -198,6 +198,7 @@ fn head(key: &str, name: &BackupName, server: &Server, client: &Client) -> Head 
         server_version: server.version.clone(),
         client_version: client.version.clone(),
         size_bytes: 0,
+        identity: None,
         origin: Origin::default(),
     }
 }

@@ -319,13 +319,18 @@ async fn prepare<'a, F: Future<Output = Result<Refusals, PostgresError>>>(
         .await
         .map_err(RestoreError::Target)?;
     // What exists is not touched if the restore makes a database of its own; and a drill has made its target itself.
-    let source = if restore.permits.new_database || restore.drill {
-        Source::Another
+    let identity = if restore.permits.new_database || restore.drill {
+        None
     } else {
-        let identity = target::identity(&database)
-            .await
-            .map_err(RestoreError::Target)?;
-        Source::compare(client, restore.source.as_ref(), &restore.target, &identity).await
+        let identity = postgres::identity(&database).await;
+        Some(identity.map_err(RestoreError::Target)?)
+    };
+    let source = match &identity {
+        Some(identity) => {
+            let source = restore.source.as_ref();
+            Source::compare(client, source, &restore.target, identity).await
+        }
+        None => Source::Another,
     };
     // What stands in the way whatever the backup holds is said before the backup is read.
     let mut first = target::refusals(&survey, &source, restore.permits, None);
@@ -352,6 +357,13 @@ async fn prepare<'a, F: Future<Output = Result<Refusals, PostgresError>>>(
         read.summary().clone()
     } else {
         reader::read_head(&restore.store, &restore.found).await?
+    };
+    let source = match &identity {
+        Some(identity) => {
+            let head = summary.head.as_ref();
+            source.with_origin(head.and_then(|head| head.identity.as_ref()), identity)
+        }
+        None => source,
     };
     let refusals = target::refusals(&survey, &source, restore.permits, Some(&summary));
     if !refusals.is_empty() {

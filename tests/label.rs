@@ -99,6 +99,12 @@ fn a_head_is_true(major: u16, options: &str, locale: &Value) {
     ] {
         assert_eq!(head[field], value, "{head}");
     }
+    let identity = server.psql(
+        database_name,
+        "SELECT json_build_object('system_identifier', system_identifier::text, 'database_oid', oid::text) FROM pg_control_system(), pg_database WHERE datname = current_database()",
+    );
+    let identity: Value = serde_json::from_str(&identity).unwrap();
+    assert_eq!(head["identity"], identity);
     let due_at = head["due_at"].as_str().unwrap();
     assert!(name.contains(&due_at.replace('T', "_").replace(':', "-").replace('Z', "")));
     assert!(
@@ -590,8 +596,13 @@ fn the_page_on_the_format_names_every_field_and_no_other() {
     use postgres_s3_backups::dump::label::{
         Extension, Head, Origin, Relations, Setting, Tail, Traits,
     };
+    use postgres_s3_backups::postgres::Identity;
     let text = || Some(String::new());
     let head = Head {
+        identity: Some(Identity {
+            system_identifier: text(),
+            database_oid: String::new(),
+        }),
         origin: Origin {
             database: Some(Traits {
                 locale: text(),

@@ -114,6 +114,35 @@ fn what_may_be_the_source_is_not_overwritten_unasked() {
 }
 
 #[test]
+fn the_database_that_a_backup_was_made_of_is_known_whatever_the_variable_names() {
+    let (database, _, variables, _) = backed_up();
+    let living = postgres().url(&database);
+    postgres().psql(&database, "INSERT INTO users VALUES (5001, 'the newest')");
+    let before = postgres().digest(&database);
+    // On a laptop, the variable may name a database that answers and is another one.
+    let (_, elsewhere) = empty_database(postgres());
+    let variables = variables.with("BACKUP_DATABASE_URL", &elsewhere);
+    let ended = restore(&variables, &["--to", &living, "--clean", "--yes"]);
+    let (error, hint) = refusal(&ended);
+    assert!(
+        error.contains("the very database that this backup was made of"),
+        "{error}"
+    );
+    assert!(hint.contains("--yes-overwrite-source"), "{hint}");
+    assert_eq!(postgres().digest(&database), before);
+    // Another one may be replaced as ever, and this one by whoever says so.
+    let (_, url) = empty_database(postgres());
+    for _ in 0..2 {
+        let ended = restore(&variables, &["--to", &url, "--clean", "--yes"]);
+        assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    }
+    let flags = ["--clean", "--yes", "--yes-overwrite-source"];
+    let ended = restore(&variables, &[&["--to", &living], &flags[..]].concat());
+    assert_eq!(ended.code(), Some(0), "{}", ended.text());
+    assert_ne!(postgres().digest(&database), before);
+}
+
+#[test]
 fn the_source_behind_a_pooler_is_known() {
     let server = Postgres::start(17);
     server.create_database("shop", "");

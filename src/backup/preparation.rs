@@ -84,8 +84,19 @@ async fn describe(job: &Job, name: &BackupName, server: &Server, client: &Client
         server_version: server.version.clone(),
         client_version: client.version.clone(),
         size_bytes: server.size_bytes,
+        identity: identity(&database).await,
         origin: origin::ask(&database).await,
     }
+}
+
+/// Which database it is. A dump does not need to know, so no answer can make a backup fail.
+async fn identity(database: &Database<'_>) -> Option<postgres::Identity> {
+    postgres::identity(database)
+        .await
+        .inspect_err(|error| {
+            tracing::debug!(error = %error, "the backup's head does not say which database it is of");
+        })
+        .ok()
 }
 
 /// Whether the object of that name carries this run's mark.

@@ -6,7 +6,6 @@ use crate::config::Drilling;
 use crate::drill::DrillServer;
 use crate::postgres::{self, Database, PostgresError, Sql};
 use crate::process::confine;
-use crate::restore::target;
 
 impl Check {
     pub(super) async fn look_at_drills(&self, drilling: &Drilling) -> Finding {
@@ -29,9 +28,9 @@ impl Check {
                 session: server.session,
             };
             let superuser = database.ask(&superuser, LIMIT).await?;
-            let there = target::identity(&database).await?;
+            let there = postgres::identity(&database).await?;
             // If the source does not answer, another finding says so.
-            let source = target::identity_at(client, &self.database).await;
+            let source = postgres::identity_at(client, &self.database).await;
             let same_server = source.is_ok_and(|source| there.is_on_server_of(&source));
             Ok::<_, PostgresError>((superuser.trim() == "t", same_server))
         };

@@ -12,6 +12,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use crate::postgres::Identity;
 use stream::script::{Contents, TableName};
 
 /// The version of this format. New fields don't need a new version. A reader understands this version and the earlier ones.
@@ -57,6 +58,9 @@ pub struct Head {
     pub client_version: String,
     /// `pg_database_size`
     pub size_bytes: u64,
+    /// Which database it is, so that a restore does not overwrite it by mistake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
     /// What the dump itself does not hold of its database.
     pub origin: Origin,
 }

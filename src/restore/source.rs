@@ -5,8 +5,7 @@
 
 use std::fmt;
 
-use crate::postgres::{Client, DatabaseUrl};
-use crate::restore::target::{self, Identity};
+use crate::postgres::{self, Client, DatabaseUrl, Identity};
 
 /// What is known about the target and the database that is backed up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +15,8 @@ pub enum Source {
     Another,
     /// The target is the database that is backed up.
     Same,
+    /// The target is the database that this very backup was made of, whatever `BACKUP_DATABASE_URL` names today.
+    Origin,
     /// Nobody can tell.
     Unknown(Reason),
 }
@@ -47,6 +48,17 @@ impl fmt::Display for Reason {
 }
 
 impl Source {
+    /// The same, with what the head of the backup says of the database that it was made of.
+    #[must_use]
+    pub(super) fn with_origin(self, origin: Option<&Identity>, target: &Identity) -> Self {
+        let is_origin = origin.is_some_and(|origin| origin.is_the_same(target) == Some(true));
+        if self == Self::Another && is_origin {
+            Self::Origin
+        } else {
+            self
+        }
+    }
+
     /// Compares the target with the database that is backed up: by address, and, under whatever address, by the server's
     /// identifier and the number of the database.
     pub(super) async fn compare(
@@ -61,7 +73,7 @@ impl Source {
         if source.is_same_place(target) {
             return Self::Same;
         }
-        match target::identity_at(client, source).await {
+        match postgres::identity_at(client, source).await {
             Ok(source) => match source.is_the_same(identity) {
                 Some(true) => Self::Same,
                 Some(false) => Self::Another,

@@ -14,13 +14,11 @@ use stream::replay::Skip;
 
 mod activity;
 mod clean;
-mod identity;
 mod locks;
 mod rights;
 
 pub use activity::Activity;
 pub use clean::clean;
-pub use identity::{Identity, identity, identity_at};
 pub use rights::{Rights, left_out, some};
 
 mod encoding;
@@ -337,6 +335,17 @@ pub fn refusals(
         refusals.add(
             format!("the target is not empty, and it may be the very database that is backed up: {reason}"),
             "restore into a new database with --create, which touches nothing that exists; or set BACKUP_DATABASE_URL to an address of that database that can be reached from here, so that both can be compared; or, if the target may be replaced whatever it is, pass --yes-overwrite-source too",
+        );
+    }
+    if *source == Source::Origin
+        && target.holds_something()
+        && permits.clean
+        && !permits.overwrite_source
+        && !new
+    {
+        refusals.add(
+            "the target is not empty, and it is the very database that this backup was made of, whatever BACKUP_DATABASE_URL names now",
+            "restore into a new database with --create, which touches nothing that exists; or, if what it holds now may go, pass --yes-overwrite-source too",
         );
     }
     if target.holds_something() && !permits.clean && !new {

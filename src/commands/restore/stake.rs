@@ -57,6 +57,10 @@ pub(super) fn clean(target: &DatabaseUrl, stake: &Stake, backup: &Backup) -> Str
             "beware",
             "this is the database that is backed up (BACKUP_DATABASE_URL)",
         )),
+        Source::Origin => lines.push(line(
+            "beware",
+            "this is the database that the backup was made of",
+        )),
         Source::Unknown(reason) => lines.push(line(
             "beware",
             &format!("this may be the database that is backed up: {reason}"),

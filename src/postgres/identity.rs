@@ -1,16 +1,22 @@
 //! Which database this is, under whatever address it was reached.
 
-use serde::Deserialize;
+use std::time::Duration;
 
-use super::ask;
-use crate::postgres::{self, Client, Database, DatabaseUrl, PostgresError, Sql};
+use serde::{Deserialize, Serialize};
+
+use super::{Client, Database, DatabaseUrl, PostgresError, Sql, not_understood, probe};
+
+/// How long one question may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What makes a database this one and no other: its server's identifier and its number there.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// `None` if the server does not tell it to this user.
-    pub(crate) system_identifier: Option<String>,
-    pub(crate) database_oid: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
+    /// The number of the database on its server.
+    pub database_oid: String,
 }
 
 impl Identity {
@@ -65,7 +71,7 @@ pub async fn identity(database: &Database<'_>) -> Result<Identity, PostgresError
 /// # Errors
 /// Whatever `psql` said.
 pub async fn identity_at(client: &Client, url: &DatabaseUrl) -> Result<Identity, PostgresError> {
-    let server = postgres::probe(client, url).await?;
+    let server = probe(client, url).await?;
     let url = server.url(url);
     identity(&Database {
         client,
@@ -73,6 +79,14 @@ pub async fn identity_at(client: &Client, url: &DatabaseUrl) -> Result<Identity,
         session: server.session,
     })
     .await
+}
+
+async fn ask<T: for<'a> Deserialize<'a>>(
+    database: &Database<'_>,
+    question: &Sql,
+) -> Result<T, PostgresError> {
+    let answer = database.ask(question, LIMIT).await?;
+    serde_json::from_str(answer.trim()).map_err(|_| not_understood(database.client))
 }
 
 #[cfg(test)]
