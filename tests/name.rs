@@ -329,11 +329,27 @@ fn a_bucket_that_was_copied_today_is_as_old_as_its_names() {
     for days in 3..6 {
         r2.put_at(&named(now - TimeDelta::days(days)), &[7; 500], now);
     }
-    let service = Service::daemon(&without_database(&r2).with("BACKUP_CATCH_UP", "false"));
+    let service = Service::daemon(
+        &without_database(&r2)
+            .with("BACKUP_CATCH_UP", "false")
+            .with("STATUS_TOKEN", "b7e1c0ffee-b7e1c0ffee-b7e1"),
+    );
     let (status, health) = service.wait_for_health("stale");
     assert_eq!(status, 503);
     let age = health["newest_backup"]["age_seconds"].as_u64().unwrap();
     assert!((259_200..259_500).contains(&age), "{health}");
+    // So do the page and the metrics.
+    let asked = |target: &str| {
+        service.raw(&format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer b7e1c0ffee-b7e1c0ffee-b7e1\r\nConnection: close\r\n\r\n"))
+    };
+    let metrics = asked("/metrics");
+    let told = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("postgres_s3_backups_newest_backup_age_seconds "));
+    let told: f64 = told.unwrap().parse().unwrap();
+    assert!((259_200.0..259_500.0).contains(&told), "{metrics}");
+    let page = asked("/");
+    assert!(page.contains("The newest backup is 3 days old."), "{page}");
     service.terminate();
     // The list says the same.
     let ended = Service::start(&without_database(&r2), &["list"]).end(LIMIT);
