@@ -148,18 +148,14 @@ impl Daemon {
         let mut railway = self.railway.clone();
         for series in &self.series {
             let scope = self.scope(series);
-            let task = |what: &str| match &scope {
-                Some(name) => format!("{what} of {name}"),
-                None => what.to_owned(),
-            };
             let check = series.check(clients, self.clock).on(railway.take());
             tasks.spawn(
-                task("look ahead"),
+                self.task("look ahead", series),
                 within(scope.clone(), look_ahead(check, stop.clone())),
             );
             let prover = series.prover(clients, &self.temporary, self.clock);
             if let Some((schedule, prover)) = prover {
-                let name = task("drills");
+                let name = self.task("drills", series);
                 let bell = bells.bell(name.as_str());
                 let drills = prover.follow(schedule, bell, series.board.clone(), stop.clone());
                 tasks.spawn(name, within(scope.clone(), drills));
@@ -171,7 +167,7 @@ impl Daemon {
                 catch_up: series.settings.catch_up,
                 runs: series.runs(clients, heartbeat, &turns, self.clock),
             };
-            let name = task("backups");
+            let name = self.task("backups", series);
             let bell = bells.bell(name.as_str());
             tasks.spawn(
                 name,
@@ -183,6 +179,14 @@ impl Daemon {
     /// The name of a series if there are several. Its tasks, its log lines and its alerts carry it.
     fn scope(&self, series: &Series) -> Option<String> {
         (self.series.len() > 1).then(|| series.name.clone())
+    }
+
+    /// The name of a task of a series.
+    fn task(&self, what: &str, series: &Series) -> String {
+        match self.scope(series) {
+            Some(name) => format!("{what} of {name}"),
+            None => what.to_owned(),
+        }
     }
 
     /// Starts the tasks that send the alerts and heartbeats of a series, and returns the heartbeat that its runs report to.
@@ -201,12 +205,12 @@ impl Daemon {
                 clock: self.clock,
             };
             let told = alerts.follow(series.board.clone(), stop.clone(), grace);
-            tasks.spawn("alerts", within(scope.clone(), told));
+            tasks.spawn(self.task("alerts", series), within(scope.clone(), told));
         }
         let (heartbeat, beats) = Heartbeat::new(series.renewal().heartbeat.clone());
         if let Some(beats) = beats {
             tasks.spawn(
-                "heartbeat",
+                self.task("heartbeat", series),
                 within(scope.clone(), beats.deliver(stop.clone(), grace)),
             );
         }

@@ -296,29 +296,39 @@ fn rows_are_counted_table_by_table() {
     assert_eq!(ended.events("statistics collected").len(), 0);
 }
 
+/// Asks at a terminal, answers, and returns the exit code and what was on the screen.
+pub fn at_a_terminal(
+    variables: &Variables,
+    arguments: &str,
+    answer: &str,
+) -> (Option<i32>, String) {
+    let line = format!("{BINARY} restore {arguments}");
+    let mut command = std::process::Command::new("/usr/bin/script");
+    command.args(["-qec", &line, "/dev/null"]);
+    command.env_clear().envs(variables.all());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut terminal = command.spawn().unwrap();
+    let mut keyboard = terminal.stdin.take().unwrap();
+    keyboard
+        .write_all(format!("{answer}\n").as_bytes())
+        .unwrap();
+    let output = terminal.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    (output.status.code(), text)
+}
+
 #[test]
 fn at_a_terminal_clean_asks_and_anything_but_yes_changes_nothing() {
     let (_, _, variables, _) = backed_up();
     let (target, url) = empty_database(postgres());
     postgres().psql(&target, "CREATE TABLE kept (a int)");
     let answered = |answer: &str| {
-        let line = format!("{BINARY} restore --to '{url}' --clean");
-        let mut command = std::process::Command::new("/usr/bin/script");
-        command.args(["-qec", &line, "/dev/null"]);
-        command.env_clear().envs(variables.all());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut terminal = command.spawn().unwrap();
-        let mut keyboard = terminal.stdin.take().unwrap();
-        keyboard
-            .write_all(format!("{answer}\n").as_bytes())
-            .unwrap();
-        let output = terminal.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (code, text) = at_a_terminal(&variables, &format!("--to '{url}' --clean"), answer);
         assert!(
             text.contains("Replace everything in it? [yes/no]"),
             "{text}"
         );
-        (output.status.code(), text)
+        (code, text)
     };
     let (code, text) = answered("y");
     assert_eq!(code, Some(1), "{text}");

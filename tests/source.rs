@@ -1,14 +1,15 @@
 //! The database that is backed up is not overwritten because nobody could tell that it is the target.
 
-use std::io::Write as _;
 use std::process::Stdio;
 
 use crate::common::pgbouncer::PgBouncer;
 use crate::common::postgres::Postgres;
 use crate::common::process::free_port;
-use crate::common::service::{BINARY, Ended, Service, Variables};
+use crate::common::service::{Ended, Service, Variables};
 use crate::common::{postgres, unique};
-use crate::restore::{backed_up, empty_database, on_bucket, one_error, relations, restore};
+use crate::restore::{
+    at_a_terminal, backed_up, empty_database, on_bucket, one_error, relations, restore,
+};
 
 /// The text and the hint of the one refusal.
 fn refusal(ended: &Ended) -> (String, String) {
@@ -192,23 +193,6 @@ fn a_server_that_does_not_say_who_it_is_is_not_taken_for_another_one() {
         let ended = restore(&variables, &flags);
         assert_eq!(ended.code(), Some(0), "{}", ended.text());
     }
-}
-
-/// Asks at a terminal, answers, and returns the exit code and what was on the screen.
-fn at_a_terminal(variables: &Variables, arguments: &str, answer: &str) -> (Option<i32>, String) {
-    let line = format!("{BINARY} restore {arguments}");
-    let mut command = std::process::Command::new("/usr/bin/script");
-    command.args(["-qec", &line, "/dev/null"]);
-    command.env_clear().envs(variables.all());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut terminal = command.spawn().unwrap();
-    let mut keyboard = terminal.stdin.take().unwrap();
-    keyboard
-        .write_all(format!("{answer}\n").as_bytes())
-        .unwrap();
-    let output = terminal.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
-    (output.status.code(), text)
 }
 
 #[test]

@@ -3,24 +3,17 @@
 use chrono::{TimeDelta, Utc};
 
 use crate::common::cut::Cut;
-use crate::common::process::{LIMIT, Process};
-use crate::common::service::{BINARY, Ended, Service, Variables};
+use crate::common::process::LIMIT;
+use crate::common::service::{Ended, Service, Variables};
 use crate::common::{postgres, seaweedfs, unique};
 
 const COLUMNS: usize = 80;
 
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/none";
 
-/// Runs it with a terminal for its input and output.
+/// Runs it with a terminal of the usual width.
 fn on_a_terminal(variables: &Variables, arguments: &str) -> Ended {
-    let mut command = Process::command("/usr/bin/script");
-    let line = format!("stty rows 50 cols {COLUMNS}; exec {BINARY} {arguments}");
-    command.args(["-qec", &line, "/dev/null"]);
-    let variables = variables
-        .clone()
-        .with("TERM", "xterm")
-        .with("SHELL", "/bin/sh");
-    Service::start_by(command, &variables, &[]).end(LIMIT)
+    Service::on_a_terminal(variables, arguments, COLUMNS).end(LIMIT)
 }
 
 fn run(variables: &Variables, arguments: &[&str]) -> Ended {

@@ -4,8 +4,8 @@
 use postgres_s3_backups::format::text::visible;
 
 use crate::common::cut::Cut;
-use crate::common::process::{LIMIT, Process};
-use crate::common::service::{BINARY, Ended, Service, Variables};
+use crate::common::process::LIMIT;
+use crate::common::service::{Ended, Service, Variables};
 use crate::common::{postgres, seaweedfs, unique};
 
 /// Names as PostgreSQL takes them, up to 63 bytes each.
@@ -39,16 +39,9 @@ fn run(variables: &Variables, arguments: &[&str]) -> Ended {
     Service::start(variables, arguments).end(LIMIT)
 }
 
-/// Runs it with a terminal for its input and output.
+/// Runs it with a terminal that is wide enough for every line.
 fn on_a_terminal(variables: &Variables, arguments: &str) -> Ended {
-    let mut command = Process::command("/usr/bin/script");
-    let line = format!("stty rows 50 cols 300; exec {BINARY} {arguments}");
-    command.args(["-qec", &line, "/dev/null"]);
-    let variables = variables
-        .clone()
-        .with("TERM", "xterm")
-        .with("SHELL", "/bin/sh");
-    Service::start_by(command, &variables, &[]).end(LIMIT)
+    Service::on_a_terminal(variables, arguments, 300).end(LIMIT)
 }
 
 /// The text in a terminal's output, without line ends and without the sequences that draw a bar again.

@@ -59,6 +59,21 @@ pub fn of(shown: &Shown, now: DateTime<Utc>, nonce: &str) -> String {
         .read(|status| html(status, &shown.setting, now, nonce))
 }
 
+/// What stands at the beginning of every page's head.
+fn metadata() -> Markup {
+    html! {
+        meta charset="utf-8";
+        meta name="viewport" content="width=device-width, initial-scale=1";
+        meta name="color-scheme" content="light dark";
+        meta name="robots" content="noindex";
+    }
+}
+
+/// What makes a browser load a page again without a script.
+fn reload() -> Markup {
+    html! { meta http-equiv="refresh" content=(AGAIN); }
+}
+
 /// The whole page. The header of the answer has the same nonce, so that a browser accepts the style and the script.
 #[must_use]
 pub fn html(status: &Status, setting: &Setting, now: DateTime<Utc>, nonce: &str) -> String {
@@ -69,13 +84,10 @@ pub fn html(status: &Status, setting: &Setting, now: DateTime<Utc>, nonce: &str)
         (DOCTYPE)
         html lang="en" {
             head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="robots" content="noindex";
+                (metadata())
                 title { (told.tone.mark()) " " (told.sentence) " · " (visible(&setting.prefix)) }
                 link rel="icon" href="data:,";
-                noscript { meta http-equiv="refresh" content=(AGAIN); }
+                noscript { (reload()) }
                 style nonce=(nonce) { (PreEscaped(STYLE)) }
             }
             body {

@@ -140,6 +140,18 @@ impl Service {
         }
     }
 
+    /// Starts it with a terminal of so many columns for its input and output.
+    pub fn on_a_terminal(variables: &Variables, arguments: &str, columns: usize) -> Self {
+        let mut command = Process::command("/usr/bin/script");
+        let line = format!("stty rows 50 cols {columns}; exec {BINARY} {arguments}");
+        command.args(["-qec", &line, "/dev/null"]);
+        let variables = variables
+            .clone()
+            .with("TERM", "xterm")
+            .with("SHELL", "/bin/sh");
+        Self::start_by(command, &variables, &[])
+    }
+
     /// Starts the daemon. If it runs at once, it waits for the second after the last run in the same bucket, as
     /// [`Service::backup`] does.
     pub fn daemon(variables: &Variables) -> Self {

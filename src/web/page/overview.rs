@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::headline::Headline;
-use super::{AGAIN, STYLE, Tone, old, time};
+use super::{STYLE, Tone, metadata, old, reload, time};
 use crate::board::health::{verdict, worst};
 use crate::format::text::visible;
 use crate::web::shown::Shown;
@@ -31,13 +31,10 @@ pub fn overview(series: &[Shown], now: DateTime<Utc>, nonce: &str) -> String {
         (DOCTYPE)
         html lang="en" {
             head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="robots" content="noindex";
+                (metadata())
                 title { (tone.mark()) " " (sentence) }
                 link rel="icon" href="data:,";
-                meta http-equiv="refresh" content=(AGAIN);
+                (reload())
                 style nonce=(nonce) { (PreEscaped(STYLE)) }
             }
             body {
