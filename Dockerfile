@@ -1,4 +1,4 @@
-# The daemon, pg_dump, pg_dumpall, psql and pg_restore of several major versions, the CA certificates and a small init, and nothing else: no
+# The daemon, pg_dump, pg_dumpall, psql and pg_restore of several major versions, the libraries they load, the CA certificates and a small init, and nothing else: no
 # shell, no package manager, no Perl. What is in it, and why: docs/container.md.
 #
 #   docker build .                                            clients 14 to 18 from the PostgreSQL project
@@ -11,17 +11,19 @@ ARG RUNTIME_IMAGE=debian:trixie-slim
 
 FROM ${RUST_IMAGE} AS build
 WORKDIR /build
+# ISA-L compresses the fastest level; the library itself is among the packages below.
+RUN apt-get update && apt-get install -y --no-install-recommends libisal-dev && rm -rf /var/lib/apt/lists/*
 # The dependencies are a layer of their own: a stub of the program compiles them, and they stay until Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
 COPY crates/stream/Cargo.toml crates/stream/
 COPY crates/igzip crates/igzip
 RUN for target in $(sed -n 's/^path = "\(.*\)"/\1/p' Cargo.toml) src/main.rs src/lib.rs crates/stream/src/lib.rs; do \
         mkdir -p "$(dirname "$target")" && echo 'fn main() {}' > "$target"; \
-    done && cargo build --release --locked && rm -rf src crates
+    done && cargo build --release --locked --features isal && rm -rf src crates
 COPY crates ./crates
 COPY src ./src
 # The stub is newer than the sources' own dates, so cargo would keep it. Packed relocations save a megabyte.
-RUN touch src/main.rs src/lib.rs crates/stream/src/lib.rs && cargo rustc --release --locked --bin postgres-s3-backups -- -C link-arg=-Wl,-z,pack-relative-relocs
+RUN touch src/main.rs src/lib.rs crates/stream/src/lib.rs && cargo rustc --release --locked --features isal --bin postgres-s3-backups -- -C link-arg=-Wl,-z,pack-relative-relocs
 # The list of what went in names the crates too.
 ARG BUILDKIT_SBOM_SCAN_STAGE=true
 
@@ -31,7 +33,7 @@ ENV DEBIAN_FRONTEND=noninteractive
 SHELL ["/bin/sh", "-euxc"]
 # The key of the PostgreSQL project's repository comes with a package of Debian's own, so nothing is trusted on first use.
 RUN apt-get update; \
-    apt-get install -y --no-install-recommends ca-certificates tini postgresql-client-common; \
+    apt-get install -y --no-install-recommends ca-certificates tini libisal2 postgresql-client-common; \
     if [ "$PG_SOURCE" = pgdg ]; then \
         suite=$(. /etc/os-release; echo "$VERSION_CODENAME"); \
         echo "deb [signed-by=/usr/share/postgresql-common/pgdg/apt.postgresql.org.asc] https://apt.postgresql.org/pub/repos/apt $suite-pgdg main" \

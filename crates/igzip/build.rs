@@ -1,6 +1,6 @@
-//! Compiles the C side of the binding against the header that is installed, and links the library that it belongs to.
-//! Debian has both in `libisal-dev`. Where they are not in the system's folders, `ISAL_PREFIX` names the folder
-//! that holds `include` and `lib`.
+//! Compiles the C side of the binding with the header that is installed, and links the library that belongs to it. Debian has
+//! both in `libisal-dev`. If they are not in the system's folders, `ISAL_PREFIX` names the folder that holds `include` and
+//! `lib`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -17,15 +17,6 @@ fn main() {
         build.include(prefix.join("include"));
         for folder in library_folders(&prefix.join("lib")) {
             println!("cargo::rustc-link-search=native={}", folder.display());
-            // Only for the tests of this package: whoever else runs against such a folder sets LD_LIBRARY_PATH.
-            println!(
-                "cargo::rustc-link-arg-tests=-Wl,-rpath,{}",
-                folder.display()
-            );
-            println!(
-                "cargo::rustc-link-arg-examples=-Wl,-rpath,{}",
-                folder.display()
-            );
         }
     }
     if let Err(error) = build.try_compile("igzip_binding") {
@@ -33,7 +24,7 @@ fn main() {
             "cargo::error=ISA-L's header isa-l/igzip_lib.h could not be compiled against: {error}"
         );
         println!(
-            "cargo::error=Install Debian's libisal-dev, or set ISAL_PREFIX to the folder that holds its include and lib."
+            "cargo::error=Install Debian's libisal-dev, or set ISAL_PREFIX to the folder that holds its include and lib, or build without the feature isal."
         );
         return;
     }

@@ -4,6 +4,7 @@ use super::{Made, Outcome};
 use crate::catalog::{Backup, BackupName};
 use crate::format::seconds;
 use crate::postgres::{Client, Server};
+use stream::gzip;
 
 pub(super) fn skipped(backup: Backup) -> Outcome {
     tracing::info!(name = %backup.name, size_bytes = backup.size_bytes, "backup skipped: it exists already");
@@ -28,6 +29,7 @@ pub(super) fn log_finished(made: &Made, server: &Server, client: &Client) {
         parts,
         duration_seconds = seconds(*took),
         compression_level = timings.mean_level(),
+        fastest_compressor = gzip::FASTEST_COMPRESSOR,
         waited_for_dump_seconds = seconds(timings.dump_waited),
         waited_for_compression_seconds = seconds(timings.compressor_waited),
         waited_for_upload_seconds = seconds(timings.upload_waited),

@@ -391,8 +391,10 @@ impl Shared {
                 Some(encoder) if encoder.level() == level => encoder,
                 other => other.insert(Encoder::new(level)),
             };
-            if block.member.is_empty() {
-                block.member = vec![0; encoder.room_for(BLOCK_BYTES)];
+            // The compressors of two levels may need different room, and a block meets several.
+            let room = encoder.room_for(BLOCK_BYTES);
+            if block.member.len() < room {
+                block.member = vec![0; room];
             }
             match encoder.compress(&block.text, &mut block.member) {
                 Ok(bytes) => block.member_bytes = bytes,
