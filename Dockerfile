@@ -16,6 +16,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends libisal-dev && 
 # The dependencies are a layer of their own: a stub of the program compiles them, and they stay until Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
 COPY crates/stream/Cargo.toml crates/stream/
+COPY crates/inflate crates/inflate
 COPY crates/igzip crates/igzip
 RUN for target in $(sed -n 's/^path = "\(.*\)"/\1/p' Cargo.toml) src/main.rs src/lib.rs crates/stream/src/lib.rs; do \
         mkdir -p "$(dirname "$target")" && echo 'fn main() {}' > "$target"; \

@@ -57,7 +57,7 @@ unit:
 	tests/tools.sh isal
 	$(WITH_ISAL) cargo test --locked --workspace --features isal --lib --bins
 	$(WITH_ISAL) cargo test --locked --workspace --features isal --doc
-	$(WITH_ISAL) cargo test --locked -p igzip --test members
+	$(WITH_ISAL) cargo test --locked -p igzip -p inflate --test members
 	# The other compressor of the fastest level.
 	cargo test --locked -p postgres-s3-backups-stream --lib gzip::
 	$(WITH_ISAL) cargo test --locked --features isal --test schedule

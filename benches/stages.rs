@@ -2,16 +2,18 @@
 //! into parts. The seconds are processor time, so that other work on the machine does not matter.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
+use std::io::Cursor;
 use std::time::Duration;
 
+use bytes::Bytes;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rustix::time::{ClockId, clock_gettime};
-use stream::gzip::Encoder;
+use stream::gzip::{Encoder, decompress};
 use stream::part::{Buffers, Cutter};
 use stream::script::Script;
 
-/// The processor time of this thread.
+/// The processor time of this process: one thread of it is busy, or two if one decompresses ahead.
 struct ProcessorTime;
 
 impl Measurement for ProcessorTime {
@@ -19,7 +21,7 @@ impl Measurement for ProcessorTime {
     type Value = Duration;
 
     fn start(&self) -> Duration {
-        clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
+        clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap()
     }
 
     fn end(&self, began: Duration) -> Duration {
@@ -146,6 +148,34 @@ fn compressor(criterion: &mut Criterion<ProcessorTime>) {
     group.finish();
 }
 
+/// Reading back what the compressor made, and a file of another program, whose members have a file's name in their header.
+fn decompressor(criterion: &mut Criterion<ProcessorTime>) {
+    let mut rows = rows();
+    // A block, which is the most that a member of ours holds.
+    rows.truncate(1024 * 1024);
+    let mut encoder = Encoder::new(1);
+    let mut own = vec![0; encoder.room_for(rows.len())];
+    let bytes = encoder.compress(&rows, &mut own).unwrap();
+    own.truncate(bytes);
+    let mut foreign = own.clone();
+    // The flag for a name, and a name of one letter behind the header.
+    foreign.splice(3..4, [8]);
+    foreign.splice(10..10, *b"a\0");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let _context = runtime.enter();
+    let mut group = criterion.benchmark_group("decompressor");
+    group.throughput(Throughput::Bytes((16 * rows.len()).try_into().unwrap()));
+    for (name, member) in [("own", own), ("of another program", foreign)] {
+        let file = Bytes::from(member.repeat(16));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| decompress(Cursor::new(file.clone()), async |_| Ok(())).unwrap());
+        });
+    }
+    group.finish();
+}
+
 /// Copying into a part, and the MD5 of it, for each byte that is sent.
 fn parts(criterion: &mut Criterion<ProcessorTime>) {
     let member = rows();
@@ -164,6 +194,6 @@ fn parts(criterion: &mut Criterion<ProcessorTime>) {
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(ProcessorTime).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
-    targets = tap, compressor, parts
+    targets = tap, compressor, decompressor, parts
 }
 criterion_main!(benches);

@@ -603,11 +603,28 @@ fn every_event_of_the_log_is_in_the_operators_page() {
 }
 
 #[test]
+fn two_packages_alone_may_hold_unsafe_code() {
+    let manifest = read("Cargo.toml");
+    assert!(manifest.contains("\nunsafe_code = \"forbid\"\n"));
+    for entry in fs::read_dir(root().join("crates")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let manifest = read(&format!("crates/{name}/Cargo.toml"));
+        let forbids = manifest.contains("\n[lints]\nworkspace = true\n");
+        assert_eq!(
+            forbids,
+            !["igzip", "inflate"].contains(&name.as_str()),
+            "{name}"
+        );
+    }
+    assert!(manifest.contains("\n[lints]\nworkspace = true\n"));
+}
+
+#[test]
 fn one_file_names_the_sdk_and_one_the_compressor() {
     for (words, home) in [
         (&["aws_sdk_s3", "aws_smithy"][..], "src/store.rs"),
         (
-            &["async_compression", "libdeflater", "igzip"],
+            &["async_compression", "libdeflater", "igzip", "inflate::"],
             "crates/stream/src/gzip.rs",
         ),
     ] {

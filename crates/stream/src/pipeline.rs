@@ -22,7 +22,7 @@ use crate::part::{Buffers, Closed, Cutter};
 
 /// What one thread compresses at a time. With a quarter of it the result is 2 % larger, with four times as much 0.4 %
 /// smaller.
-const BLOCK_BYTES: usize = 1024 * 1024;
+pub(crate) const BLOCK_BYTES: usize = 1024 * 1024;
 
 /// `BACKUP_COMPRESSION` and `BACKUP_COMPRESSION_THREADS`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
