@@ -78,40 +78,133 @@ fn rows() -> Vec<u8> {
     text
 }
 
-/// The same rows as `pg_dump --inserts` writes them, with a statement for each.
-fn inserts(rows: &[u8]) -> Vec<u8> {
-    let mut text = Vec::new();
-    for row in String::from_utf8_lossy(rows).lines() {
-        let values: Vec<String> = row.split('\t').map(|value| format!("'{value}'")).collect();
-        let line = format!("INSERT INTO public.t VALUES ({});\n", values.join(", "));
-        text.extend_from_slice(line.as_bytes());
-    }
-    text
+/// The same rows as `pg_dump --inserts` writes them, with this many in a statement.
+fn inserts(rows: &[u8], in_a_statement: usize) -> Vec<u8> {
+    let rows: Vec<String> = String::from_utf8_lossy(rows)
+        .lines()
+        .map(|row| {
+            let values: Vec<String> = row.split('\t').map(|value| format!("'{value}'")).collect();
+            format!("({})", values.join(", "))
+        })
+        .collect();
+    let statements = rows.chunks(in_a_statement).map(|rows| match rows {
+        [row] => format!("INSERT INTO public.t VALUES {row};\n"),
+        rows => format!("INSERT INTO public.t VALUES\n\t{};\n", rows.join(",\n\t")),
+    });
+    statements.collect::<String>().into_bytes()
 }
 
-/// A MiB of functions. Their bodies are between dollar signs, and hold quotes, comments and statements.
-fn functions() -> Vec<u8> {
-    let mut text = Vec::new();
-    while text.len() < 1024 * 1024 {
-        let number = text.len();
-        text.extend_from_slice(
-            format!(
-                "CREATE FUNCTION public.f{number}(amount integer) RETURNS integer\n    LANGUAGE plpgsql\n    AS $$\n\
-                 BEGIN\n  -- Nobody's balance may fall below zero.\n\
-                 \x20 IF amount > (SELECT balance FROM public.accounts WHERE id = {number}) THEN\n\
-                 \x20   RAISE EXCEPTION 'account % has less than %', {number}, amount;\n  END IF;\n\
-                 \x20 UPDATE public.accounts SET balance = balance - amount WHERE id = {number};\n\
-                 \x20 RETURN amount;\nEND;\n$$;\n\n\n"
-            )
-            .as_bytes(),
-        );
+/// A MiB of text that is made of pieces like this one, each with a number of its own.
+fn mebibyte(piece: impl Fn(usize) -> String) -> Vec<u8> {
+    let mut text = String::new();
+    for number in 0.. {
+        if text.len() >= 1024 * 1024 {
+            break;
+        }
+        text += &piece(number);
     }
-    text
+    text.into_bytes()
+}
+
+/// Rows with a few short values, each in a statement of its own.
+fn short_inserts() -> Vec<u8> {
+    mebibyte(|number| format!("INSERT INTO public.t VALUES ({number}, 'a');\n"))
+}
+
+/// Rows of numbers, of which some are negative, fractions or missing.
+fn numbers() -> Vec<u8> {
+    mebibyte(|number| {
+        format!(
+            "INSERT INTO public.measurements VALUES ({number}, -{number}, {number}.25, NULL, true, 1.5e-07);\n"
+        )
+    })
+}
+
+/// Large objects, each in as many calls of `lowrite` as `pg_dump` makes of it.
+fn large_objects() -> Vec<u8> {
+    let write = format!(
+        "SELECT pg_catalog.lowrite(0, '\\x{}');\n",
+        "6b".repeat(16 * 1024)
+    );
+    mebibyte(|number| {
+        let calls = write.repeat(4);
+        format!(
+            "SELECT pg_catalog.lo_open('{number}', 131072);\n{calls}SELECT pg_catalog.lo_close(0);\n\n"
+        )
+    })
+}
+
+/// Functions. Their bodies are between dollar signs, and hold quotes, comments and statements.
+fn functions() -> Vec<u8> {
+    mebibyte(|number| {
+        format!(
+            "CREATE FUNCTION public.f{number}(amount integer) RETURNS integer\n    LANGUAGE plpgsql\n    AS $$\n\
+             BEGIN\n  -- Nobody's balance may fall below zero.\n\
+             \x20 IF amount > (SELECT balance FROM public.accounts WHERE id = {number}) THEN\n\
+             \x20   RAISE EXCEPTION 'account % has less than %', {number}, amount;\n  END IF;\n\
+             \x20 UPDATE public.accounts SET balance = balance - amount WHERE id = {number};\n\
+             \x20 RETURN amount;\nEND;\n$$;\n\n\n"
+        )
+    })
+}
+
+/// Tables with all that belongs to them, and the comments of `pg_dump` between them.
+fn definitions() -> Vec<u8> {
+    let heading = |name: &str, kind: &str| {
+        format!("--\n-- Name: {name}; Type: {kind}; Schema: public; Owner: app\n--\n\n")
+    };
+    mebibyte(|number| {
+        let table = format!("orders_{number}");
+        [
+            heading(&table, "TABLE"),
+            format!(
+                "CREATE TABLE public.{table} (\n    id bigint NOT NULL,\n    customer_id bigint NOT NULL,\n\
+                 \x20   state character varying(20) DEFAULT 'new'::character varying NOT NULL,\n\
+                 \x20   total numeric(12,2) DEFAULT 0.00 NOT NULL,\n    \"Note\" text,\n\
+                 \x20   created_at timestamp with time zone DEFAULT now() NOT NULL,\n\
+                 \x20   CONSTRAINT {table}_total_check CHECK ((total >= (0)::numeric))\n);\n\n\n\
+                 ALTER TABLE public.{table} OWNER TO app;\n\n"
+            ),
+            heading(&format!("TABLE {table}"), "COMMENT"),
+            format!("COMMENT ON TABLE public.{table} IS 'What a customer''s basket became';\n\n\n"),
+            heading(&format!("{table}_id_seq"), "SEQUENCE"),
+            format!(
+                "CREATE SEQUENCE public.{table}_id_seq\n    START WITH 1\n    INCREMENT BY 1\n    NO MINVALUE\n\
+                 \x20   NO MAXVALUE\n    CACHE 1;\n\n\n\
+                 ALTER SEQUENCE public.{table}_id_seq OWNED BY public.{table}.id;\n\n\n"
+            ),
+            heading(&format!("{table} {table}_pkey"), "CONSTRAINT"),
+            format!(
+                "ALTER TABLE ONLY public.{table}\n    ADD CONSTRAINT {table}_pkey PRIMARY KEY (id);\n\n\n"
+            ),
+            heading(&format!("{table}_customer_id_idx"), "INDEX"),
+            format!(
+                "CREATE INDEX {table}_customer_id_idx ON public.{table} USING btree (customer_id) WHERE (state <> 'paid'::text);\n\n\n"
+            ),
+            heading(&format!("{table} {table}_customer_id_fkey"), "FK CONSTRAINT"),
+            format!(
+                "ALTER TABLE ONLY public.{table}\n    ADD CONSTRAINT {table}_customer_id_fkey FOREIGN KEY (customer_id) \
+                 REFERENCES public.customers(id) ON DELETE CASCADE;\n\n\n"
+            ),
+        ]
+        .concat()
+    })
+}
+
+/// Rights: many short statements, and as many comments.
+fn rights() -> Vec<u8> {
+    mebibyte(|number| {
+        format!(
+            "--\n-- Name: TABLE orders_{number}; Type: ACL; Schema: public; Owner: app\n--\n\n\
+             REVOKE ALL ON TABLE public.orders_{number} FROM app;\n\
+             GRANT SELECT,INSERT,UPDATE ON TABLE public.orders_{number} TO \"web-1\";\n\
+             GRANT SELECT(id),UPDATE(state) ON TABLE public.orders_{number} TO reporting WITH GRANT OPTION;\n\n\n"
+        )
+    })
 }
 
 fn tap(criterion: &mut Criterion<ProcessorTime>) {
     let rows = rows();
-    let (inserts, functions) = (inserts(&rows), functions());
     let short = b"1\t2\n".repeat(rows.len() / 4);
     let literal = vec![b'0'; rows.len()];
     let mut group = criterion.benchmark_group("tap");
@@ -123,8 +216,14 @@ fn tap(criterion: &mut Criterion<ProcessorTime>) {
             "SELECT pg_catalog.lowrite(0, '\\x",
             &literal,
         ),
-        ("inserts", "", &inserts),
-        ("functions", "", &functions),
+        ("large objects", "", &large_objects()),
+        ("inserts", "", &inserts(&rows, 1)),
+        ("inserts of 100 rows", "", &inserts(&rows, 100)),
+        ("short inserts", "", &short_inserts()),
+        ("inserts of numbers", "", &numbers()),
+        ("functions", "", &functions()),
+        ("definitions", "", &definitions()),
+        ("rights", "", &rights()),
     ] {
         group.throughput(Throughput::Bytes(piece.len().try_into().unwrap()));
         let mut script = Script::default();
