@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 mod contents;
+#[cfg(test)]
+mod pieces;
 mod rows;
 
 pub use contents::{Contents, ENDS_INSIDE_HINT, Inside, TableName};
