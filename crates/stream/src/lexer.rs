@@ -125,8 +125,8 @@ enum Mode {
 }
 
 impl Lexer {
-    /// Takes the next token, or a part of it, from a piece that is not empty, and returns how many bytes that took. It can be
-    /// zero, if a token ended just before the piece.
+    /// Takes the next token, or as much of it as there is, from a piece that is not empty, and returns how many bytes that
+    /// took. It can be zero, if a token ended just before the piece.
     pub(crate) fn advance(&mut self, piece: &[u8]) -> (usize, Token) {
         let encoding = self.settings.encoding;
         if encoding == Encoding::Safe {
@@ -196,8 +196,8 @@ impl Lexer {
     }
 
     /// Whether no token, quote, comment or command is open.
-    pub(crate) fn is_between_tokens(&self) -> bool {
-        self.mode == Mode::Plain
+    pub(crate) const fn is_between_tokens(&self) -> bool {
+        matches!(self.mode, Mode::Plain)
     }
 
     /// Whether a quote or a block comment is open.
@@ -240,27 +240,41 @@ impl Lexer {
         self.parentheses = self.parentheses.saturating_add(1);
     }
 
+    const fn close_parenthesis(&mut self) {
+        self.parentheses = self.parentheses.saturating_sub(1);
+    }
+
     /// Ends a token before a byte that does not belong to it.
     const fn ended(&mut self, token: Token) -> (usize, Token) {
         self.mode = Mode::Plain;
         (0, token)
     }
 
+    /// Scans until a token ends, or the text.
     fn scan(&mut self, text: &[u8], raw: &[u8]) -> (usize, Token) {
-        let Some(byte) = text.first().copied() else {
-            return (0, Token::Nothing);
+        // Between two statements, blanks are returned on their own, so that a reader can stop there.
+        let mut taken = match self.mode {
+            Mode::Plain if self.skims => self.pass_over(text),
+            Mode::Plain if self.body.words > 0 => length_of(text, is_blank),
+            _ => 0,
         };
-        match self.mode {
-            Mode::Plain => self.scan_plain(byte, text),
-            Mode::Word => {
-                let length = length_of(text, is_in_name);
-                self.keep(raw.get(..length).unwrap_or_default(), TOKEN_BYTES);
-                match text.get(length) {
-                    Some(next) if length == 0 => self.end_word(*next),
-                    _ => (length, Token::Nothing),
-                }
+        while let (Some(text), Some(raw)) = (text.get(taken..), raw.get(taken..))
+            && let Some(byte) = text.first()
+        {
+            let (more, token) = self.scan_on(*byte, text, raw);
+            taken = taken.saturating_add(more);
+            if token != Token::Nothing || self.is_between_tokens() {
+                return (taken, token);
             }
-            Mode::Number(number) => self.scan_number(number, byte),
+        }
+        (taken, Token::Nothing)
+    }
+
+    fn scan_on(&mut self, byte: u8, text: &[u8], raw: &[u8]) -> (usize, Token) {
+        match self.mode {
+            Mode::Plain => self.scan_plain(byte, text, raw),
+            Mode::Word => self.scan_word(text, raw),
+            Mode::Number(number) => self.scan_number(number, text, raw),
             Mode::Dot => {
                 if byte.is_ascii_digit() {
                     self.begin(Mode::Number(Number {
@@ -364,18 +378,12 @@ impl Lexer {
         }
     }
 
-    fn scan_plain(&mut self, byte: u8, text: &[u8]) -> (usize, Token) {
-        if self.skims && !self.body.can_open() {
-            let passed = self.pass_over(text);
-            if passed > 0 {
-                return (passed, Token::Nothing);
-            }
-        }
+    fn scan_plain(&mut self, byte: u8, text: &[u8], raw: &[u8]) -> (usize, Token) {
         let mode = match byte {
             _ if is_blank(byte) => return (length_of(text, is_blank), Token::Nothing),
             _ if begins_name(byte) => {
                 self.begin(Mode::Word);
-                return (0, Token::Nothing);
+                return self.scan_word(text, raw);
             }
             b'0'..=b'9' => {
                 self.begin(Mode::Number(Number::default()));
@@ -401,7 +409,7 @@ impl Lexer {
             b'/' => Mode::Slash,
             b':' => Mode::Colon,
             b'\\' => Mode::Backslash,
-            b';' if self.parentheses == 0 && self.body.depth == 0 => {
+            b';' if self.is_at_the_top() => {
                 self.body.words = 0;
                 return (1, Token::End);
             }
@@ -411,7 +419,7 @@ impl Lexer {
                 return (1, Token::Symbol(byte));
             }
             b')' => {
-                self.parentheses = self.parentheses.saturating_sub(1);
+                self.close_parenthesis();
                 return (1, Token::Symbol(byte));
             }
             _ => return (1, Token::Symbol(byte)),
@@ -420,8 +428,13 @@ impl Lexer {
         (1, Token::Nothing)
     }
 
-    /// Ends a word. It can turn out to be the beginning of a literal.
-    fn end_word(&mut self, next: u8) -> (usize, Token) {
+    fn scan_word(&mut self, text: &[u8], raw: &[u8]) -> (usize, Token) {
+        let length = length_of(text, is_in_name);
+        self.keep(raw.get(..length).unwrap_or_default(), TOKEN_BYTES);
+        let Some(next) = text.get(length) else {
+            return (length, Token::Nothing);
+        };
+        // It can turn out to be the beginning of a literal.
         match (self.text.as_slice(), next) {
             (b"e" | b"E", b'\'') => self.begin_literal(true, false),
             (b"b" | b"B" | b"x" | b"X", b'\'') => self.begin_literal(false, true),
@@ -429,37 +442,22 @@ impl Lexer {
             (b"u" | b"U", b'&') => self.mode = Mode::Unicode,
             (word, _) => {
                 self.body.take(word, self.parentheses);
-                return self.ended(Token::Word);
+                self.mode = Mode::Plain;
+                return (length, Token::Word);
             }
         }
-        (1, Token::Nothing)
+        (length.saturating_add(1), Token::Nothing)
     }
 
-    fn scan_number(&mut self, mut number: Number, byte: u8) -> (usize, Token) {
-        let Number {
-            letters,
-            fraction,
-            exponent,
-            sign,
-        } = number;
-        let belongs = match byte {
-            b'0'..=b'9' | b'_' => true,
-            _ if sign => false,
-            b'+' | b'-' => exponent,
-            b'.' => !letters && !fraction,
-            b'$' => letters,
-            _ => begins_name(byte),
-        };
-        if !belongs {
-            return self.ended(Token::Number);
+    fn scan_number(&mut self, mut number: Number, text: &[u8], raw: &[u8]) -> (usize, Token) {
+        let length = length_of(text, |byte| number.goes_on_with(byte));
+        self.keep(raw.get(..length).unwrap_or_default(), TOKEN_BYTES);
+        if length == text.len() {
+            self.mode = Mode::Number(number);
+            return (length, Token::Nothing);
         }
-        number.sign = matches!(byte, b'+' | b'-');
-        number.exponent = !letters && matches!(byte, b'e' | b'E');
-        number.letters |= byte != b'_' && begins_name(byte);
-        number.fraction |= byte == b'.';
-        self.keep(&[byte], TOKEN_BYTES);
-        self.mode = Mode::Number(number);
-        (1, Token::Nothing)
+        self.mode = Mode::Plain;
+        (length, Token::Number)
     }
 
     fn scan_comment(&mut self, depth: u32, before: u8, byte: u8, text: &[u8]) -> (usize, Token) {
@@ -500,7 +498,7 @@ impl Lexer {
 }
 
 /// How many bytes at the beginning of the text are of this kind.
-fn length_of(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
+fn length_of(text: &[u8], mut belongs: impl FnMut(u8) -> bool) -> usize {
     let end = text.iter().position(|byte| !belongs(*byte));
     end.unwrap_or(text.len())
 }

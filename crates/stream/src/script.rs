@@ -163,13 +163,10 @@ impl Script {
 
     /// Takes rows, a token or a part of a token from a piece that is not empty.
     fn advance(&mut self, piece: &[u8]) -> usize {
-        if let Some(mut rows) = self.copying.take() {
+        if let Some(rows) = &mut self.copying {
             let (taken, ended) = rows.advance(piece, &mut self.rows);
             if ended {
-                self.count(rows.table, rows.count);
-                self.copying = self.waiting.pop_front();
-            } else {
-                self.copying = Some(rows);
+                self.end_rows();
             }
             return taken;
         }
@@ -184,6 +181,14 @@ impl Script {
             self.copying = self.waiting.pop_front();
         }
         taken
+    }
+
+    /// Counts the rows that have ended, and begins those of the next `COPY` of the line.
+    fn end_rows(&mut self) {
+        let next = self.waiting.pop_front();
+        if let Some(rows) = std::mem::replace(&mut self.copying, next) {
+            self.count(rows.table, rows.count);
+        }
     }
 
     fn take(&mut self, token: Token) {
@@ -283,7 +288,7 @@ impl Script {
     /// Looks whether a comment between two statements tells a version or begins a dump.
     fn note_version(&mut self) {
         let comment = self.lexer.text().unwrap_or_default();
-        if self.statement.is_begun() {
+        if comment.is_empty() || self.statement.is_begun() {
             return;
         }
         let version = |words: &[u8]| {

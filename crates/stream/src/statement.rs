@@ -214,11 +214,13 @@ impl Statement {
         let text = text.unwrap_or_default();
         let word = if token == Token::Word { text } else { b"" };
         let is = |keyword: &str| word.eq_ignore_ascii_case(keyword.as_bytes());
-        self.invalid = match self.invalid {
-            _ if is("NOT") => 1,
-            1 if is("VALID") => 2,
-            _ => 0,
-        };
+        if let Grammar::Alter(_) = self.grammar {
+            self.invalid = match self.invalid {
+                _ if is("NOT") => 1,
+                1 if is("VALID") => 2,
+                _ => 0,
+            };
+        }
         self.grammar = match self.grammar {
             Grammar::Start => match () {
                 () if is("COPY") => Grammar::Copy(Copy::Part),

@@ -5,6 +5,7 @@
 #[derive(Debug, Default)]
 pub(super) struct FunctionBody {
     pub(super) initials: [u8; 4],
+    /// How many of the first words there were so far.
     pub(super) words: usize,
     pub(super) depth: u32,
 }
@@ -32,16 +33,9 @@ impl FunctionBody {
     }
 
     pub(super) fn take(&mut self, word: &[u8], parentheses: u32) {
-        const FIRST: [&[u8]; 5] = [b"create", b"function", b"procedure", b"or", b"replace"];
-        if self.words == 0 {
-            self.initials = [0; 4];
+        if self.words < self.initials.len() {
+            self.take_first(word);
         }
-        if FIRST.iter().any(|first| word.eq_ignore_ascii_case(first))
-            && let Some(initial) = self.initials.get_mut(self.words)
-        {
-            *initial = word.first().map_or(0, u8::to_ascii_lowercase);
-        }
-        self.words = self.words.saturating_add(1);
         if !self.defines() || parentheses > 0 {
             return;
         }
@@ -53,5 +47,18 @@ impl FunctionBody {
         } else if word.eq_ignore_ascii_case(b"end") {
             self.depth = self.depth.saturating_sub(1);
         }
+    }
+
+    fn take_first(&mut self, word: &[u8]) {
+        const FIRST: [&[u8]; 5] = [b"create", b"function", b"procedure", b"or", b"replace"];
+        if self.words == 0 {
+            self.initials = [0; 4];
+        }
+        if FIRST.iter().any(|first| word.eq_ignore_ascii_case(first))
+            && let Some(initial) = self.initials.get_mut(self.words)
+        {
+            *initial = word.first().map_or(0, u8::to_ascii_lowercase);
+        }
+        self.words = self.words.saturating_add(1);
     }
 }

@@ -1,6 +1,8 @@
 //! Literals, in all the ways in which SQL quotes them.
 
-use super::{Lexer, Lost, Mode, TAG_BYTES, TOKEN_BYTES, Token, is_blank, is_in_tag, length_of};
+use super::{
+    Lexer, Lost, Mode, TAG_BYTES, TOKEN_BYTES, Token, begins_name, is_blank, is_in_tag, length_of,
+};
 
 /// A literal in quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,25 @@ pub(super) struct Number {
     pub(super) exponent: bool,
     /// The last byte was the sign of an exponent.
     pub(super) sign: bool,
+}
+
+impl Number {
+    /// Whether this byte belongs to the number too, which then goes on behind it.
+    pub(super) const fn goes_on_with(&mut self, byte: u8) -> bool {
+        let belongs = match byte {
+            b'0'..=b'9' | b'_' => true,
+            _ if self.sign => false,
+            b'+' | b'-' => self.exponent,
+            b'.' => !self.letters && !self.fraction,
+            b'$' => self.letters,
+            _ => begins_name(byte),
+        };
+        self.sign = matches!(byte, b'+' | b'-');
+        self.exponent = !self.letters && matches!(byte, b'e' | b'E');
+        self.letters |= byte != b'_' && begins_name(byte);
+        self.fraction |= byte == b'.';
+        belongs
+    }
 }
 
 impl Lexer {
@@ -169,11 +190,7 @@ impl Lexer {
         text: &[u8],
     ) -> (usize, Token) {
         if matched == 0 {
-            let Some(dollar) = memchr::memchr(b'$', text) else {
-                return (text.len(), Token::Nothing);
-            };
-            self.mode = Mode::DollarQuote(1);
-            return (dollar.saturating_add(1), Token::Nothing);
+            return self.find_closing_tag(text);
         }
         let matched = if self.tag.get(matched) == Some(&byte) {
             matched.saturating_add(1)
@@ -184,8 +201,27 @@ impl Lexer {
             self.mode = Mode::DollarQuote(matched);
             return (1, Token::Nothing);
         }
+        self.end_dollar_quote(1)
+    }
+
+    fn find_closing_tag(&mut self, text: &[u8]) -> (usize, Token) {
+        for dollar in memchr::memchr_iter(b'$', text) {
+            let tag = text.get(dollar..).unwrap_or_default();
+            if tag.starts_with(&self.tag) {
+                return self.end_dollar_quote(dollar.saturating_add(self.tag.len()));
+            }
+            if self.tag.starts_with(tag) {
+                // Its rest can be in the next piece.
+                self.mode = Mode::DollarQuote(tag.len());
+                break;
+            }
+        }
+        (text.len(), Token::Nothing)
+    }
+
+    fn end_dollar_quote(&mut self, taken: usize) -> (usize, Token) {
         self.is_cut = true;
         self.mode = Mode::Plain;
-        (1, Token::Literal)
+        (taken, Token::Literal)
     }
 }
