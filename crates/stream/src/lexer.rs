@@ -172,6 +172,12 @@ impl Lexer {
         self.skims = skims;
     }
 
+    /// Begins a statement whose first words were read and that defines no function, to skip the rest of it.
+    pub(crate) fn begin_skimming(&mut self) {
+        self.body = FunctionBody::impossible();
+        self.skim(true);
+    }
+
     /// How many groups in parentheses, not counting nested ones, have begun since tokens are skipped.
     pub(crate) const fn groups(&self) -> u64 {
         self.groups

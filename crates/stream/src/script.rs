@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 mod contents;
+mod head;
 #[cfg(test)]
 mod pieces;
 mod rows;
 
 pub use contents::{Contents, ENDS_INSIDE_HINT, Inside, TableName};
+use head::Head;
 use rows::Rows;
 
 pub use crate::lexer::Lost;
@@ -66,6 +68,8 @@ pub struct Script {
     /// The table of the last `INSERT`, and its rows that are not counted in `tables` yet, because a search for each statement
     /// would take too long.
     inserted: Option<(TableName, u64)>,
+    /// What the statements of one table's rows begin with.
+    head: Head,
     /// Whether there were rows of a table whose name was not kept, or rows without a `COPY` before them.
     has_nameless_rows: bool,
     /// How many dumps have begun in this text.
@@ -113,10 +117,26 @@ impl Script {
 
     /// Takes the next piece.
     pub fn read(&mut self, piece: &[u8]) {
-        let mut rest = piece;
-        while !rest.is_empty() {
-            let taken = self.advance(rest);
-            rest = rest.get(taken..).unwrap_or_default();
+        let mut at: usize = 0;
+        // Where the current statement began, if that is in this piece.
+        let mut began = None;
+        while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.is_between_statements() {
+                began = Some(at);
+                if let Some(taken) = self.begin_as_before(rest) {
+                    at = at.saturating_add(taken);
+                    continue;
+                }
+            }
+            let had_values = self.statement.has_values();
+            at = at.saturating_add(self.advance(rest));
+            if !had_values
+                && self.statement.has_values()
+                && let Some(table) = self.statement.name()
+                && let Some(head) = began.and_then(|began| piece.get(began..=at))
+            {
+                self.head.keep(head, table);
+            }
         }
         self.taken(piece);
     }
@@ -133,6 +153,14 @@ impl Script {
         }
         self.taken(piece.get(..taken).unwrap_or_default());
         taken
+    }
+
+    /// Begins a statement that begins as the last `INSERT` did, and returns how much of the piece that took.
+    fn begin_as_before(&mut self, piece: &[u8]) -> Option<usize> {
+        let (taken, table) = self.head.of(piece).filter(|_| !self.lexer.turns())?;
+        self.statement.begin_values(table);
+        self.lexer.begin_skimming();
+        Some(taken)
     }
 
     /// Notes how much was taken, and keeps the last bytes.
@@ -178,6 +206,7 @@ impl Script {
         self.take(token);
         if turns && line.is_some() && taken == piece.len() {
             self.lexer.begin_line();
+            self.head.forget();
             self.copying = self.waiting.pop_front();
         }
         taken

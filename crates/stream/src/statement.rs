@@ -190,6 +190,19 @@ impl Statement {
         )
     }
 
+    /// Whether it is an `INSERT` whose values follow, or have begun.
+    pub(crate) const fn has_values(&self) -> bool {
+        matches!(self.grammar, Grammar::Insert(Insert::Values))
+    }
+
+    /// Begins an `INSERT` into this table, of which everything up to its values was read.
+    pub(crate) fn begin_values(&mut self, table: &[u8]) {
+        self.begin();
+        self.is_begun = true;
+        self.grammar = Grammar::Insert(Insert::Values);
+        self.name.extend_from_slice(table);
+    }
+
     /// Begins the next statement.
     pub(crate) fn begin(&mut self) {
         let mut name = std::mem::take(&mut self.name);

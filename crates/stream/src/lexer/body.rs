@@ -11,6 +11,16 @@ pub(super) struct FunctionBody {
 }
 
 impl FunctionBody {
+    /// In a statement whose first words show that it defines no function.
+    pub(super) fn impossible() -> Self {
+        let initials = [0; 4];
+        Self {
+            initials,
+            words: initials.len(),
+            depth: 0,
+        }
+    }
+
     /// Whether this statement can still open a body.
     pub(super) const fn can_open(&self) -> bool {
         let [first, second, third, _] = self.initials;

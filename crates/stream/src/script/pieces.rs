@@ -12,6 +12,7 @@ const FRAGMENTS: &[&[u8]] = &[
     b"insert into t values ((1), (2)), (3, array[4, 5]), (",
     b"INSERT INTO public.t VALUES (",
     b"INSERT INTO public.t VALUES",
+    b"INSERT INTO public.t VALUES_ (1);\n",
     b"INSERT INTO ",
     b"VALUES ",
     b"COPY t (a) FROM stdin;\n1\n2\n\\.\n",
@@ -250,5 +251,40 @@ fn a_zero_byte_is_found_however_the_text_is_cut() {
                 text.escape_ascii()
             );
         }
+    }
+}
+
+#[test]
+fn statements_that_begin_alike_are_counted_as_if_each_was_read_alone() {
+    for (text, rows, tables) in [
+        (&b"INSERT INTO t VALUES (1);\nINSERT INTO t VALUES (2), (3);\nINSERT INTO t VALUES\n(4);\n"[..], 4, 1),
+        (b"INSERT INTO t (a) VALUES (1);\nINSERT INTO u (a) VALUES (2);INSERT INTO u (a) VALUES (3);", 3, 2),
+        // Another word, no INSERT for a server, and one that is not whole yet.
+        (b"INSERT INTO t VALUES (1);\nINSERT INTO t VALUES_ (2);\nINSERT INTO t VALUES$ (2);\n", 1, 1),
+        (b"INSERT INTO t VALUES(1);\nINSERT INTO t VALUES(2);\nINSERT INTO t VALUES", 2, 1),
+        // A second statement, and a command to the client.
+        (b"SELECT 1\\; INSERT INTO t VALUES (1);\nSELECT 1\\; INSERT INTO t VALUES (2);\n", 2, 1),
+        (b"INSERT INTO t VALUES (1)\\; INSERT INTO u VALUES (2);\nINSERT INTO t VALUES (3);\n", 3, 2),
+        (b"INSERT INTO t \\foo\nVALUES (1);\nINSERT INTO t \\foo\nVALUES (2);\n", 2, 1),
+        (b"INSERT INTO t (a; INSERT INTO u VALUES (1);\nINSERT INTO t (a; INSERT INTO u VALUES (1);\n", 0, 0),
+        // Words that would begin a function if no others came before them.
+        (b"INSERT INTO t VALUES (1);\nINSERT INTO t VALUES (2) create function f begin; INSERT INTO t VALUES (3);\n", 3, 1),
+        // With the second setting, the quote behind the letter belongs to it, and the name goes on.
+        (
+            b"INSERT INTO \"\x81\" VALUES (1);\nSET client_encoding = 'SJIS';\nINSERT INTO \"\x81\" VALUES (2);\n\" VALUES (3);\n",
+            2,
+            2,
+        ),
+        (
+            b"INSERT INTO t ('\\') VALUES (1);\nSET standard_conforming_strings = off;\nINSERT INTO t ('\\') VALUES (2);\n') VALUES (3);\n",
+            2,
+            1,
+        ),
+    ] {
+        let whole = said(text, &[text.len()]);
+        let shown = text.escape_ascii();
+        assert_eq!(said(text, &[1]), whole, "{shown}");
+        let contents = whole.contents;
+        assert_eq!((contents.rows, contents.tables.len()), (rows, tables), "{shown}");
     }
 }
