@@ -9,8 +9,6 @@ use std::sync::Arc;
 
 mod contents;
 mod head;
-#[cfg(test)]
-mod pieces;
 mod rows;
 
 pub use contents::{Contents, ENDS_INSIDE_HINT, Inside, TableName};
@@ -533,6 +531,9 @@ impl Script {
         self.has_end() && reaches_its_end && !self.has_nameless_rows
     }
 }
+
+#[cfg(test)]
+mod pieces;
 
 #[cfg(test)]
 mod tests {

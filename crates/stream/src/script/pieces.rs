@@ -266,9 +266,15 @@ fn statements_that_begin_alike_are_counted_as_if_each_was_read_alone() {
         (b"SELECT 1\\; INSERT INTO t VALUES (1);\nSELECT 1\\; INSERT INTO t VALUES (2);\n", 2, 1),
         (b"INSERT INTO t VALUES (1)\\; INSERT INTO u VALUES (2);\nINSERT INTO t VALUES (3);\n", 3, 2),
         (b"INSERT INTO t \\foo\nVALUES (1);\nINSERT INTO t \\foo\nVALUES (2);\n", 2, 1),
-        (b"INSERT INTO t (a; INSERT INTO u VALUES (1);\nINSERT INTO t (a; INSERT INTO u VALUES (1);\n", 0, 0),
+        (b"INSERT INTO t (a; INSERT INTO u VALUES (1));\nINSERT INTO t (a; INSERT INTO u VALUES (1));\n", 0, 0),
         // Words that would begin a function if no others came before them.
         (b"INSERT INTO t VALUES (1);\nINSERT INTO t VALUES (2) create function f begin; INSERT INTO t VALUES (3);\n", 3, 1),
+        // A setting that counts from the line on which the values stand.
+        (
+            b"INSERT INTO t\nVALUES (1);\nSET standard_conforming_strings = off; INSERT INTO t\nVALUES ('\\'');\n",
+            2,
+            1,
+        ),
         // With the second setting, the quote behind the letter belongs to it, and the name goes on.
         (
             b"INSERT INTO \"\x81\" VALUES (1);\nSET client_encoding = 'SJIS';\nINSERT INTO \"\x81\" VALUES (2);\n\" VALUES (3);\n",
