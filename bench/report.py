@@ -4,7 +4,8 @@ import math
 import statistics
 
 LIMIT, RIVAL, TEMPLATE = "`pg_dump >/dev/null`", "`pg_dump \\| gzip \\| aws s3 cp -`", "the old template"
-AUTO = "this service, auto"
+AUTO, FASTEST = "this service, auto", "this service, 1"
+AUTO_WITHOUT, FASTEST_WITHOUT = "this service without ISA-L, auto", "this service without ISA-L, 1"
 
 
 def finished(said):

@@ -68,19 +68,19 @@ printf '%sA backup taken by the service, and restored%s\n' "$bold" "$plain"
 step 'The programs'
 note "PostgreSQL 17, an S3 server and the AWS CLI, kept in $tools"
 "$root/tests/tools.sh" build weed pg:17 aws 2>&1 | indent
-# make test has a program already, unoptimised, and saves the minutes that the other one takes.
+# make test has a program already, unoptimised: the one that was built with the suite. It saves the minutes that the other one takes.
 case ${DEMO_PROFILE:-release} in
-  release) options="--release ${DEMO_OPTIONS:-}" folder=release ;;
-  dev) options=${DEMO_OPTIONS:-} folder=debug ;;
+  release) build="cargo build --release ${DEMO_OPTIONS:-}" folder=release ;;
+  dev) build='cargo test --no-run --workspace --features isal --test suite' folder=debug ;;
   *) echo "DEMO_PROFILE is neither release nor dev" >&2; exit 2 ;;
 esac
 program=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}/$folder/postgres-s3-backups")
 target=${program%/*/*}
 [ -x "$program" ] || note "The program is compiled once, which takes 3 to 15 minutes, and up to 1 GB in $target."
-command_line cargo build $options
+command_line $build
 # Not indented: cargo draws its progress on a terminal only.
-# shellcheck disable=SC2086 # No option is no word.
-(cd "$root" && cargo build $options --locked) || fail 'the program could not be compiled'
+# shellcheck disable=SC2086 # It is a command with its arguments.
+(cd "$root" && $build --locked) || fail 'the program could not be compiled'
 tools=$(realpath "$tools")
 export PATH=$tools/pg/17/bin:$tools/venv/bin:$PATH
 
