@@ -180,15 +180,21 @@ impl Service {
     /// The most memory that it had so far, without the pages of the program itself, which is large without optimisation.
     /// `None` if it has ended.
     pub fn peak_kib(&self) -> Option<u64> {
+        Some(self.memory_kib("VmHWM:")? - self.memory_kib("RssFile:")?)
+    }
+
+    /// The memory that it has now and that belongs to no file.
+    pub fn resident_kib(&self) -> Option<u64> {
+        self.memory_kib("RssAnon:")
+    }
+
+    fn memory_kib(&self, name: &str) -> Option<u64> {
         let path = Path::new("/proc")
             .join(self.id().to_string())
             .join("status");
         let status = std::fs::read_to_string(path).ok()?;
-        let kib = |name: &str| -> Option<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim().trim_end_matches(" kB").parse().ok()
-        };
-        Some(kib("VmHWM:")? - kib("RssFile:")?)
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().trim_end_matches(" kB").parse().ok()
     }
 
     /// Waits for its end, and returns it with the most memory that was observed.

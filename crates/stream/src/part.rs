@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use md5::{Digest, Md5};
 use tokio::sync::mpsc;
 
@@ -18,8 +18,8 @@ pub struct Part {
     pub md5: [u8; 16],
 }
 
-/// The buffers of one attempt. There are never more than `most`. The one that was returned last is used first, so that with a
-/// fast store only two or three of them are ever touched and take up memory.
+/// The buffers of one attempt. The one that was returned last is used first, so that with a fast store only two or three of
+/// them are ever touched and take up memory.
 #[derive(Debug, Clone)]
 pub struct Buffers(Arc<Shared>);
 
@@ -33,8 +33,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Shelf {
-    free: Vec<Vec<u8>>,
-    made: usize,
+    free: Vec<BytesMut>,
+    is_made: bool,
     closed: bool,
     waited: Duration,
     waiting_since: Option<Instant>,
@@ -48,7 +48,7 @@ struct Shelf {
 pub struct Closed;
 
 impl Buffers {
-    /// At most `most` buffers of `size` bytes, made when they are needed.
+    /// So many buffers of `size` bytes, made when the first one is needed.
     #[must_use]
     pub fn new(size: usize, most: usize) -> Self {
         Self(Arc::new(Shared {
@@ -102,9 +102,10 @@ impl Buffers {
             }
             let bytes = match shelf.free.pop() {
                 Some(bytes) => bytes,
-                None if shelf.made < self.0.most => {
-                    shelf.made = shelf.made.saturating_add(1);
-                    Vec::with_capacity(self.0.size)
+                None if !shelf.is_made => {
+                    shelf.is_made = true;
+                    shelf.free = self.0.make();
+                    continue;
                 }
                 None => {
                     let began = Instant::now();
@@ -139,6 +140,20 @@ fn is_late(waited: Duration, since: Option<Duration>) -> bool {
 }
 
 impl Shared {
+    /// All buffers are parts of one piece of memory. glibc maps each piece of more than 32 MiB by itself and gives it back to
+    /// the system when it is freed. Smaller ones come from a heap as soon as one of their size was freed before, and stay there,
+    /// so that an idle daemon would hold the buffers of its last backup.
+    fn make(&self) -> Vec<BytesMut> {
+        let mut rest = BytesMut::with_capacity(self.size.saturating_mul(self.most));
+        let others = (1..self.most).map(|_| {
+            let after = rest.split_off(self.size.min(rest.capacity()));
+            std::mem::replace(&mut rest, after)
+        });
+        let mut buffers: Vec<BytesMut> = others.collect();
+        buffers.push(rest);
+        buffers
+    }
+
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,7 +162,7 @@ impl Shared {
 /// A buffer that goes back to the shelf.
 #[derive(Debug)]
 struct Buffer {
-    bytes: Vec<u8>,
+    bytes: BytesMut,
     home: Arc<Shared>,
 }
 
@@ -278,7 +293,22 @@ mod tests {
         drop(first);
         drop(second);
         assert_eq!(buffers.take().unwrap().bytes.as_ptr(), place);
-        assert_eq!(buffers.0.shelf().made, 2);
+        assert_eq!(buffers.0.shelf().free.len(), 2);
+    }
+
+    #[test]
+    fn a_full_buffer_stays_where_it_is() {
+        let buffers = Buffers::new(10, 3);
+        let mut taken: Vec<Buffer> = (0..3).map(|_| buffers.take().unwrap()).collect();
+        let place = |buffer: &Buffer| buffer.bytes.as_ptr().addr();
+        let mut places: Vec<usize> = taken.iter().map(place).collect();
+        for buffer in &mut taken {
+            buffer.bytes.extend_from_slice(&[7; 10]);
+        }
+        assert_eq!(taken.iter().map(place).collect::<Vec<_>>(), places);
+        // They lie side by side in one piece of memory.
+        places.sort_unstable();
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] == 10));
     }
 
     #[test]
