@@ -16,8 +16,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::gzip::Encoder;
-use crate::level::{Effort, Lag, Level, Pressure};
+use crate::gzip::{Encoder, MEMBER_BYTES};
+use crate::level::{Effort, FASTEST, Lag, Level, Pressure};
 use crate::part::{Buffers, Closed, Cutter};
 
 /// What one thread compresses at a time. With a quarter of it the result is 2 % larger, with four times as much 0.4 %
@@ -353,7 +353,7 @@ impl Shared {
                 state.unmade = unmade;
                 return Some(Block {
                     text: Vec::with_capacity(BLOCK_BYTES),
-                    member: Vec::new(),
+                    member: vec![0; MEMBER_BYTES],
                     member_bytes: 0,
                 });
             }
@@ -385,17 +385,23 @@ impl Shared {
         if let Err(error) = rustix::process::nice(NICE) {
             tracing::debug!(%error, "compressing at normal priority");
         }
-        let mut encoder: Option<Encoder> = None;
+        // The fastest level can be another library's. If one replaced the other whenever the level changes, their different sizes
+        // would leave holes in the heap.
+        let (mut fastest, mut harder): (Option<Encoder>, Option<Encoder>) = (None, None);
         while let Some((number, mut block, level)) = self.take_read() {
-            let encoder = match &mut encoder {
-                Some(encoder) if encoder.level() == level => encoder,
-                other => other.insert(Encoder::new(level)),
+            let slot = if level == FASTEST {
+                &mut fastest
+            } else {
+                &mut harder
             };
-            // The compressors of two levels may need different room, and a block meets several.
-            let room = encoder.room_for(BLOCK_BYTES);
-            if block.member.len() < room {
-                block.member = vec![0; room];
-            }
+            let encoder = match slot {
+                Some(encoder) if encoder.level() == level => encoder,
+                other => {
+                    // Its memory goes to the next one.
+                    *other = None;
+                    other.insert(Encoder::new(level))
+                }
+            };
             match encoder.compress(&block.text, &mut block.member) {
                 Ok(bytes) => block.member_bytes = bytes,
                 Err(error) => return self.stop(PipelineError::Compress(error.to_string())),
