@@ -151,6 +151,26 @@ fn beside_a_slow_store(seconds: u32) -> (serde_json::Value, bool) {
 }
 
 #[test]
+fn the_later_backups_of_a_daemon_take_little_more_memory_than_the_first() {
+    // The compressors are still made in heaps, which may grow by this much. The blocks and buffers would add 4 MiB.
+    const MORE_KIB: u64 = 2 * 1024;
+    let r2 = R2::start();
+    let delay = Duration::from_secs(1);
+    r2.fail(Operation::UploadPart, 0, usize::MAX, Action::Delay(delay));
+    let variables = Variables::on_r2(&r2, large())
+        .with("RUN_ON_STARTUP", "true")
+        .with("BACKUP_CRON_SCHEDULE", "* * * * * *");
+    let service = Service::daemon(&variables);
+    wait_until("four backups", 5 * LIMIT, || {
+        let finished = service.events("backup finished").len();
+        (finished >= 4).then_some(())
+    });
+    let peak = peak_kib(&service);
+    assert!(peak <= MOST_RSS_KIB + MORE_KIB, "{peak} KiB");
+    assert_eq!(service.terminate().code(), Some(0));
+}
+
+#[test]
 fn a_row_of_200_megabytes_costs_no_memory() {
     let database = unique("one_row").replace('-', "_");
     postgres().create_database(&database, "");

@@ -180,21 +180,22 @@ impl Service {
     /// The most memory that it had so far, without the pages of the program itself, which is large without optimisation.
     /// `None` if it has ended.
     pub fn peak_kib(&self) -> Option<u64> {
-        Some(self.memory_kib("VmHWM:")? - self.memory_kib("RssFile:")?)
+        let status = self.status()?;
+        let most = memory_kib(&status, "VmHWM:")?;
+        most.checked_sub(memory_kib(&status, "RssFile:")?)
     }
 
     /// The memory that it has now and that belongs to no file.
     pub fn resident_kib(&self) -> Option<u64> {
-        self.memory_kib("RssAnon:")
+        memory_kib(&self.status()?, "RssAnon:")
     }
 
-    fn memory_kib(&self, name: &str) -> Option<u64> {
+    /// What the system says of it, at one moment: two looks at a program that is still being loaded would contradict each other.
+    fn status(&self) -> Option<String> {
         let path = Path::new("/proc")
             .join(self.id().to_string())
             .join("status");
-        let status = std::fs::read_to_string(path).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().trim_end_matches(" kB").parse().ok()
+        std::fs::read_to_string(path).ok()
     }
 
     /// Waits for its end, and returns it with the most memory that was observed.
@@ -389,6 +390,12 @@ impl Ended {
     pub fn code(&self) -> Option<i32> {
         self.status.code()
     }
+}
+
+/// A size in a text of `/proc/*/status`.
+fn memory_kib(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 fn events(lines: &[String], message: &str) -> Vec<Value> {

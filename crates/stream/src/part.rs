@@ -18,6 +18,17 @@ pub struct Part {
     pub md5: [u8; 16],
 }
 
+/// At least so many zeroed bytes, to be split. They take up memory page by page as they are written to, and all of it goes back
+/// to the system when the last part of them is dropped.
+///
+/// glibc does so with each piece of memory of more than 32 MiB. A smaller one comes from a heap as soon as one of its size was
+/// freed before. It is written whole then, and its memory stays in the process, so that an idle daemon would hold what its last
+/// backup needed, and each backup would need more than the one before it.
+pub(crate) fn mapped(bytes: usize) -> BytesMut {
+    const LEAST: usize = 33 * 1024 * 1024;
+    BytesMut::zeroed(bytes.max(LEAST))
+}
+
 /// The buffers of one attempt. The one that was returned last is used first, so that with a fast store only two or three of
 /// them are ever touched and take up memory.
 #[derive(Debug, Clone)]
@@ -140,18 +151,14 @@ fn is_late(waited: Duration, since: Option<Duration>) -> bool {
 }
 
 impl Shared {
-    /// All buffers are parts of one piece of memory. glibc maps each piece of more than 32 MiB by itself and gives it back to
-    /// the system when it is freed. Smaller ones come from a heap as soon as one of their size was freed before, and stay there,
-    /// so that an idle daemon would hold the buffers of its last backup.
     fn make(&self) -> Vec<BytesMut> {
-        let mut rest = BytesMut::with_capacity(self.size.saturating_mul(self.most));
-        let others = (1..self.most).map(|_| {
-            let after = rest.split_off(self.size.min(rest.capacity()));
-            std::mem::replace(&mut rest, after)
+        let mut memory = mapped(self.size.saturating_mul(self.most));
+        let buffers = (0..self.most).map(|_| {
+            let mut buffer = memory.split_to(self.size);
+            buffer.clear();
+            buffer
         });
-        let mut buffers: Vec<BytesMut> = others.collect();
-        buffers.push(rest);
-        buffers
+        buffers.collect()
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gzip::{Encoder, MEMBER_BYTES};
 use crate::level::{Effort, FASTEST, Lag, Level, Pressure};
-use crate::part::{Buffers, Closed, Cutter};
+use crate::part::{Buffers, Closed, Cutter, mapped};
 
 /// What one thread compresses at a time. With a quarter of it the result is 2 % larger, with four times as much 0.4 %
 /// smaller.
@@ -134,8 +134,8 @@ impl<R: AsyncRead + Unpin + Send + 'static> Pipeline<R> {
 /// Room for a block and for the member that becomes of it.
 #[derive(Debug)]
 struct Block {
-    text: Vec<u8>,
-    member: Vec<u8>,
+    text: BytesMut,
+    member: BytesMut,
     member_bytes: usize,
 }
 
@@ -158,6 +158,8 @@ struct State {
     free: Vec<Block>,
     /// How many more may be made.
     unmade: usize,
+    /// The memory for them.
+    memory: BytesMut,
     waiting: VecDeque<(u64, Block)>,
     compressed: BTreeMap<u64, Block>,
     /// How many blocks there are, once the reader has ended.
@@ -174,11 +176,13 @@ struct State {
 
 impl Shared {
     fn new(compression: Compression, buffers: Buffers) -> Self {
+        let blocks = compression.threads.saturating_add(4);
         let state = State {
             threads: compression.threads,
             free: Vec::new(),
             // One for each thread, one being read, and a queue that shows how busy the threads are.
-            unmade: compression.threads.saturating_add(4),
+            unmade: blocks,
+            memory: mapped(blocks.saturating_mul(BLOCK_BYTES.saturating_add(MEMBER_BYTES))),
             waiting: VecDeque::new(),
             compressed: BTreeMap::new(),
             total: None,
@@ -351,9 +355,11 @@ impl Shared {
             }
             if let Some(unmade) = state.unmade.checked_sub(1) {
                 state.unmade = unmade;
+                let mut text = state.memory.split_to(BLOCK_BYTES);
+                text.clear();
                 return Some(Block {
-                    text: Vec::with_capacity(BLOCK_BYTES),
-                    member: vec![0; MEMBER_BYTES],
+                    text,
+                    member: state.memory.split_to(MEMBER_BYTES),
                     member_bytes: 0,
                 });
             }
@@ -483,7 +489,7 @@ const NICE: i32 = 10;
 ///
 /// `pg_dump` writes 4 KiB at a time. A reader that answered each of them would wake a quarter of a million times for a
 /// gigabyte, and `pg_dump` would pay for it as well. So after a small piece it sleeps a moment and lets the pipe fill.
-async fn fill<R: AsyncRead + Unpin>(reader: &mut R, block: &mut Vec<u8>) -> io::Result<bool> {
+async fn fill<R: AsyncRead + Unpin>(reader: &mut R, block: &mut BytesMut) -> io::Result<bool> {
     const SMALL: usize = 32 * 1024;
     const MOMENT: Duration = Duration::from_micros(500);
     while block.len() < BLOCK_BYTES {
