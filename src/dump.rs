@@ -4,19 +4,16 @@ pub(crate) mod envelope;
 pub mod label;
 pub(crate) mod origin;
 
-use std::io;
-use std::pin::Pin;
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::Signal;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::process::{ChildStdout, Command};
+use tokio::process::Command;
 
 use crate::fault::{Diagnosed, Kind};
 use crate::postgres::{Client, DatabaseUrl, PostgresError, Said, Server, Session};
@@ -63,18 +60,20 @@ pub struct Dump {
     url: DatabaseUrl,
 }
 
-/// The output of a [`Dump`], read as it is written.
+/// The output of a [`Dump`], read as it is written. Reading never waits: if there is nothing at the moment, it says so by
+/// [`io::ErrorKind::WouldBlock`].
+///
+/// It is not a pipe of tokio, because tokio asks for events by `epoll`. From then on Linux wakes the reader up at each write to
+/// the pipe and not only when it was empty, and `pg_dump` writes 4 KiB at a time.
 #[derive(Debug)]
 pub struct DumpOutput {
-    stdout: ChildStdout,
+    stdout: PipeReader,
     script: Script,
     bytes: Arc<AtomicU64>,
     ended: bool,
     silence: Duration,
-    alarm: Pin<Box<tokio::time::Sleep>>,
-    /// Whether the alarm is running. While this service is not reading, silence is not the dump's fault, so the alarm is
-    /// off.
-    waiting: bool,
+    /// Since when nothing came. While this service is not reading, silence is not the dump's fault, so it is not counted.
+    silent_since: Option<Instant>,
 }
 
 /// Proof that a dump ended well: exit status 0, the output read to its end, the end marker in place, and stderr read to its
@@ -267,22 +266,13 @@ impl Dump {
         url: &DatabaseUrl,
         patience: &Patience,
     ) -> Result<(Self, DumpOutput), DumpError> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let program = client.path(name).display().to_string();
-        let failed = |reason: String| DumpError::Start {
-            program: program.clone(),
-            reason,
+        let failed = |error: io::Error| DumpError::Start {
+            program: client.path(name).display().to_string(),
+            reason: error.to_string(),
         };
-        let mut running = Running::start(command, name, url.redactor())
-            .map_err(|error| failed(error.to_string()))?;
-        let Some(stdout) = running.output() else {
-            return Err(failed("its output is not a pipe".to_owned()));
-        };
-        // With the usual pipe of 64 KiB, the two processes would take turns. If a container's limit forbids a larger one,
-        // that only costs speed.
-        if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, 1 << 20) {
-            tracing::debug!(%error, "pipe left at its default size");
-        }
+        let (stdout, writer) = pipe().map_err(failed)?;
+        command.stdin(Stdio::null()).stdout(writer);
+        let running = Running::start(command, name, url.redactor()).map_err(failed)?;
         let output = DumpOutput {
             stdout,
             script: if name == DUMP_ALL {
@@ -293,8 +283,7 @@ impl Dump {
             bytes: Arc::default(),
             ended: false,
             silence: patience.silence,
-            alarm: Box::pin(tokio::time::sleep(patience.silence)),
-            waiting: false,
+            silent_since: None,
         };
         Ok((
             Self {
@@ -384,37 +373,38 @@ impl DumpOutput {
     }
 }
 
-impl AsyncRead for DumpOutput {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buffer.filled().len();
-        match Pin::new(&mut this.stdout).poll_read(context, buffer) {
-            Poll::Pending => {
-                if !this.waiting {
-                    this.waiting = true;
-                    this.alarm
-                        .as_mut()
-                        .reset(tokio::time::Instant::now() + this.silence);
-                }
-                ready!(this.alarm.as_mut().poll(context));
-                Poll::Ready(Err(io::Error::other(DumpError::Silent(this.silence))))
+impl Read for DumpOutput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = match self.stdout.read(buffer) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let since = self.silent_since.get_or_insert_with(Instant::now);
+                return Err(if since.elapsed() >= self.silence {
+                    io::Error::other(DumpError::Silent(self.silence))
+                } else {
+                    error
+                });
             }
-            Poll::Ready(Ok(())) => {
-                let piece = buffer.filled().get(before..).unwrap_or_default();
-                this.ended = piece.is_empty() && buffer.remaining() > 0;
-                this.script.read(piece);
-                this.bytes
-                    .fetch_add(u64::try_from(piece.len()).unwrap_or(0), Ordering::Relaxed);
-                this.waiting = false;
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(error)) => {
-                Poll::Ready(Err(io::Error::other(DumpError::Read(error.to_string()))))
-            }
-        }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            Err(error) => return Err(io::Error::other(DumpError::Read(error.to_string()))),
+        };
+        let piece = buffer.get(..read).unwrap_or_default();
+        self.silent_since = None;
+        self.ended = piece.is_empty() && !buffer.is_empty();
+        self.script.read(piece);
+        self.bytes
+            .fetch_add(u64::try_from(read).unwrap_or(0), Ordering::Relaxed);
+        Ok(read)
     }
+}
+
+/// A pipe that can be read without waiting. With the usual size of 64 KiB, the two processes would take turns. If a container's
+/// limit forbids a larger one, that only costs speed.
+fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    if let Err(error) = rustix::pipe::fcntl_setpipe_size(&reader, 1 << 20) {
+        tracing::debug!(%error, "pipe left at its default size");
+    }
+    Ok((reader, writer))
 }

@@ -1,10 +1,14 @@
 //! Every gunzip reads the members, memory does not grow, and a store may be slow or ask for fewer requests.
 
+use std::collections::HashMap;
+use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::common::halted::Halted;
 use crate::common::process::{Folder, LIMIT, tools, wait_until};
 use crate::common::r2::{Action, Operation, R2};
 use crate::common::service::{Service, Variables};
@@ -26,6 +30,52 @@ fn large() -> &'static str {
 
 fn peak_kib(service: &Service) -> u64 {
     service.peak_kib().unwrap()
+}
+
+/// The link of each open file of a process, by its number.
+fn open_files(process: u32) -> HashMap<String, PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let number = entry.file_name().into_string().ok()?;
+            Some((number, fs::read_link(entry.path()).ok()?))
+        })
+        .collect()
+}
+
+#[test]
+fn what_pg_dump_writes_wakes_nobody_up_while_there_is_more_to_be_read() {
+    // Linux wakes up whoever asks for events of a pipe at each write to it. Without that, only a write to an empty pipe does it.
+    let halted = Halted::new(postgres(), 1000, 1000);
+    let r2 = R2::start();
+    let variables = halted.variables(Variables::on_r2(&r2, &halted.url()));
+    let service = Service::start(&variables, &["backup"]);
+    halted.wait();
+    let child = fs::read_dir(format!("/proc/{}/task", service.id()))
+        .unwrap()
+        .find_map(|thread| {
+            let children = fs::read_to_string(thread.unwrap().path().join("children")).unwrap();
+            children.split_whitespace().next()?.parse().ok()
+        })
+        .unwrap();
+    let pipe = &open_files(child)["1"];
+    let files = open_files(service.id());
+    let (ours, _) = files.iter().find(|(_, link)| *link == pipe).unwrap();
+    let watched: Vec<String> = files
+        .keys()
+        .filter_map(|file| fs::read_to_string(format!("/proc/{}/fdinfo/{file}", service.id())).ok())
+        .flat_map(|text| {
+            let targets = text.lines().filter_map(|line| line.strip_prefix("tfd:"));
+            let numbers = targets.filter_map(|line| line.split_whitespace().next());
+            numbers.map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    // The pipe of its standard error is watched.
+    assert!(!watched.is_empty());
+    assert!(!watched.contains(ours), "{ours} of {watched:?}");
+    halted.release();
+    assert_eq!(service.end(LIMIT).code(), Some(0));
 }
 
 /// The output of a command that gets a file on its standard input.
@@ -81,7 +131,7 @@ fn every_gunzip_reads_all_of_a_backup() {
         }
         let folder = Folder::new();
         let path = folder.path().join("backup.sql.gz");
-        std::fs::write(&path, &file).unwrap();
+        fs::write(&path, &file).unwrap();
         let tested = Command::new("gzip").arg("-t").arg(&path).status().unwrap();
         assert!(tested.success());
     }

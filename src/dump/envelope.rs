@@ -5,14 +5,11 @@
 //! twice or comes from another backup, the file is still valid for every reader of gzip.
 
 use std::fmt;
-use std::io;
-use std::pin::Pin;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::task::{Context, Poll, ready};
 
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::dump::DumpOutput;
 use crate::dump::label::{self, FIRST_LINE_BYTES, Head, LINE_BYTES, Line, MARK, Tail, Unread};
@@ -97,17 +94,11 @@ impl Enveloped {
     }
 }
 
-impl AsyncRead for Enveloped {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.output).poll_read(context, buffer))?;
-        let read = buffer.filled().get(before..).unwrap_or_default();
-        self.seal.take(read);
-        Poll::Ready(Ok(()))
+impl Read for Enveloped {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.output.read(buffer)?;
+        self.seal.take(buffer.get(..read).unwrap_or_default());
+        Ok(read)
     }
 }
 

@@ -5,16 +5,13 @@
 //! taken later, the blocks behind could use all of it up while the one that must go first waits for some.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::runtime::Handle;
+use bytes::BytesMut;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::gzip::{Encoder, MEMBER_BYTES};
 use crate::level::{Effort, FASTEST, Lag, Level, Pressure};
@@ -101,8 +98,11 @@ impl<R> Drop for Pipeline<R> {
     }
 }
 
-impl<R: AsyncRead + Unpin + Send + 'static> Pipeline<R> {
+impl<R: Read + Send + 'static> Pipeline<R> {
     /// Starts the threads. The compressed bytes come out of the cutter's receiver.
+    ///
+    /// If there is nothing to be read at the moment, the reader has to say so by [`io::ErrorKind::WouldBlock`] and not to wait,
+    /// so that the pipeline can be stopped meanwhile.
     #[must_use]
     pub fn start(
         reader: R,
@@ -134,9 +134,32 @@ impl<R: AsyncRead + Unpin + Send + 'static> Pipeline<R> {
 /// Room for a block and for the member that becomes of it.
 #[derive(Debug)]
 struct Block {
-    text: BytesMut,
-    member: BytesMut,
-    member_bytes: usize,
+    text: Room,
+    member: Room,
+}
+
+/// Bytes of which the first ones are in use.
+#[derive(Debug)]
+struct Room {
+    bytes: BytesMut,
+    used: usize,
+}
+
+impl Room {
+    fn of(memory: &mut BytesMut, bytes: usize) -> Self {
+        Self {
+            bytes: memory.split_to(bytes),
+            used: 0,
+        }
+    }
+
+    fn used(&self) -> &[u8] {
+        self.bytes.get(..self.used).unwrap_or_default()
+    }
+
+    fn rest(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.used..).unwrap_or_default()
+    }
 }
 
 #[derive(Debug)]
@@ -148,7 +171,6 @@ struct Shared {
     read: Condvar,
     /// A block was compressed, or the last one was.
     compressed: Condvar,
-    stopped: CancellationToken,
     buffers: Buffers,
 }
 
@@ -197,7 +219,6 @@ impl Shared {
             free: Condvar::new(),
             read: Condvar::new(),
             compressed: Condvar::new(),
-            stopped: CancellationToken::new(),
             buffers,
         }
     }
@@ -218,14 +239,13 @@ impl Shared {
             state.stopped = Some(reason);
         }
         drop(state);
-        self.stopped.cancel();
         self.buffers.close();
         self.free.notify_all();
         self.read.notify_all();
         self.compressed.notify_all();
     }
 
-    fn run<R: AsyncRead + Unpin>(
+    fn run<R: Read>(
         &self,
         mut reader: R,
         around: &Around<R>,
@@ -278,21 +298,14 @@ impl Shared {
         }
     }
 
-    fn read<R: AsyncRead + Unpin>(&self, reader: &mut R, around: &Around<R>) {
-        let runtime = Handle::current();
+    fn read<R: Read>(&self, reader: &mut R, around: &Around<R>) {
         let mut number: u64 = 0;
         if !self.put(&around.before, &mut number) {
             return;
         }
         while let Some(mut block) = self.take_free() {
             let began = Instant::now();
-            let filled = runtime.block_on(async {
-                tokio::select! {
-                    biased;
-                    () = self.stopped.cancelled() => Err(PipelineError::Stopped),
-                    filled = fill(reader, &mut block.text) => filled.map_err(PipelineError::Read),
-                }
-            });
+            let filled = self.fill(reader, &mut block.text);
             let took = began.elapsed();
             let ended = match filled {
                 Ok(ended) => ended,
@@ -301,7 +314,7 @@ impl Shared {
             let mut state = self.state();
             state.timings.dump_waited = state.timings.dump_waited.saturating_add(took);
             // Nothing at all becomes an empty member, which is what gzip makes of nothing.
-            if !block.text.is_empty() || number == 0 {
+            if block.text.used > 0 || number == 0 {
                 state.waiting.push_back((number, block));
                 number = number.saturating_add(1);
             }
@@ -316,13 +329,51 @@ impl Shared {
         }
     }
 
+    /// Reads until the room is full or the reader ends, and returns whether it ended.
+    ///
+    /// `pg_dump` writes 4 KiB at a time. A reader that answered each of these writes would wake up a quarter of a million times
+    /// for a gigabyte, and `pg_dump` would pay for it as well. So this thread sleeps for a moment whenever there is little to be
+    /// read, and lets the pipe fill. The moments become longer while there is nothing at all.
+    fn fill<R: Read>(&self, reader: &mut R, text: &mut Room) -> Result<bool, PipelineError> {
+        const LITTLE: usize = 32 * 1024;
+        const SHORTEST: Duration = Duration::from_micros(500);
+        const LONGEST: Duration = Duration::from_millis(8);
+        let mut moment = SHORTEST;
+        while !text.rest().is_empty() {
+            if self.state().over {
+                return Err(PipelineError::Stopped);
+            }
+            match reader.read(text.rest()) {
+                Ok(0) => return Ok(true),
+                Ok(read) => {
+                    text.used = text.used.saturating_add(read);
+                    moment = SHORTEST;
+                    if read >= LITTLE {
+                        continue;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(PipelineError::Read(error)),
+            }
+            if !text.rest().is_empty() {
+                thread::sleep(moment);
+                moment = moment.saturating_mul(2).min(LONGEST);
+            }
+        }
+        Ok(false)
+    }
+
     /// Puts bytes that are there already into blocks of their own. It is false where nobody wants them.
     fn put(&self, bytes: &[u8], number: &mut u64) -> bool {
         for piece in bytes.chunks(BLOCK_BYTES) {
             let Some(mut block) = self.take_free() else {
                 return false;
             };
-            block.text.extend_from_slice(piece);
+            if let Some(room) = block.text.bytes.get_mut(..piece.len()) {
+                room.copy_from_slice(piece);
+                block.text.used = piece.len();
+            }
             self.state().waiting.push_back((*number, block));
             *number = number.saturating_add(1);
             self.read.notify_one();
@@ -350,17 +401,14 @@ impl Shared {
                 return None;
             }
             if let Some(mut block) = state.free.pop() {
-                block.text.clear();
+                block.text.used = 0;
                 return Some(block);
             }
             if let Some(unmade) = state.unmade.checked_sub(1) {
                 state.unmade = unmade;
-                let mut text = state.memory.split_to(BLOCK_BYTES);
-                text.clear();
                 return Some(Block {
-                    text,
-                    member: state.memory.split_to(MEMBER_BYTES),
-                    member_bytes: 0,
+                    text: Room::of(&mut state.memory, BLOCK_BYTES),
+                    member: Room::of(&mut state.memory, MEMBER_BYTES),
                 });
             }
             state = self.wait_measured(&self.free, state);
@@ -408,8 +456,8 @@ impl Shared {
                     other.insert(Encoder::new(level))
                 }
             };
-            match encoder.compress(&block.text, &mut block.member) {
-                Ok(bytes) => block.member_bytes = bytes,
+            match encoder.compress(block.text.used(), &mut block.member.bytes) {
+                Ok(bytes) => block.member.used = bytes,
                 Err(error) => return self.stop(PipelineError::Compress(error.to_string())),
             }
             self.state().compressed.insert(number, block);
@@ -449,8 +497,7 @@ impl Shared {
     fn collect(&self, mut cutter: Cutter) {
         let mut next: u64 = 0;
         while let Some(block) = self.take_compressed(next) {
-            let member = block.member.get(..block.member_bytes).unwrap_or_default();
-            if cutter.write(member) == Err(Closed) {
+            if cutter.write(block.member.used()) == Err(Closed) {
                 return self.stop(PipelineError::Stopped);
             }
             self.state().free.push(block);
@@ -485,33 +532,9 @@ impl Shared {
 /// How much the compressor's threads stand back, of 19.
 const NICE: i32 = 10;
 
-/// Reads until the block is full or the reader ends, and says whether it ended.
-///
-/// `pg_dump` writes 4 KiB at a time. A reader that answered each of them would wake a quarter of a million times for a
-/// gigabyte, and `pg_dump` would pay for it as well. So after a small piece it sleeps a moment and lets the pipe fill.
-async fn fill<R: AsyncRead + Unpin>(reader: &mut R, block: &mut BytesMut) -> io::Result<bool> {
-    const SMALL: usize = 32 * 1024;
-    const MOMENT: Duration = Duration::from_micros(500);
-    while block.len() < BLOCK_BYTES {
-        let room = BLOCK_BYTES.saturating_sub(block.len());
-        let read = reader.read_buf(&mut (&mut *block).limit(room)).await?;
-        if read == 0 {
-            return Ok(true);
-        }
-        if read < SMALL && read < room {
-            // A thread of its own may sleep.
-            thread::sleep(MOMENT);
-        }
-    }
-    Ok(false)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use tokio::io::{BufReader, ReadBuf};
+    use tokio::io::BufReader;
 
     use super::*;
     use crate::gzip;
@@ -531,25 +554,21 @@ mod tests {
         Panic,
     }
 
-    impl AsyncRead for Source {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
+    impl Read for Source {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             if rest.is_empty() {
                 return match self.then {
-                    Then::End => Poll::Ready(Ok(())),
-                    Then::Fail => Poll::Ready(Err(io::Error::other("it broke"))),
-                    Then::Hang => Poll::Pending,
+                    Then::End => Ok(0),
+                    Then::Fail => Err(io::Error::other("it broke")),
+                    Then::Hang => Err(io::ErrorKind::WouldBlock.into()),
                     Then::Panic => panic!("it is gone"),
                 };
             }
-            let piece = rest.len().min(buffer.remaining()).min(300_000);
-            buffer.put_slice(&rest[..piece]);
+            let piece = rest.len().min(buffer.len()).min(300_000);
+            buffer[..piece].copy_from_slice(&rest[..piece]);
             self.at += piece;
-            Poll::Ready(Ok(()))
+            Ok(piece)
         }
     }
 
