@@ -6,6 +6,11 @@
 //!
 //! **What is trusted**: that libdeflate stays within the lengths that it is given, whatever the bytes are. `tests/members.rs`
 //! checks that with damaged members, in buffers that end where a page begins that nobody may touch.
+//!
+//! **What it accepts, and others refuse**: the two symbols for lengths that RFC 1951 reserves, 286 and 287. libdeflate reads them
+//! as a length of 258. So a member that `gunzip` refuses can be read here, but never as a wrong text: its checksum and its length
+//! are compared. One flipped bit can make such a symbol out of that of the length 258 in a block with fixed Huffman codes, which
+//! compressors only use for very short blocks.
 
 use std::fmt;
 use std::ptr::NonNull;
