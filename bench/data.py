@@ -4,7 +4,6 @@ import json
 import mmap
 import os
 import random
-import shutil
 import subprocess
 import tempfile
 import uuid
@@ -102,9 +101,13 @@ def dump(url, path):
 def stand_in(folder, dump, rate, times):
     """A folder of clients in which pg_dump gives that dump, its tables so many times, so many MB a second."""
     clients = tempfile.mkdtemp(dir=folder)
-    for name in ("pg_dump", "psql"):
-        shutil.copy(f"{HERE}/producer.py", f"{clients}/{name}")
-        os.chmod(f"{clients}/{name}", 0o755)
-    with open(f"{clients}/producer.conf", "w") as f:
-        f.write(f"{BIN}\n{dump}\n{rate}\n{times}\n")
+    # Before each backup, the service asks pg_dump for its version and psql a few things. An interpreter would have to be started
+    # for each answer.
+    os.symlink(f"{BIN}/psql", f"{clients}/psql")
+    with open(f"{clients}/pg_dump", "w") as f:
+        f.write(f'''#!/bin/sh
+[ "$1" != --version ] || exec "{BIN}/pg_dump" --version
+exec "{HERE}/producer.py" "{dump}" {rate} {times}
+''')
+    os.chmod(f"{clients}/pg_dump", 0o755)
     return clients
