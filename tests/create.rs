@@ -494,12 +494,12 @@ fn a_renaming_that_fails_leaves_the_old_name_and_the_new_data() {
     let statement = "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE application_name = 'late') LOOP PERFORM pg_catalog.pg_stat_clear_snapshot(), pg_catalog.pg_sleep(0.02); END LOOP; END $$;";
     with_statements(&bucket, &name, statement);
     let arguments = ["restore", "--to", &server.url("shop"), "--swap", "--yes"];
-    let service = Service::start(&variables, &arguments);
-    server.wait_for(
-        "postgres",
-        "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^DO .*late'",
-        "1",
-    );
+    let mut service = Service::start(&variables, &arguments);
+    wait_until("the statement that waits", LIMIT, || {
+        assert!(service.running(), "{:?}", service.lines());
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^DO .*late'";
+        (server.psql("postgres", count) == "1").then_some(())
+    });
     let mut late = std::process::Command::new(Postgres::bin(17).join("psql"))
         .env("PGAPPNAME", "late")
         .args(["-X", &server.url("shop")])
