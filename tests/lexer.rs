@@ -738,17 +738,9 @@ fn peak_of_verify(text: &[u8]) -> (u64, String) {
     let name = "vlvt_backup_2026-01-25_03-00-00.sql.gz";
     seaweedfs().put(&bucket, name, &gzip(text));
     let mut service = Service::start(&variables, &["verify", name]);
-    let path = format!("/proc/{}/status", service.id());
     let mut peak = 0;
     while service.running() {
-        let status = std::fs::read_to_string(&path).unwrap_or_default();
-        let kib = |name: &str| -> Option<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim().trim_end_matches(" kB").parse().ok()
-        };
-        if let (Some(most), Some(program)) = (kib("VmHWM:"), kib("RssFile:")) {
-            peak = peak.max(most.saturating_sub(program));
-        }
+        peak = peak.max(service.peak_kib().unwrap_or(0));
         std::thread::yield_now();
     }
     (peak / 1024, service.end(LONG).text())
