@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use std::os::unix::process::ExitStatusExt;
 
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use rustix::process::Signal;
 use tokio::process::Command;
 
@@ -68,6 +69,7 @@ pub struct Dump {
 #[derive(Debug)]
 pub struct DumpOutput {
     stdout: PipeReader,
+    pause: Duration,
     script: Script,
     bytes: Arc<AtomicU64>,
     ended: bool,
@@ -271,10 +273,12 @@ impl Dump {
             reason: error.to_string(),
         };
         let (stdout, writer) = pipe().map_err(failed)?;
+        let pause = fcntl_getpipe_size(&stdout).map_or(Duration::ZERO, pause);
         command.stdin(Stdio::null()).stdout(writer);
         let running = Running::start(command, name, url.redactor()).map_err(failed)?;
         let output = DumpOutput {
             stdout,
+            pause,
             script: if name == DUMP_ALL {
                 Script::of_globals()
             } else {
@@ -366,6 +370,12 @@ impl DumpOutput {
         Arc::clone(&self.bytes)
     }
 
+    /// How long it may be left alone without having to wait.
+    #[must_use]
+    pub const fn pause(&self) -> Duration {
+        self.pause
+    }
+
     /// The text that was read so far.
     #[must_use]
     pub fn contents(&self) -> Contents {
@@ -403,8 +413,26 @@ impl Read for DumpOutput {
 fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = io::pipe()?;
     rustix::io::ioctl_fionbio(&reader, true)?;
-    if let Err(error) = rustix::pipe::fcntl_setpipe_size(&reader, 1 << 20) {
+    if let Err(error) = fcntl_setpipe_size(&reader, 1 << 20) {
         tracing::debug!(%error, "pipe left at its default size");
     }
     Ok((reader, writer))
+}
+
+/// In this time, a dump at 1 GB/s fills half of a pipe of this size.
+fn pause(pipe_bytes: usize) -> Duration {
+    Duration::from_nanos(u64::try_from(pipe_bytes / 2).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As large as usual, as large as a pipe is by default, and as a user gets it who has too many of them.
+    #[test]
+    fn the_smaller_a_pipe_is_the_sooner_it_is_read_again() {
+        for (pipe_bytes, microseconds) in [(1 << 20, 524), (1 << 16, 32), (8192, 4)] {
+            assert_eq!(pause(pipe_bytes).as_micros(), microseconds);
+        }
+    }
 }

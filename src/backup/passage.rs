@@ -50,10 +50,10 @@ pub(crate) async fn stream(
         before: head,
         after: Enveloped::tail,
     };
-    let read = output.counter();
+    let (read, pause) = (output.counter(), output.pause());
     let buffers = Buffers::new(part_size, upload::buffers(part_size));
     let (cutter, mut parts) = Cutter::new(&buffers);
-    let pipeline = Pipeline::start(output, around, compression, &buffers, cutter);
+    let pipeline = Pipeline::start(output, pause, around, compression, &buffers, cutter);
     let mut progress = tokio::time::interval_at(Instant::now() + PROGRESS, PROGRESS);
     let mut sent: u64 = 0;
     loop {

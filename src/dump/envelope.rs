@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -68,6 +69,12 @@ impl Enveloped {
     #[must_use]
     pub(crate) fn counter(&self) -> Arc<AtomicU64> {
         self.output.counter()
+    }
+
+    /// How long the dump may be left alone without having to wait.
+    #[must_use]
+    pub(crate) const fn pause(&self) -> Duration {
+        self.output.pause()
     }
 
     /// Ends the text with the tail, which is written after the dump.

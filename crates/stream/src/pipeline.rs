@@ -102,16 +102,17 @@ impl<R: Read + Send + 'static> Pipeline<R> {
     /// Starts the threads. The compressed bytes come out of the cutter's receiver.
     ///
     /// If there is nothing to be read at the moment, the reader has to say so by [`io::ErrorKind::WouldBlock`] and not to wait,
-    /// so that the pipeline can be stopped meanwhile.
+    /// so that the pipeline can be stopped meanwhile. It is left alone for a `pause` then, or a few of them.
     #[must_use]
     pub fn start(
         reader: R,
+        pause: Duration,
         around: Around<R>,
         compression: Compression,
         buffers: &Buffers,
         cutter: Cutter,
     ) -> Self {
-        let shared = Arc::new(Shared::new(compression, buffers.clone()));
+        let shared = Arc::new(Shared::new(pause, compression, buffers.clone()));
         let reading = tokio::task::spawn_blocking({
             let shared = Arc::clone(&shared);
             move || shared.run(reader, &around, compression.threads, cutter)
@@ -171,6 +172,7 @@ struct Shared {
     read: Condvar,
     /// A block was compressed, or the last one was.
     compressed: Condvar,
+    pause: Duration,
     buffers: Buffers,
 }
 
@@ -197,7 +199,7 @@ struct State {
 }
 
 impl Shared {
-    fn new(compression: Compression, buffers: Buffers) -> Self {
+    fn new(pause: Duration, compression: Compression, buffers: Buffers) -> Self {
         let blocks = compression.threads.saturating_add(4);
         let state = State {
             threads: compression.threads,
@@ -219,6 +221,7 @@ impl Shared {
             free: Condvar::new(),
             read: Condvar::new(),
             compressed: Condvar::new(),
+            pause,
             buffers,
         }
     }
@@ -332,13 +335,12 @@ impl Shared {
     /// Reads until the room is full or the reader ends, and returns whether it ended.
     ///
     /// `pg_dump` writes 4 KiB at a time. A reader that answered each of these writes would wake up a quarter of a million times
-    /// for a gigabyte, and `pg_dump` would pay for it as well. So this thread sleeps for a moment whenever there is little to be
-    /// read, and lets the pipe fill. The moments become longer while there is nothing at all.
+    /// for a gigabyte, and `pg_dump` would pay for it as well. So this thread pauses whenever there is little to be read, and lets
+    /// the pipe fill. The pauses become longer while there is nothing at all.
     fn fill<R: Read>(&self, reader: &mut R, text: &mut Room) -> Result<bool, PipelineError> {
         const LITTLE: usize = 32 * 1024;
-        const SHORTEST: Duration = Duration::from_micros(500);
         const LONGEST: Duration = Duration::from_millis(8);
-        let mut moment = SHORTEST;
+        let mut pause = self.pause;
         while !text.rest().is_empty() {
             if self.state().over {
                 return Err(PipelineError::Stopped);
@@ -347,7 +349,7 @@ impl Shared {
                 Ok(0) => return Ok(true),
                 Ok(read) => {
                     text.used = text.used.saturating_add(read);
-                    moment = SHORTEST;
+                    pause = self.pause;
                     if read >= LITTLE {
                         continue;
                     }
@@ -357,8 +359,8 @@ impl Shared {
                 Err(error) => return Err(PipelineError::Read(error)),
             }
             if !text.rest().is_empty() {
-                thread::sleep(moment);
-                moment = moment.saturating_mul(2).min(LONGEST);
+                thread::sleep(pause);
+                pause = pause.saturating_mul(2).min(LONGEST);
             }
         }
         Ok(false)
@@ -588,6 +590,8 @@ mod tests {
         piece.iter().copied().cycle().take(length).collect()
     }
 
+    const PAUSE: Duration = Duration::from_micros(500);
+
     fn alone() -> Around<Source> {
         Around {
             before: Vec::new(),
@@ -609,7 +613,7 @@ mod tests {
         mut take: impl AsyncFnMut(Part),
     ) -> Result<Timings, PipelineError> {
         let (cutter, mut parts) = Cutter::new(buffers);
-        let pipeline = Pipeline::start(source, alone(), compression, buffers, cutter);
+        let pipeline = Pipeline::start(source, PAUSE, alone(), compression, buffers, cutter);
         while let Some(part) = parts.recv().await {
             take(part).await;
         }
@@ -675,7 +679,7 @@ mod tests {
             let buffers = Buffers::new(400_000, 1);
             let (cutter, mut parts) = Cutter::new(&buffers);
             let source = source(&text, Then::End);
-            let pipeline = Pipeline::start(source, alone(), on(threads), &buffers, cutter);
+            let pipeline = Pipeline::start(source, PAUSE, alone(), on(threads), &buffers, cutter);
             let mut bytes = 0;
             while let Some(part) = parts.recv().await {
                 // While this part is held, everything behind it comes to a stop: all blocks but the one at hand wait.
@@ -732,6 +736,7 @@ mod tests {
             let (cutter, mut parts) = Cutter::new(&buffers);
             let pipeline = Pipeline::start(
                 source(&noise(length), Then::Hang),
+                PAUSE,
                 alone(),
                 on(2),
                 &buffers,
