@@ -484,6 +484,41 @@ fn a_swap_puts_the_old_database_aside_and_loses_nothing() {
 }
 
 #[test]
+fn a_session_that_is_about_to_end_does_not_prevent_a_swap() {
+    let server = Postgres::start(14);
+    server.create_database("shop", "");
+    server.psql("shop", "CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
+    let (_, variables, _) = back_up(&server, "shop");
+    // It ends when it has seen the restore ask twice who is connected.
+    let until_asked_twice = "DO $$ DECLARE seen timestamptz[] := '{}'; BEGIN LOOP
+        PERFORM pg_stat_clear_snapshot();
+        SELECT array_agg(DISTINCT start) INTO seen FROM (SELECT unnest(seen) AS start
+            UNION SELECT backend_start FROM pg_stat_activity WHERE application_name = 'postgres-s3-backups' AND query ~ 'pg_stat_activity WHERE datname') AS all_seen;
+        EXIT WHEN cardinality(seen) >= 2;
+        PERFORM pg_sleep(0.002);
+    END LOOP; END $$";
+    let mut leaving = std::process::Command::new(Postgres::bin(17).join("psql"))
+        .env("PGAPPNAME", "leaving")
+        .args(["-X", &server.url("shop"), "-c", until_asked_twice])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    server.wait_for(
+        "postgres",
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leaving' AND query ~ '^DO'",
+        "1",
+    );
+    let ended = restore(
+        &variables,
+        &["--to", &server.url("shop"), "--swap", "--yes"],
+    );
+    leaving.kill().unwrap();
+    leaving.wait().unwrap();
+    assert_eq!(done(&ended)["database"], "shop");
+    ended.event("databases swapped");
+}
+
+#[test]
 fn a_renaming_that_fails_leaves_the_old_name_and_the_new_data() {
     let server = Postgres::start(14);
     server.create_database("shop", "");

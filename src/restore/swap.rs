@@ -9,13 +9,19 @@ use super::create::{LIMIT, suffixed};
 use crate::format::identifier;
 use crate::format::text::shortened;
 use crate::postgres::{self, Database, DatabaseUrl, PostgresError, Sql};
-use crate::restore::target::Refusals;
+use crate::restore::target::{Refusals, ask};
 
 /// More sessions are not shown one by one.
 const SHOWN: u64 = 5;
 
-/// How long sessions may take to end.
+/// How long sessions that were told to may take to end.
 const ENDING: Duration = Duration::from_secs(30);
+
+/// How long others may take to leave by themselves. The server waits as long before it refuses to rename a database.
+const LEAVING: Duration = Duration::from_secs(5);
+
+/// When the server is asked again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A swap as it was asked for.
 #[derive(Debug, Clone)]
@@ -37,6 +43,7 @@ pub struct Swapped {
     pub hint: String,
 }
 
+#[derive(Debug, Deserialize)]
 struct Connected {
     count: u64,
     sessions: Vec<Session>,
@@ -99,9 +106,11 @@ impl Swap {
                 "restore as the owner of the database or a superuser; or leave --swap out, and have its owner rename both",
             );
         }
-        let connected = connected(database, name).await?;
-        if connected.count > 0 && !self.disconnect {
-            refusals.add(connected.described(name), BUSY);
+        if !self.disconnect {
+            let connected = connected(database, name).await?;
+            if connected.count > 0 {
+                refusals.add(connected.described(name), BUSY);
+            }
         }
         let Some(elsewhere) = elsewhere(database, name).await else {
             refusals.add(
@@ -213,24 +222,27 @@ impl Connected {
     }
 }
 
+/// Who is connected to the database of this name. A program that has ended may still have a session for a moment, as the
+/// question before this one does.
 async fn connected(database: &Database<'_>, name: &str) -> Result<Connected, PostgresError> {
-    let count = Sql::new("SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE datname OPERATOR(pg_catalog.=) ")
+    let others = Sql::new(" FROM pg_catalog.pg_stat_activity WHERE datname OPERATOR(pg_catalog.=) ")
         .text(name)
-        .sql(" AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND COALESCE(backend_type, '') OPERATOR(pg_catalog.<>) 'autovacuum worker';");
-    let sessions = Sql::new("SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object('application', application_name, 'user', usename, 'address', client_addr::pg_catalog.text, 'state', state)), '[]') FROM (SELECT application_name, usename, client_addr, state FROM pg_catalog.pg_stat_activity WHERE datname OPERATOR(pg_catalog.=) ")
-        .text(name)
-        .sql(" AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND COALESCE(backend_type, '') OPERATOR(pg_catalog.<>) 'autovacuum worker' ORDER BY pid LIMIT ")
+        .sql(" AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND COALESCE(backend_type, '') OPERATOR(pg_catalog.<>) 'autovacuum worker'");
+    let question = Sql::new("SELECT pg_catalog.json_build_object('count', (SELECT pg_catalog.count(*)")
+        .piece(&others)
+        .sql("), 'sessions', (SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object('application', application_name, 'user', usename, 'address', client_addr::pg_catalog.text, 'state', state)), '[]') FROM (SELECT application_name, usename, client_addr, state")
+        .piece(&others)
+        .sql(" ORDER BY pid LIMIT ")
         .number(SHOWN)
-        .sql(") AS few;");
-    let count = database.ask(&count, LIMIT).await?;
-    let sessions = database.ask(&sessions, LIMIT).await?;
-    let parsed = (|| {
-        Some(Connected {
-            count: count.trim().parse().ok()?,
-            sessions: serde_json::from_str(sessions.trim()).ok()?,
-        })
-    })();
-    parsed.ok_or_else(|| postgres::not_understood(database.client))
+        .sql(") AS few));");
+    let deadline = Instant::now() + LEAVING;
+    loop {
+        let connected: Connected = ask(database, &question).await?;
+        if connected.count == 0 || Instant::now() >= deadline {
+            return Ok(connected);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// Another database to rename from: one can't rename the database that one is connected to.
@@ -267,6 +279,6 @@ async fn end_sessions(database: &Database<'_>, name: &str) -> Result<(), Postgre
             tracing::info!(database = name, sessions = ended, "sessions ended");
             return Ok(());
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(AGAIN).await;
     }
 }

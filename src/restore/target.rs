@@ -97,7 +97,7 @@ impl Survey {
     }
 }
 
-async fn ask<T: for<'a> Deserialize<'a>>(
+pub(super) async fn ask<T: for<'a> Deserialize<'a>>(
     database: &Database<'_>,
     question: &Sql,
 ) -> Result<T, PostgresError> {
