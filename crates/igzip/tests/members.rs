@@ -9,7 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use fastrand::Rng;
-use igzip::{Compressor, Error, Level, bound};
+use igzip::{BEHIND, Compressor, Error, Level, bound};
 
 mod fenced;
 use fenced::Fenced;
@@ -146,6 +146,16 @@ fn block(random: &mut Rng, kind: usize, bytes: usize) -> Vec<u8> {
     }
 }
 
+/// A block and the bytes behind it, which are often what would make a match longer.
+fn followed(random: &mut Rng, block: &[u8]) -> Vec<u8> {
+    let behind: Vec<u8> = match random.u8(..3) {
+        0 => (0..BEHIND).map(|_| random.u8(..)).collect(),
+        1 => block.iter().copied().chain(0..).take(BEHIND).collect(),
+        _ => vec![block.last().copied().unwrap_or_default(); BEHIND],
+    };
+    [block, &behind].concat()
+}
+
 /// Mostly short, with the lengths on both sides of the limits in the format; some are whole blocks of the pipeline.
 fn length(random: &mut Rng, number: usize) -> usize {
     const EDGES: [usize; 12] = [0, 1, 2, 7, 8, 9, 257, 258, 259, 65_535, 65_536, 131_070];
@@ -186,13 +196,14 @@ fn a_hundred_thousand_members_are_read_back_by_five_decoders() {
         let bytes = length(&mut random, number);
         let kind = random.usize(..12);
         let block = block(&mut random, kind, bytes);
+        let followed = followed(&mut random, &block);
         let compressor = &mut compressors[random.usize(..4)];
         let context = format!("block {number}: {bytes} bytes of kind {kind}, {compressor:?}");
 
         // Exactly the room that it may need.
         let most = bound(bytes);
         let member = output.last(most);
-        let written = compressor.gzip_member(input.holding(&block), member);
+        let written = compressor.gzip_member(input.holding(&followed), bytes, member);
         let written = written.unwrap_or_else(|error| panic!("{context}: {error}"));
         stored += usize::from(written == most);
         let member = member[..written].to_vec();
@@ -206,7 +217,7 @@ fn a_hundred_thousand_members_are_read_back_by_five_decoders() {
             _ => written,
         };
         let place = output.last(less);
-        match compressor.gzip_member(input.holding(&block), place) {
+        match compressor.gzip_member(input.holding(&followed), bytes, place) {
             Ok(again) => {
                 let again = place[..again].to_vec();
                 assert!(output.is_untouched_before(less), "{context}");
@@ -237,30 +248,49 @@ fn a_whole_block_of_one_byte_and_one_of_noise_fit_at_every_level() {
         let mut compressor = Compressor::new(level);
         let mut batch = Batch::default();
         for byte in 0..=255 {
-            let block = vec![byte; MIB];
+            let buffer = vec![byte; MIB + BEHIND];
+            let block = &buffer[..MIB];
             let place = output.last(bound(MIB));
-            let written = compressor.gzip_member(&block, place).unwrap();
+            let written = compressor.gzip_member(&buffer, MIB, place).unwrap();
             assert!(written < MIB / 50, "{level:?} {byte}: {written}");
             let member = place[..written].to_vec();
-            read_here(&block, &member, &mut input, &mut output);
+            read_here(block, &member, &mut input, &mut output);
             if byte % 64 == 0 {
-                batch.add(&block, &member);
+                batch.add(block, &member);
             }
         }
-        let mut block = vec![0; MIB];
-        random.fill(&mut block);
+        let mut buffer = vec![0; MIB + BEHIND];
+        random.fill(&mut buffer);
+        let block = &buffer[..MIB];
         let place = output.last(bound(MIB));
-        let written = compressor.gzip_member(&block, place).unwrap();
+        let written = compressor.gzip_member(&buffer, MIB, place).unwrap();
         assert_eq!(written, bound(MIB), "{level:?}");
         let member = place[..written].to_vec();
-        read_here(&block, &member, &mut input, &mut output);
-        batch.add(&block, &member);
+        read_here(block, &member, &mut input, &mut output);
+        batch.add(block, &member);
         batch.read_by_the_programs();
 
         let place = output.last(bound(MIB) - 1);
-        assert_eq!(compressor.gzip_member(&block, place), Err(Error::NoRoom));
+        let written = compressor.gzip_member(&buffer, MIB, place);
+        assert_eq!(written, Err(Error::NoRoom));
         assert!(output.is_untouched_before(bound(MIB) - 1));
-        assert_eq!(compressor.gzip_member(&block, &mut []), Err(Error::NoRoom));
+        let written = compressor.gzip_member(&buffer, MIB, &mut []);
+        assert_eq!(written, Err(Error::NoRoom));
+    }
+}
+
+#[test]
+fn a_block_must_be_followed_by_bytes_that_may_be_read() {
+    let mut compressor = Compressor::new(Level::Two);
+    let (buffer, mut room) = ([0; 100], [0; 200]);
+    for (bytes, error) in [
+        (100 - BEHIND, None),
+        (100 - BEHIND + 1, Some(Error::NothingBehind)),
+        (101, Some(Error::NothingBehind)),
+        (usize::MAX, Some(Error::TooLong)),
+    ] {
+        let written = compressor.gzip_member(&buffer, bytes, &mut room);
+        assert_eq!(written.err(), error, "{bytes}");
     }
 }
 
@@ -269,7 +299,8 @@ fn a_compressor_goes_to_another_thread() {
     let mut compressor = Compressor::new(Level::One);
     let member = std::thread::spawn(move || {
         let mut member = vec![0; bound(4)];
-        let written = compressor.gzip_member(b"text", &mut member).unwrap();
+        let written = compressor.gzip_member(b"text, and what follows", 4, &mut member);
+        let written = written.unwrap();
         member.truncate(written);
         member
     });

@@ -20,6 +20,13 @@ pub const FASTEST_COMPRESSOR: &str = if cfg!(feature = "isal") {
     "libdeflate"
 };
 
+/// How many bytes have to follow a block in its buffer: ISA-L reads a few of them. With a whole line of the processor's cache, the
+/// next block begins at one as well.
+pub const BEHIND: usize = 64;
+
+#[cfg(feature = "isal")]
+const _: () = assert!(BEHIND >= igzip::BEHIND);
+
 /// Compresses one block at a time, each into a whole gzip member: members in a row are one valid file.
 pub struct Encoder {
     level: u8,
@@ -89,18 +96,31 @@ impl Encoder {
         }
     }
 
-    /// Compresses a block into a member, and returns the member's length.
+    /// Compresses the first bytes of a buffer into a member, and returns the member's length. At least [`BEHIND`] bytes have to
+    /// follow the block; they do not become part of the member.
     ///
     /// # Errors
-    /// When there is less room than [`Encoder::room_for`] asks for.
-    pub fn compress(&mut self, block: &[u8], member: &mut [u8]) -> io::Result<usize> {
+    /// When there is less room than [`Encoder::room_for`] asks for, or fewer bytes follow the block.
+    pub fn compress(
+        &mut self,
+        buffer: &[u8],
+        block_bytes: usize,
+        member: &mut [u8],
+    ) -> io::Result<usize> {
+        let Some(block) = block_bytes
+            .checked_add(BEHIND)
+            .and_then(|bytes| buffer.get(..bytes))
+            .and_then(|buffer| buffer.get(..block_bytes))
+        else {
+            return Err(io::Error::other("too few bytes follow the block"));
+        };
         match &mut self.compressor {
             Compressor::Libdeflate(compressor) => compressor
                 .gzip_compress(block, member)
                 .map_err(io::Error::other),
             #[cfg(feature = "isal")]
             Compressor::Isal(compressor) => compressor
-                .gzip_member(block, member)
+                .gzip_member(buffer, block_bytes, member)
                 .map_err(io::Error::other),
         }
     }
@@ -344,6 +364,18 @@ mod tests {
         assert!(read(Vec::new()).is_err());
     }
 
+    /// A block and what has to follow it.
+    fn followed(block: &[u8]) -> Vec<u8> {
+        [block, &[0xa5; BEHIND]].concat()
+    }
+
+    /// The member of a block, made in this room.
+    fn made(encoder: &mut Encoder, block: &[u8], mut room: Vec<u8>) -> Vec<u8> {
+        let bytes = encoder.compress(&followed(block), block.len(), &mut room);
+        room.truncate(bytes.unwrap());
+        room
+    }
+
     /// Their bounds differ: a block that had the room for one compressor's member may need more for the other's.
     #[test]
     fn what_cannot_be_compressed_fits_into_the_room_at_every_level() {
@@ -351,10 +383,8 @@ mod tests {
         fastrand::Rng::with_seed(3).fill(&mut noise);
         for level in FASTEST..=HARDEST {
             let mut encoder = Encoder::new(level);
-            let mut member = vec![0; encoder.room_for(noise.len())];
-            let bytes = encoder.compress(&noise, &mut member).unwrap();
-            member.truncate(bytes);
-            assert_eq!(read(member).unwrap(), noise);
+            let member = vec![0; encoder.room_for(noise.len())];
+            assert_eq!(read(made(&mut encoder, &noise, member)).unwrap(), noise);
         }
     }
 
@@ -422,9 +452,8 @@ mod tests {
                 file.extend(named(&text));
             } else {
                 let mut encoder = Encoder::new(random.u8(1..=6));
-                let mut member = vec![0; encoder.room_for(text.len())];
-                let bytes = encoder.compress(&text, &mut member).unwrap();
-                file.extend_from_slice(&member[..bytes]);
+                let member = vec![0; encoder.room_for(text.len())];
+                file.extend(made(&mut encoder, &text, member));
             }
             if random.u8(..12) == 0 {
                 file.extend((0..random.usize(..30)).map(|_| random.u8(..2)));
@@ -488,9 +517,7 @@ mod tests {
             for block in [&noise[..], &noise[..1000], b"", &vec![b'a'; BLOCK_BYTES]] {
                 let mut encoder = Encoder::new(level);
                 assert!(encoder.room_for(BLOCK_BYTES) <= MEMBER_BYTES);
-                let mut member = vec![0; MEMBER_BYTES];
-                let bytes = encoder.compress(block, &mut member).unwrap();
-                file.extend_from_slice(&member[..bytes]);
+                file.extend(made(&mut encoder, block, vec![0; MEMBER_BYTES]));
             }
         }
         let other = named(b"text");
@@ -513,12 +540,15 @@ mod tests {
         let text = b"a line of text\n".repeat(10_000);
         for level in 0..=10 {
             let mut encoder = Encoder::new(level);
-            let mut file = vec![0; encoder.room_for(text.len()) * 2];
-            let first = encoder.compress(&text, &mut file).unwrap();
-            let second = encoder.compress(b"", &mut file[first..]).unwrap();
-            file.truncate(first + second);
+            let room = vec![0; encoder.room_for(text.len())];
+            let mut file = made(&mut encoder, &text, room.clone());
+            file.extend(made(&mut encoder, b"", room.clone()));
             assert_eq!(read(file).unwrap(), text);
-            assert!(encoder.compress(&text, &mut [0; 10]).is_err());
+            let buffer = followed(&text);
+            let small = encoder.compress(&buffer, text.len(), &mut [0; 10]);
+            assert!(small.is_err());
+            let alone = encoder.compress(&buffer[1..], text.len(), &mut room.clone());
+            assert!(alone.is_err());
         }
     }
 }

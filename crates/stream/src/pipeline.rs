@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::task::JoinHandle;
 
-use crate::gzip::{Encoder, MEMBER_BYTES};
+use crate::gzip::{BEHIND, Encoder, MEMBER_BYTES};
 use crate::level::{Effort, FASTEST, Lag, Level, Pressure};
 use crate::part::{Buffers, Closed, Cutter, mapped};
 
@@ -144,13 +144,17 @@ struct Block {
 struct Room {
     bytes: BytesMut,
     used: usize,
+    /// How many may be in use.
+    most: usize,
 }
 
 impl Room {
-    fn of(memory: &mut BytesMut, bytes: usize) -> Self {
+    /// Room for so many bytes, with others behind it that stay as they are.
+    fn of(memory: &mut BytesMut, most: usize, behind: usize) -> Self {
         Self {
-            bytes: memory.split_to(bytes),
+            bytes: memory.split_to(most.saturating_add(behind)),
             used: 0,
+            most,
         }
     }
 
@@ -159,7 +163,7 @@ impl Room {
     }
 
     fn rest(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.used..).unwrap_or_default()
+        self.bytes.get_mut(self.used..self.most).unwrap_or_default()
     }
 }
 
@@ -206,7 +210,7 @@ impl Shared {
             free: Vec::new(),
             // One for each thread, one being read, and a queue that shows how busy the threads are.
             unmade: blocks,
-            memory: mapped(blocks.saturating_mul(BLOCK_BYTES.saturating_add(MEMBER_BYTES))),
+            memory: mapped(blocks.saturating_mul(BLOCK_BYTES + BEHIND + MEMBER_BYTES)),
             waiting: VecDeque::new(),
             compressed: BTreeMap::new(),
             total: None,
@@ -409,8 +413,8 @@ impl Shared {
             if let Some(unmade) = state.unmade.checked_sub(1) {
                 state.unmade = unmade;
                 return Some(Block {
-                    text: Room::of(&mut state.memory, BLOCK_BYTES),
-                    member: Room::of(&mut state.memory, MEMBER_BYTES),
+                    text: Room::of(&mut state.memory, BLOCK_BYTES, BEHIND),
+                    member: Room::of(&mut state.memory, MEMBER_BYTES, 0),
                 });
             }
             state = self.wait_measured(&self.free, state);
@@ -458,8 +462,9 @@ impl Shared {
                     other.insert(Encoder::new(level))
                 }
             };
-            match encoder.compress(block.text.used(), &mut block.member.bytes) {
-                Ok(bytes) => block.member.used = bytes,
+            let (text, member) = (&block.text, &mut block.member);
+            match encoder.compress(&text.bytes, text.used, &mut member.bytes) {
+                Ok(bytes) => member.used = bytes,
                 Err(error) => return self.stop(PipelineError::Compress(error.to_string())),
             }
             self.state().compressed.insert(number, block);
