@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveDateTime, Offset, SubsecRound, TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
@@ -13,9 +12,11 @@ pub(crate) mod alarm;
 pub(crate) mod bells;
 mod dialects;
 mod fields;
+pub mod zone;
 
 use crate::format::text::{shortened, visible};
 use crate::schedule::fields::Field;
+use crate::schedule::zone::Zone;
 
 /// How many characters of a wrong expression an error repeats.
 const MOST_SHOWN: usize = 24;
@@ -48,7 +49,7 @@ const NICKNAMES: [(&str, &str); 11] = [
 #[derive(Debug, Clone)]
 pub struct Schedule {
     expression: String,
-    zone: Tz,
+    zone: Zone,
     /// It is only asked about readings of the wall clock that are passed as UTC, which has neither gaps nor repeated hours.
     /// Its own rules for those are not cron's: with them, hundreds of the cases in `tests/schedule.rs` fail.
     cron: Cron,
@@ -94,7 +95,7 @@ impl Schedule {
     /// # Errors
     ///
     /// If it can't be read, or has no due time within fifty years after `now`.
-    pub fn parse(expression: &str, zone: Tz, now: DateTime<Utc>) -> Result<Self, ScheduleError> {
+    pub fn parse(expression: &str, zone: Zone, now: DateTime<Utc>) -> Result<Self, ScheduleError> {
         let expression = expression.trim();
         let fields = dialects::fields(expression)?;
         let fields: Vec<&str> = fields.split_whitespace().collect();
@@ -145,8 +146,8 @@ impl Schedule {
 
     /// The time zone that its fields refer to.
     #[must_use]
-    pub const fn zone(&self) -> Tz {
-        self.zone
+    pub const fn zone(&self) -> &Zone {
+        &self.zone
     }
 
     /// The first due time after `now`, never `now` itself.
@@ -589,12 +590,17 @@ mod tests {
                 "never fires: no day in the next fifty years matches",
             ),
         ] {
-            let error = Schedule::parse(expression, Tz::UTC, at("2026-11-24 02:15")).unwrap_err();
+            let error =
+                Schedule::parse(expression, Zone::utc(), at("2026-11-24 02:15")).unwrap_err();
             assert_eq!(error.to_string(), expected, "{expression}");
         }
         // These times are always within the hour that Berlin skips.
-        let error = Schedule::parse("*/10 2 * 3 0L", Tz::Europe__Berlin, at("2026-11-24 02:15"))
-            .unwrap_err();
+        let error = Schedule::parse(
+            "*/10 2 * 3 0L",
+            "Europe/Berlin".parse().unwrap(),
+            at("2026-11-24 02:15"),
+        )
+        .unwrap_err();
         assert_eq!(error, ScheduleError::NeverFires);
     }
 

@@ -11,6 +11,7 @@ use postgres_s3_backups::board::{DrillOutcome, Failure, LastDrill, LastRun, RunO
 use postgres_s3_backups::catalog::{Backup, Prefix};
 use postgres_s3_backups::fault::Kind;
 use postgres_s3_backups::schedule::Schedule;
+use postgres_s3_backups::schedule::zone::Zone;
 use postgres_s3_backups::web::page::{self, Setting};
 use serde_json::Value;
 
@@ -304,7 +305,7 @@ fn it_can_be_read_by_everybody_in_both_schemes_on_a_desktop_and_on_a_phone() {
     let now: DateTime<Utc> = "2026-11-25T10:00:00Z".parse().unwrap();
     let (folder, browser) = (Folder::new(), Browser::start());
     let setting = |drills| Setting {
-        schedule: Schedule::parse("0 3 * * *", chrono_tz::UTC, now).unwrap(),
+        schedule: Schedule::parse("0 3 * * *", Zone::utc(), now).unwrap(),
         max_age: Duration::from_secs(25 * 3600),
         bucket: "vlvt-backups".to_owned(),
         prefix: "vlvt_backup_".to_owned(),

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
 
 use crate::board::Status;
 use crate::catalog::Backup;
 use crate::schedule::Schedule;
+use crate::schedule::zone::Zone;
 
 /// One day in the zone of the schedule. A backup belongs to the day of the time in its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub enum DayKind {
 #[must_use]
 pub fn days(status: &Status, schedule: &Schedule, now: DateTime<Utc>, count: u32) -> Vec<Day> {
     let zone = schedule.zone();
-    let local = |at: DateTime<Utc>| at.with_timezone(&zone).date_naive();
+    let local = |at: DateTime<Utc>| at.with_timezone(zone).date_naive();
     let today = local(now);
     // Before the first of these, nothing says that there should have been a backup; nor does anything before the bucket was
     // read.
@@ -102,7 +102,7 @@ pub fn days(status: &Status, schedule: &Schedule, now: DateTime<Utc>, count: u32
 /// The first due time of a day in that zone, at that time or later.
 fn first_due(
     schedule: &Schedule,
-    zone: Tz,
+    zone: &Zone,
     date: NaiveDate,
     from: Option<DateTime<Utc>>,
 ) -> Option<DateTime<Utc>> {
@@ -114,7 +114,7 @@ fn first_due(
 }
 
 /// When a day begins. This is not at 0:00 where the clocks are put forward at midnight.
-fn midnight(zone: Tz, date: NaiveDate) -> Option<DateTime<Utc>> {
+fn midnight(zone: &Zone, date: NaiveDate) -> Option<DateTime<Utc>> {
     let mut times =
         (0..24).flat_map(|hour| [0, 30].map(|minute| date.and_hms_opt(hour, minute, 0)));
     times.find_map(|time| Some(zone.from_local_datetime(&time?).earliest()?.to_utc()))
@@ -138,8 +138,13 @@ mod tests {
         }
     }
 
-    fn schedule(expression: &str, zone: Tz) -> Schedule {
-        Schedule::parse(expression, zone, at("2026-01-01T00:00:00Z")).unwrap()
+    fn schedule(expression: &str, zone: &str) -> Schedule {
+        Schedule::parse(
+            expression,
+            zone.parse().unwrap(),
+            at("2026-01-01T00:00:00Z"),
+        )
+        .unwrap()
     }
 
     fn status(backups: Vec<Backup>, first_due_at: &str) -> Status {
@@ -159,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_day_with_a_due_time_and_no_backup_is_missing_and_one_before_the_oldest_is_not() {
-        let daily = schedule("0 3 * * *", Tz::UTC);
+        let daily = schedule("0 3 * * *", "UTC");
         let mut status = status(
             vec![
                 backup("2026-01-22T03:00:00Z", 60),
@@ -190,14 +195,14 @@ mod tests {
 
     #[test]
     fn a_new_service_misses_nothing_before_its_first_due_time() {
-        let daily = schedule("0 3 * * *", Tz::UTC);
+        let daily = schedule("0 3 * * *", "UTC");
         let empty = status(Vec::new(), "2026-01-26T03:00:00Z");
         let seen = days(&empty, &daily, at("2026-01-25T12:00:00Z"), 3);
         assert_eq!(kinds(&seen), [Before, Before, Before]);
         let seen = days(&empty, &daily, at("2026-01-28T12:00:00Z"), 4);
         assert_eq!(kinds(&seen), [Before, Missing, Missing, Missing]);
         // With an hourly schedule, not even before its first hour.
-        let hourly = schedule("0 * * * *", Tz::UTC);
+        let hourly = schedule("0 * * * *", "UTC");
         let empty = status(Vec::new(), "2026-01-26T13:00:00Z");
         for (time, expected) in [("12:45", Ahead), ("13:05", Missing)] {
             let now = at(&format!("2026-01-26T{time}:00Z"));
@@ -218,7 +223,7 @@ mod tests {
 
     #[test]
     fn days_without_a_due_time_are_not_missing() {
-        let weekly = schedule("0 3 * * 0", Tz::UTC);
+        let weekly = schedule("0 3 * * 0", "UTC");
         let status = status(
             vec![backup("2026-01-18T03:00:00Z", 60)],
             "2026-01-25T03:00:00Z",
@@ -236,25 +241,25 @@ mod tests {
     fn a_day_is_one_of_the_schedules_zone_also_where_midnight_is_left_out() {
         let backups = vec![backup("2026-01-25T23:30:00Z", 60)];
         let status = status(backups, "2026-01-25T23:30:00Z");
-        let berlin = schedule("30 0 * * *", chrono_tz::Europe::Berlin);
+        let berlin = schedule("30 0 * * *", "Europe/Berlin");
         let seen = days(&status, &berlin, at("2026-01-26T12:00:00Z"), 2);
         assert_eq!(kinds(&seen), [Before, Covered]);
         // Lebanon puts the clock forward at midnight: 2026-03-29 begins at 01:00.
         let date = NaiveDate::from_ymd_opt(2026, 3, 29).unwrap();
         assert_eq!(
-            midnight(chrono_tz::Asia::Beirut, date),
+            midnight(&"Asia/Beirut".parse().unwrap(), date),
             Some(at("2026-03-28T22:00:00Z"))
         );
-        let beirut = schedule("0 3 * * *", chrono_tz::Asia::Beirut);
+        let beirut = schedule("0 3 * * *", "Asia/Beirut");
         assert_eq!(
-            first_due(&beirut, chrono_tz::Asia::Beirut, date, None),
+            first_due(&beirut, beirut.zone(), date, None),
             Some(at("2026-03-29T00:00:00Z"))
         );
     }
 
     #[test]
     fn a_backup_from_the_future_hides_none_of_today() {
-        let daily = schedule("0 3 * * *", Tz::UTC);
+        let daily = schedule("0 3 * * *", "UTC");
         let status = status(
             vec![
                 backup("2026-02-01T03:00:00Z", 9),

@@ -6,12 +6,12 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono_tz::Tz;
 use stream::level::{self, Level};
 
 use crate::board::anomaly::Factor;
 use crate::drill;
 use crate::fault::Wrong;
+use crate::schedule::zone::{NoSuchZone, Zone};
 use crate::secret::Secret;
 use crate::telemetry::LogFormat;
 
@@ -92,9 +92,10 @@ pub(super) fn compression(text: &str) -> Result<Level, Wrong> {
 }
 
 /// A time zone.
-pub(super) fn zone(text: &str) -> Result<Tz, Wrong> {
-    text.parse()
-        .map_err(|_| "is not a time zone of the IANA database such as UTC or Europe/Berlin".into())
+pub(super) fn zone(text: &str) -> Result<Zone, Wrong> {
+    text.parse().map_err(|NoSuchZone| {
+        "is not a time zone of the IANA database such as UTC or Europe/Berlin".into()
+    })
 }
 
 /// A fraction of the usual amount, or `off`.

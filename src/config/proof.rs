@@ -31,7 +31,7 @@ pub(super) fn drills(
     let server = server(given, findings);
     let settings = &given.settings;
     let expression = settings.verify_schedule.as_deref()?;
-    let schedule = match Schedule::parse(expression, settings.tz.unwrap_or_default(), now) {
+    let schedule = match Schedule::parse(expression, settings.tz.clone().unwrap_or_default(), now) {
         Ok(schedule) => schedule,
         Err(error) => {
             findings.refuse(VERIFY_SCHEDULE.name, not_a_schedule(&error));

@@ -16,7 +16,7 @@ pub(super) fn schedule(
     now: DateTime<Utc>,
 ) -> Option<Schedule> {
     let expression = settings.backup_cron_schedule.as_deref()?;
-    match Schedule::parse(expression, settings.tz.unwrap_or_default(), now) {
+    match Schedule::parse(expression, settings.tz.clone().unwrap_or_default(), now) {
         Ok(schedule) => {
             if schedule.shortest_gap(now) < Duration::from_secs(300) {
                 findings.warn(

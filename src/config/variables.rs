@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use chrono_tz::Tz;
 use serde::Deserialize;
 use stream::level::Level;
 
@@ -17,6 +16,7 @@ use super::parse::{
 use super::problem::Findings;
 use crate::board::anomaly::Factor;
 use crate::fault::Wrong;
+use crate::schedule::zone::Zone;
 use crate::secret::Secret;
 use crate::telemetry::LogFormat;
 
@@ -297,7 +297,7 @@ variables! {
         about: "When a backup is due: five cron fields, six with leading seconds, or a nickname such as `@daily`",
     }
 
-    TZ tz: Tz = zone, {
+    TZ tz: Zone = zone, {
         group: Group::When,
         default: Unset::Is("UTC"),
         secret: false,

@@ -77,7 +77,7 @@ impl Course {
 /// Logs the next five due times, so that the operator can see whether the schedule is the intended one.
 fn log_upcoming(schedule: &Schedule, now: DateTime<Utc>) {
     for due in schedule.upcoming(now, 5) {
-        tracing::debug!(due_at = utc(due), local = %due.with_timezone(&schedule.zone()).format("%a %Y-%m-%d %H:%M:%S %Z"), "upcoming");
+        tracing::debug!(due_at = utc(due), local = %due.with_timezone(schedule.zone()).format("%a %Y-%m-%d %H:%M:%S %Z"), "upcoming");
     }
 }
 

@@ -1,7 +1,7 @@
 //! How other programs write a schedule. A form that means the same here is accepted. For any other form, the error says why,
 //! and shows the form that is right here.
 
-use chrono_tz::Tz;
+use super::zone::Zone;
 
 use super::{NICKNAMES, ScheduleError};
 
@@ -90,10 +90,10 @@ fn zoned(expression: &str, rest: &str) -> String {
         .get(expression.len() - rest.len()..)
         .unwrap_or_default();
     let (zone, fields) = given.split_once(char::is_whitespace).unwrap_or((given, ""));
-    let zone = zone
-        .trim_matches(['"', '\''])
-        .parse::<Tz>()
-        .map_or("the zone's name", Tz::name);
+    let zone = zone.trim_matches(['"', '\'']).parse::<Zone>().map_or_else(
+        |_| "the zone's name".to_owned(),
+        |zone| zone.name().to_owned(),
+    );
     let fields = fields.split_whitespace().collect::<Vec<_>>().join(" ");
     if is_plain(&fields) && !fields.is_empty() {
         format!(

@@ -358,6 +358,7 @@ mod tests {
     use crate::board::{Board, LastDrill, LastRun};
     use crate::catalog::{Backup, Prefix};
     use crate::schedule::Schedule;
+    use crate::schedule::zone::Zone;
     use crate::store::PartCounts;
     use crate::web::page::Setting;
 
@@ -366,7 +367,7 @@ mod tests {
     }
 
     fn shown(name: &str) -> Shown {
-        let schedule = Schedule::parse("0 3 * * *", chrono_tz::UTC, now()).unwrap();
+        let schedule = Schedule::parse("0 3 * * *", Zone::utc(), now()).unwrap();
         Shown {
             name: name.to_owned(),
             board: Board::default(),

