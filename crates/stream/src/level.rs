@@ -29,6 +29,13 @@ const QUEUE: usize = 2;
 const BEFORE_DOWN: u8 = 2;
 const BEFORE_UP: u8 = 8;
 
+/// The same at the fastest level, where each return to it doubles the number. The levels above take more than twice the processor
+/// time. If there is time for them in one block out of ten, they make the object hardly smaller.
+const MOST_BEFORE_LEAVING: u8 = 64;
+
+/// Above this level, there is so much time to spare that the returns to the fastest level are forgotten.
+const LEFT_FOR_GOOD: u8 = 3;
+
 /// What is waiting at the moment when a thread takes a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pressure {
@@ -49,14 +56,17 @@ pub enum Lag {
     Now,
 }
 
-/// The current level, and how often in a row the same change was wished for.
+/// The current level, and what led to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effort {
     level: u8,
     /// Whether the level never changes.
     fixed: bool,
+    /// The last wish, and how often in a row it was the same.
     wish: Ordering,
     seen: u8,
+    /// How often in a row it must be wished for that the fastest level is left.
+    before_leaving: u8,
 }
 
 impl Effort {
@@ -73,6 +83,7 @@ impl Effort {
             fixed,
             wish: Ordering::Equal,
             seen: 0,
+            before_leaving: BEFORE_UP,
         }
     }
 
@@ -100,15 +111,28 @@ impl Effort {
             Lag::None => BEFORE_DOWN,
             Lag::Lately | Lag::Now => BEFORE_UP,
         };
+        let before_up = match pressure.upload {
+            Lag::None if self.level == FASTEST => self.before_leaving,
+            Lag::None | Lag::Lately | Lag::Now => BEFORE_UP,
+        };
         let level = match wish {
             Ordering::Less if seen >= before_down => self.level.saturating_sub(1).max(FASTEST),
-            Ordering::Greater if seen >= BEFORE_UP => self.level.saturating_add(1).min(HARDEST),
+            Ordering::Greater if seen >= before_up => self.level.saturating_add(1).min(HARDEST),
             _ => return Self { wish, seen, ..self },
+        };
+        let before_leaving = match level {
+            FASTEST if self.level > FASTEST => self
+                .before_leaving
+                .saturating_mul(2)
+                .min(MOST_BEFORE_LEAVING),
+            ..=LEFT_FOR_GOOD => self.before_leaving,
+            _ => BEFORE_UP,
         };
         Self {
             level,
             wish,
             seen: 0,
+            before_leaving,
             ..self
         }
     }
@@ -185,6 +209,15 @@ mod tests {
                 4,
             ),
             (4, &[(EVEN, 100)], 4),
+            // Each return to the fastest level makes it twice as long to the next attempt, unless there was time for hard levels.
+            (2, &[(BUSY, 2), (IDLE, 15)], 1),
+            (2, &[(BUSY, 2), (IDLE, 16)], 2),
+            (2, &[(BUSY, 2), (IDLE, 16), (BUSY, 2), (IDLE, 31)], 1),
+            (2, &[(BUSY, 2), (IDLE, 16), (BUSY, 2), (IDLE, 32)], 2),
+            (2, &[(BUSY, 2), (IDLE, 24), (BUSY, 4), (IDLE, 31)], 1),
+            (2, &[(BUSY, 2), (IDLE, 32), (BUSY, 6), (IDLE, 15)], 1),
+            (2, &[(BUSY, 2), (IDLE, 32), (BUSY, 6), (IDLE, 16)], 2),
+            (2, &[(BUSY, 2), (SLOW_UPLOAD, 8)], 2),
             // A slow upload is worth more than the dump could use, and only as long as it is slow.
             (1, &[(SLOW_UPLOAD, 8)], 2),
             (6, &[(SLOW_UPLOAD, 24)], 9),
@@ -207,6 +240,22 @@ mod tests {
             }
             assert_eq!(effort.level(), to, "{from} {pressures:?}");
         }
+    }
+
+    #[test]
+    fn the_attempts_to_leave_the_fastest_level_go_on() {
+        let mut effort = at(1);
+        let mut waited = Vec::new();
+        for _ in 0..6 {
+            let mut blocks = 0;
+            while effort.level() == FASTEST {
+                effort = effort.after(IDLE);
+                blocks += 1;
+            }
+            waited.push(blocks);
+            effort = effort.after(BUSY).after(BUSY);
+        }
+        assert_eq!(waited, [8, 16, 32, 64, 64, 64]);
     }
 
     #[test]
