@@ -181,7 +181,7 @@ pub(super) fn log_filter(text: &str) -> Result<String, Wrong> {
     } else {
         Err(Wrong::new(
             "is not a list of level or target=level",
-            "use error, warn, info, debug or trace",
+            "use error, warn, info or debug",
         ))
     }
 }

@@ -520,6 +520,6 @@ variables! {
         default: Unset::Is("info"),
         secret: false,
         wrong_for_readers: ForReaders::Nothing,
-        about: "The lowest level that is logged: `error`, `warn`, `info`, `debug` or `trace`",
+        about: "The lowest level that is logged: `error`, `warn`, `info` or `debug`",
     }
 }

@@ -133,7 +133,7 @@ async fn converse(stream: TcpStream, router: Router) {
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::select! {
         outcome = connection => if let Err(error) = outcome {
-            tracing::trace!(%error, "connection ended early");
+            tracing::debug!(%error, "connection ended early");
         },
         () = tokio::time::sleep(CONNECTION_LIMIT) => {}
     }
