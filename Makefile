@@ -10,7 +10,7 @@
 # make real-databases  schemas of packaged programs, and extensions, there and back; REAL=zabbix,hstore for these alone
 # make variables     the tables of the variables in the pages and in .env.example, from src/config/variables.rs
 # make pictures      docs/page.webp: the status page in each of its states
-# make bench   how fast and in how much memory, against others: about twelve minutes on a quiet machine; BENCH=quick for a short one
+# make bench   how fast and in how much memory, against others: eight to twelve minutes on a quiet machine; BENCH=quick for a short one
 # All fetch what they need; see docs/testing.md.
 
 SHELL := /bin/bash

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast, how small, and in how much memory: this service against what it could be and against what else there is.
 
-    make bench                          about eleven minutes
+    make bench                          about eight minutes, or twelve on a slow machine
     BENCH=quick make bench              less than four: smaller data, fewer rounds
     BENCH=same,restore make bench       these sections alone, printed and not kept
 
