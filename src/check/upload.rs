@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
+use stream::part::mapped;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Store, StoreError, upload};
@@ -12,9 +13,8 @@ use crate::store::{Store, StoreError, upload};
 pub(super) fn whole_part(database_bytes: u64) -> Bytes {
     // Longer ones are those of databases above 300 GiB; whoever takes this much takes them too.
     const MOST_BYTES: usize = 64 * 1024 * 1024;
-    // Pages of zeros that are only read take no memory. They are always as many as this, because glibc returns a block of more
-    // than 32 MiB to the system when it is freed. A shorter one would make it keep the memory of all later blocks of its size.
-    let zeros = Bytes::from(vec![0; MOST_BYTES]);
+    // Pages of zeros that are only read take no memory.
+    let zeros = mapped(MOST_BYTES).freeze();
     zeros.slice(..upload::part_size(database_bytes).min(MOST_BYTES))
 }
 

@@ -24,7 +24,8 @@ pub struct Part {
 /// glibc does so with each piece of memory of more than 32 MiB. A smaller one comes from a heap as soon as one of its size was
 /// freed before. It is written whole then, and its memory stays in the process, so that an idle daemon would hold what its last
 /// backup needed, and each backup would need more than the one before it.
-pub(crate) fn mapped(bytes: usize) -> BytesMut {
+#[must_use]
+pub fn mapped(bytes: usize) -> BytesMut {
     const LEAST: usize = 33 * 1024 * 1024;
     BytesMut::zeroed(bytes.max(LEAST))
 }
