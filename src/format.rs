@@ -63,15 +63,18 @@ pub(crate) fn span(duration: Duration) -> String {
     }
 }
 
-/// A number of bytes in the unit that a person would choose, in powers of ten as stores bill them.
+/// A number of bytes in the unit that a person would choose, in powers of ten as stores bill them, rounded to one digit after the
+/// point.
 pub(crate) fn size(bytes: u64) -> String {
-    let (unit, name) = match bytes {
-        1_000_000_000.. => (1_000_000_000, "GB"),
-        1_000_000.. => (1_000_000, "MB"),
-        1000.. => (1000, "kB"),
-        _ => return format!("{bytes} B"),
-    };
-    format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let tenths = |unit: u128| (u128::from(bytes) * 10 + unit / 2) / unit;
+    let (tenths, name) = [(tenths(1000), "kB"), (tenths(1_000_000), "MB")]
+        .into_iter()
+        .find(|(tenths, _)| *tenths < 10_000)
+        .unwrap_or_else(|| (tenths(1_000_000_000), "GB"));
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
 }
 
 /// How much larger the second number is than the first, in percent, with one digit after the point.
@@ -125,6 +128,26 @@ pub(crate) fn identifier(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_rounded_to_a_tenth_of_the_unit() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (1049, "1.0 kB"),
+            (1050, "1.1 kB"),
+            (999_949, "999.9 kB"),
+            (999_950, "1.0 MB"),
+            (1_097_995, "1.1 MB"),
+            (999_949_999, "999.9 MB"),
+            (999_950_000, "1.0 GB"),
+            (5_000_000_000_000, "5000.0 GB"),
+            (u64::MAX, "18446744073.7 GB"),
+        ] {
+            assert_eq!(size(bytes), text, "{bytes}");
+        }
+    }
 
     #[test]
     fn names_are_in_quotes_only_where_sql_needs_them() {

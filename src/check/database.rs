@@ -438,7 +438,7 @@ mod tests {
         is(
             &found[0],
             Outcome::Ok,
-            "app has 107.3 GB, so a backup is sent in parts of 22.0 MB",
+            "app has 107.4 GB, so a backup is sent in parts of 22.0 MB",
         );
         is(&found[1], Outcome::Ok, "PostgreSQL 16.4, dumped by 16.1");
         is(&found[2], Outcome::Ok, "none");

@@ -301,9 +301,13 @@ impl Service {
             TcpStream::connect(("127.0.0.1", self.port)).ok()
         });
         stream.set_read_timeout(Some(LIMIT)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
+        let read = stream
+            .write_all(request.as_bytes())
+            .and_then(|()| stream.read_to_end(&mut answer));
+        if let Err(error) = read {
+            panic!("{error} after {answer:?}; its log: {:#?}", self.lines());
+        }
         String::from_utf8_lossy(&answer).into_owned()
     }
 
