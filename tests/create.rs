@@ -1,5 +1,6 @@
 //! A restore into a database that it creates, which then takes the place of the old one.
 
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -64,6 +65,19 @@ fn locale(server: &Postgres, database: &str) -> String {
         "postgres",
         &format!("SELECT {LOCALE} FROM pg_database d WHERE datname = '{database}'"),
     )
+}
+
+/// A session with this name for its application. It stays until it is killed, or until its command has ended.
+fn session(application: &str, arguments: &[&str]) -> Child {
+    Command::new(Postgres::bin(17).join("psql"))
+        .env("PGAPPNAME", application)
+        .arg("-X")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 #[test]
@@ -429,13 +443,10 @@ fn a_swap_puts_the_old_database_aside_and_loses_nothing() {
     assert_eq!(ended.code(), Some(2), "{}", ended.text());
 
     // A connected application prevents it.
-    let mut application = std::process::Command::new(Postgres::bin(17).join("psql"))
-        .env("PGAPPNAME", "the shop\u{202e}")
-        .args(["-X", &server.url_as("app", "testpass", "shop")])
-        .stdin(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut application = session(
+        "the shop\u{202e}",
+        &[&server.url_as("app", "testpass", "shop")],
+    );
     server.wait_for(
         "postgres",
         "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'",
@@ -497,12 +508,7 @@ fn a_session_that_is_about_to_end_does_not_prevent_a_swap() {
         EXIT WHEN cardinality(seen) >= 2;
         PERFORM pg_sleep(0.002);
     END LOOP; END $$";
-    let mut leaving = std::process::Command::new(Postgres::bin(17).join("psql"))
-        .env("PGAPPNAME", "leaving")
-        .args(["-X", &server.url("shop"), "-c", until_asked_twice])
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut leaving = session("leaving", &[&server.url("shop"), "-c", until_asked_twice]);
     server.wait_for(
         "postgres",
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leaving' AND query ~ '^DO'",
@@ -535,12 +541,7 @@ fn a_renaming_that_fails_leaves_the_old_name_and_the_new_data() {
         let count = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^DO .*late'";
         (server.psql("postgres", count) == "1").then_some(())
     });
-    let mut late = std::process::Command::new(Postgres::bin(17).join("psql"))
-        .env("PGAPPNAME", "late")
-        .args(["-X", &server.url("shop")])
-        .stdin(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut late = session("late", &[&server.url("shop")]);
     let ended = service.end(LONG);
     assert_eq!(ended.code(), Some(1), "{}", ended.text());
     let error = one_error(&ended);
@@ -677,7 +678,7 @@ fn what_does_not_go_together_is_refused() {
 
 #[test]
 fn the_help_and_the_page_use_the_same_words() {
-    let help = std::process::Command::new(crate::common::service::BINARY)
+    let help = Command::new(crate::common::service::BINARY)
         .args(["restore", "--help"])
         .output()
         .unwrap();
